@@ -1,0 +1,75 @@
+//! Connections to a private server and the module's commands sent through them.
+//! Must not interpret a reply beyond its shape: what a field should be is for the test to say.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use redis::io::tcp::TcpSettings;
+use redis::{
+    Connection, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
+    RedisError, RedisResult,
+};
+
+use crate::reply::Reply;
+
+/// How long a client waits for one reply. A Lua script that stalls the server for half a minute must still be heard.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(120);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Opens a connection that sends nothing of its own accord but what the protocol and the database ask for.
+pub(crate) fn connect(port: u16, db: i64, protocol: ProtocolVersion) -> RedisResult<Connection> {
+    // CLIENT SETINFO is left out: Redis 7.0 does not know it, and the error would show in INFO errorstats.
+    let settings = RedisConnectionInfo::default()
+        .set_db(db)
+        .set_protocol(protocol)
+        .set_skip_set_lib_name();
+    let info = ConnectionAddr::Tcp("127.0.0.1".to_owned(), port)
+        .into_connection_info()?
+        .set_tcp_settings(TcpSettings::default().set_nodelay(true))
+        .set_redis_settings(settings);
+    let conn = redis::Client::open(info)?.get_connection_with_timeout(CONNECT_TIMEOUT)?;
+    conn.set_read_timeout(Some(REPLY_TIMEOUT))?;
+    Ok(conn)
+}
+
+/// Sends one command whose reply is a map.
+pub fn command(conn: &mut Connection, name: &str, args: &[&str]) -> RedisResult<Reply> {
+    redis::cmd(name).arg(args).query(conn)
+}
+
+/// `BLOCKING.CLEANUP` with these arguments, waiting for the end of the run.
+pub fn cleanup(conn: &mut Connection, args: &[&str]) -> RedisResult<Reply> {
+    command(conn, "BLOCKING.CLEANUP", args)
+}
+
+/// `BLOCKING.CLEANUP ... ASYNC`; yields the number of the run.
+pub fn cleanup_async(conn: &mut Connection, args: &[&str]) -> RedisResult<i64> {
+    redis::cmd("BLOCKING.CLEANUP")
+        .arg(args)
+        .arg("ASYNC")
+        .query(conn)
+}
+
+/// An error reply as it went over the wire, code word first, without the client library's own words around it.
+pub fn error_text(error: &RedisError) -> String {
+    match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        (Some(code), None) => code.to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// One field of `INFO section`, as text.
+pub fn info_field(conn: &mut Connection, section: &str, field: &str) -> Result<String> {
+    let info: String = redis::cmd("INFO").arg(section).query(conn)?;
+    info.lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+        .map(|value| value.trim().to_owned())
+        .with_context(|| format!("INFO {section} has no field {field}:\n{info}"))
+}
+
+/// The server's wall clock, the only clock that heartbeats are judged by.
+pub fn server_now_ms(conn: &mut Connection) -> RedisResult<i64> {
+    let (seconds, micros): (i64, i64) = redis::cmd("TIME").query(conn)?;
+    Ok(seconds * 1_000 + micros / 1_000)
+}

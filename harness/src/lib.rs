@@ -1,0 +1,26 @@
+//! What the tests and the demo of blocking-cleanup share: private servers, connections, test data, probes, checks.
+//! Nothing here is part of the module, and nothing here may touch a server that it did not start itself.
+
+mod builder;
+mod check;
+mod client;
+mod fleet;
+mod foreign;
+mod probe;
+mod process;
+mod reply;
+mod server;
+mod wait;
+
+pub use builder::ServerBuilder;
+pub use check::{differing_keys, existing_keys};
+pub use client::{cleanup, cleanup_async, command, error_text, info_field, server_now_ms};
+pub use fleet::{FAMILY_SIZE, Fleet, load_coordinators};
+pub use foreign::{foreign_pair, load_foreign};
+pub use probe::{Ask, Probe, Waits};
+pub use reply::{Reply, reply_map};
+pub use server::Server;
+pub use wait::{wait_for_value, wait_until};
+
+/// The client library, so that every test speaks through the same version of it.
+pub use redis;

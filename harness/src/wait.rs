@@ -1,0 +1,76 @@
+//! Waiting for something to become true, with a deadline and a message that says what was waited for.
+//! Must never wait for a fixed time in the hope that it suffices.
+
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+/// How long to rest between two looks: short enough for tests, long enough not to disturb a measurement.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// Looks until `look` yields a value. `what` completes the sentence "waited for ...".
+pub fn wait_until<T>(
+    what: &str,
+    within: Duration,
+    mut look: impl FnMut() -> Option<T>,
+) -> Result<T> {
+    let started = Instant::now();
+    loop {
+        if let Some(value) = look() {
+            return Ok(value);
+        }
+        if started.elapsed() >= within {
+            bail!("waited {within:?} for {what}, in vain");
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Looks until `good` accepts what `look` yields; when it never does, the error shows the last value seen.
+pub fn wait_for_value<T: Debug>(
+    what: &str,
+    within: Duration,
+    mut look: impl FnMut() -> Result<T>,
+    good: impl Fn(&T) -> bool,
+) -> Result<T> {
+    let started = Instant::now();
+    loop {
+        let value = look()?;
+        if good(&value) {
+            return Ok(value);
+        }
+        if started.elapsed() >= within {
+            bail!("waited {within:?} for {what}, in vain; last seen: {value:?}");
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn yields_the_first_value_that_is_there() {
+        let mut looks = 0;
+        let found = wait_until("the third look", Duration::from_secs(5), || {
+            looks += 1;
+            (looks == 3).then_some(looks)
+        });
+        assert_eq!(found.unwrap(), 3);
+    }
+
+    #[test]
+    fn a_failure_says_what_was_waited_for_and_what_was_seen() {
+        let short = Duration::from_millis(5);
+        let error = wait_until("the moon", short, || None::<()>).unwrap_err();
+        assert!(error.to_string().contains("the moon"));
+        let error = wait_for_value("seven", short, || Ok(6), |n| *n == 7).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .ends_with("for seven, in vain; last seen: 6")
+        );
+    }
+}

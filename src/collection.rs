@@ -1,0 +1,217 @@
+//! What a walk gathered: names of family keys, and beats of heartbeats, in flat buffers.
+//!
+//! A run over ten million keys must not make ten million allocations, nor grow one buffer by
+//! copying it: records lie behind one another in chunks that never move. Nothing is judged here.
+
+use crate::heartbeat::Reading;
+use crate::layout::Family;
+
+const FIRST_CHUNK_BYTES: usize = 16 * 1024;
+const CHUNK_BYTES: usize = 1024 * 1024;
+
+/// Flags (1 byte), length of the name (4 bytes), beat (8 bytes, heartbeats only), name.
+const HEADER_BYTES: usize = 5;
+const BEAT_BYTES: usize = 8;
+
+const FAMILY_MASK: u8 = 0b0000_0111;
+const DENIED: u8 = 0b0000_1000;
+const DOUBTFUL: u8 = 0b0001_0000;
+const HAS_BEAT: u8 = 0b0010_0000;
+
+/// Where a record lies in its collection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    chunk: u32,
+    offset: u32,
+}
+
+/// One key as the walk saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'c> {
+    pub name: &'c [u8],
+    pub family: Family,
+    /// The caller's ACL user may not delete this key.
+    pub denied: bool,
+    /// For heartbeats: what its value said.
+    pub beat: Option<Reading>,
+}
+
+/// The records of one walk, in the order they came, duplicates included.
+#[derive(Debug, Default)]
+pub struct Collection {
+    full: Vec<Vec<u8>>,
+    open: Vec<u8>,
+    bytes: usize,
+    records: u64,
+}
+
+impl Collection {
+    /// Bytes that all records take, headers included; what `blocking.collect-max-bytes` caps.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Number of records, duplicates included.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Append a record. Names are limited by [`crate::layout::MAX_NAME_BYTES`] before they come
+    /// here, so lengths and offsets fit their fields; one that did not fit would be left out.
+    pub fn push(&mut self, record: Record) {
+        let Ok(length) = u32::try_from(record.name.len()) else {
+            return;
+        };
+        let mut flags = record.family as u8 & FAMILY_MASK;
+        let mut beat_ms = None;
+        if record.denied {
+            flags |= DENIED;
+        }
+        if let Some(beat) = record.beat {
+            if beat.doubtful {
+                flags |= DOUBTFUL;
+            }
+            if beat.newest_ms.is_some() {
+                flags |= HAS_BEAT;
+            }
+            beat_ms = Some(beat.newest_ms.unwrap_or_default());
+        }
+        let size = HEADER_BYTES
+            .saturating_add(beat_ms.map_or(0, |_| BEAT_BYTES))
+            .saturating_add(record.name.len());
+        let chunk = self.chunk_with_room(size);
+        chunk.push(flags);
+        chunk.extend_from_slice(&length.to_le_bytes());
+        if let Some(ms) = beat_ms {
+            chunk.extend_from_slice(&ms.to_le_bytes());
+        }
+        chunk.extend_from_slice(record.name);
+        self.bytes = self.bytes.saturating_add(size);
+        self.records = self.records.saturating_add(1);
+    }
+
+    /// The open chunk if `size` more bytes fit without moving it, else a new one.
+    fn chunk_with_room(&mut self, size: usize) -> &mut Vec<u8> {
+        if self.open.capacity().saturating_sub(self.open.len()) < size {
+            // The first chunks are small, so that a small fleet costs little memory.
+            let usual = self.bytes.clamp(FIRST_CHUNK_BYTES, CHUNK_BYTES);
+            let full = std::mem::replace(&mut self.open, Vec::with_capacity(usual.max(size)));
+            if !full.is_empty() {
+                self.full.push(full);
+            }
+        }
+        &mut self.open
+    }
+
+    fn chunks(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.full.iter().chain([&self.open])
+    }
+
+    /// The record at a position that this collection gave out.
+    pub fn get(&self, position: Position) -> Option<Record<'_>> {
+        let chunk = position.chunk as usize;
+        let chunk = self.full.get(chunk).unwrap_or(&self.open);
+        let (record, _) = read_record(chunk.get(position.offset as usize..)?)?;
+        Some(record)
+    }
+
+    /// All records in the order they were pushed, with their positions.
+    pub fn iter(&self) -> impl Iterator<Item = (Position, Record<'_>)> {
+        self.chunks().zip(0u32..).flat_map(|(bytes, chunk)| {
+            let mut offset = 0usize;
+            std::iter::from_fn(move || {
+                let (record, size) = read_record(bytes.get(offset..)?)?;
+                let position = Position {
+                    chunk,
+                    offset: u32::try_from(offset).ok()?,
+                };
+                offset = offset.saturating_add(size);
+                Some((position, record))
+            })
+        })
+    }
+}
+
+/// The record at the beginning of `bytes`, and its size.
+fn read_record(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
+    let (&flags, rest) = bytes.split_first()?;
+    let (length, mut rest) = rest.split_first_chunk::<4>()?;
+    let length = u32::from_le_bytes(*length) as usize;
+    let family = Family::from_index((flags & FAMILY_MASK) as usize)?;
+    let mut size = HEADER_BYTES.saturating_add(length);
+    let mut beat = None;
+    if family == Family::Heartbeat {
+        let (ms, after) = rest.split_first_chunk::<BEAT_BYTES>()?;
+        beat = Some(Reading {
+            newest_ms: (flags & HAS_BEAT != 0).then(|| i64::from_le_bytes(*ms)),
+            doubtful: flags & DOUBTFUL != 0,
+        });
+        rest = after;
+        size = size.saturating_add(BEAT_BYTES);
+    }
+    let record = Record {
+        name: rest.get(..length)?,
+        family,
+        denied: flags & DENIED != 0,
+        beat,
+    };
+    Some((record, size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn record(name: &[u8], family: Family, denied: bool, beat: Option<i64>) -> Record<'_> {
+        Record {
+            name,
+            family,
+            denied,
+            beat: (family == Family::Heartbeat).then_some(Reading {
+                newest_ms: beat,
+                doubtful: denied,
+            }),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_goes_in_comes_out(
+            keys in prop::collection::vec(
+                (prop::collection::vec(any::<u8>(), 1..60), 0usize..6, any::<bool>(), any::<Option<i64>>()),
+                0..200,
+            ),
+        ) {
+            let mut collection = Collection::default();
+            let records: Vec<Record> = keys
+                .iter()
+                .map(|(name, family, denied, beat)| record(name, Family::ALL[*family], *denied, *beat))
+                .collect();
+            for r in &records {
+                collection.push(*r);
+            }
+            prop_assert_eq!(collection.records(), records.len() as u64);
+            let read: Vec<Record> = collection.iter().map(|(_, r)| r).collect();
+            prop_assert_eq!(&read, &records);
+            for (position, r) in collection.iter() {
+                prop_assert_eq!(collection.get(position), Some(r));
+            }
+        }
+    }
+
+    #[test]
+    fn chunks_never_move_and_long_names_get_their_own() {
+        let mut collection = Collection::default();
+        let long = vec![b'x'; 200 * 1024];
+        for _ in 0..40 {
+            collection.push(record(b"short", Family::Ack, false, None));
+            collection.push(record(&long, Family::Signal, false, None));
+        }
+        assert_eq!(collection.iter().count(), 80);
+        for chunk in collection.chunks() {
+            assert!(chunk.len() <= chunk.capacity());
+            assert!(chunk.capacity() <= CHUNK_BYTES);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The commands as data: what COMMAND DOCS, COMMAND INFO, ACL and HELP say of them.
+
+/// The type of an argument in COMMAND DOCS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArgumentKind {
+    Integer,
+    Pattern,
+    /// A keyword without a value.
+    Keyword,
+}
+
+/// One optional argument.
+#[derive(Clone, Copy, Debug)]
+pub struct Argument {
+    pub name: &'static str,
+    /// The keyword that introduces it.
+    pub token: &'static str,
+    pub kind: ArgumentKind,
+}
+
+const fn argument(name: &'static str, token: &'static str, kind: ArgumentKind) -> Argument {
+    Argument { name, token, kind }
+}
+
+/// One command.
+#[derive(Clone, Copy, Debug)]
+pub struct Command {
+    pub name: &'static str,
+    /// Flags as the server's module API spells them.
+    pub flags: &'static str,
+    /// Counted with the command's name; negative: at least.
+    pub arity: i32,
+    /// Where the server has ACL categories for modules (7.2 and later).
+    pub acl_categories: &'static str,
+    pub summary: &'static str,
+    pub complexity: &'static str,
+    pub since: &'static str,
+    pub arguments: &'static [Argument],
+}
+
+pub const CLEANUP: Command = Command {
+    name: "blocking.cleanup",
+    flags: "write deny-script blocking",
+    arity: -1,
+    acl_categories: "write slow dangerous blocking",
+    summary: "Removes coordinators whose heartbeat is older than a threshold, with all their keys.",
+    complexity: "O(N) for the walk with N being the number of keys in the database, in slices of \
+                 blocking.slice-us, plus the cost of one UNLINK for each key removed.",
+    since: "0.1.0",
+    arguments: &[
+        argument("seconds", "THRESHOLD", ArgumentKind::Integer),
+        argument("dryrun", "DRYRUN", ArgumentKind::Keyword),
+        argument("id-pattern", "MATCH", ArgumentKind::Pattern),
+        argument("coordinators", "LIMIT", ArgumentKind::Integer),
+        argument("count", "IDS", ArgumentKind::Integer),
+        argument("async", "ASYNC", ArgumentKind::Keyword),
+        argument("json", "JSON", ArgumentKind::Keyword),
+    ],
+};
+
+pub const STATUS: Command = Command {
+    name: "blocking.status",
+    flags: "allow-loading allow-stale fast",
+    arity: -1,
+    acl_categories: "fast dangerous",
+    summary: "Shows the cleanup under way, the last result and the totals since load.",
+    complexity: "O(M) with M being the number of ids listed in the last result.",
+    since: "0.1.0",
+    arguments: &[argument("json", "JSON", ArgumentKind::Keyword)],
+};
+
+pub const CANCEL: Command = Command {
+    name: "blocking.cancel",
+    flags: "allow-loading allow-stale fast",
+    arity: 1,
+    acl_categories: "fast dangerous",
+    summary: "Ends the cleanup under way before its next slice.",
+    complexity: "O(1)",
+    since: "0.1.0",
+    arguments: &[],
+};
+
+pub const HELP: Command = Command {
+    name: "blocking.help",
+    flags: "allow-loading allow-stale fast",
+    arity: 1,
+    acl_categories: "fast",
+    summary: "Shows the commands and their options.",
+    complexity: "O(1)",
+    since: "0.1.0",
+    arguments: &[],
+};
+
+/// What BLOCKING.HELP prints, line by line.
+pub const HELP_TEXT: &[&str] = &[
+    "BLOCKING.<command> [<option> [value] ...]. Commands are:",
+    "CLEANUP [THRESHOLD seconds] [DRYRUN] [MATCH id-pattern] [LIMIT coordinators] [IDS count] [ASYNC] [JSON]",
+    "    Remove coordinators whose heartbeat is older than the threshold, with all their keys.",
+    "    THRESHOLD: age in seconds above which a coordinator is stale (blocking.threshold-seconds).",
+    "    DRYRUN: remove nothing, report what would go.",
+    "    MATCH: remove only coordinators whose id fits this glob pattern.",
+    "    LIMIT: remove at most this many coordinators, the oldest first.",
+    "    IDS: list at most this many stale ids (100).",
+    "    ASYNC: reply at once with the run's number.",
+    "    JSON: reply with one JSON object.",
+    "STATUS [JSON]",
+    "    Show the cleanup under way, the last result and the totals since load.",
+    "CANCEL",
+    "    End the cleanup under way before its next slice.",
+    "HELP",
+    "    Print this help.",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_names_every_option_and_is_plain() {
+        let text = HELP_TEXT.join("\n");
+        assert!(text.is_ascii());
+        for command in [CLEANUP, STATUS, CANCEL, HELP] {
+            let word = command.name.trim_start_matches("blocking.").to_uppercase();
+            assert!(
+                HELP_TEXT.iter().any(|line| line.starts_with(&word)),
+                "{word}"
+            );
+            for argument in command.arguments {
+                assert!(text.contains(argument.token), "{}", argument.token);
+            }
+        }
+    }
+}

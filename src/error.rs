@@ -1,0 +1,298 @@
+//! Every error text of the module, in one place.
+//!
+//! A text is ASCII, one sentence, and begins with a code word, because the server's error statistics
+//! keep one class per first word. This file must not decide when an error happens, and must not let
+//! bytes of a caller into a text other than through [`shown`].
+
+use std::fmt;
+
+/// Caller bytes beyond this many are cut from an error text.
+const SHOWN_BYTES: usize = 32;
+
+/// What a command can answer instead of its reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    UnknownOption {
+        shown: String,
+        command: &'static str,
+        /// The accepted options, separated by a comma and a space.
+        accepted: &'static str,
+    },
+    RepeatedOption {
+        option: &'static str,
+    },
+    MissingValue {
+        option: &'static str,
+        accepted: &'static str,
+    },
+    BadValue {
+        option: &'static str,
+        shown: String,
+        accepted: &'static str,
+    },
+    PatternLength {
+        got_bytes: usize,
+    },
+    InProgress {
+        run: u64,
+        percent: u32,
+        started_s_ago: u64,
+    },
+    NotBusy,
+    InMulti,
+    NotPrimary,
+    Loading,
+    CallerUnblocked {
+        run: u64,
+    },
+    CannotStart {
+        why: &'static str,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownOption {
+                shown,
+                command,
+                accepted,
+            } => {
+                let verb = if accepted.contains(',') { "are" } else { "is" };
+                write!(
+                    out,
+                    "ERR unknown option '{shown}' for {command}; accepted {verb} {accepted}"
+                )
+            }
+            Self::RepeatedOption { option } => write!(
+                out,
+                "ERR {option} is given more than once; each option is accepted at most once"
+            ),
+            Self::MissingValue { option, accepted } => {
+                write!(out, "ERR {option} needs a value: {accepted}")
+            }
+            Self::BadValue {
+                option,
+                shown,
+                accepted,
+            } => write!(out, "ERR {option} must be {accepted}, got '{shown}'"),
+            Self::PatternLength { got_bytes } => write!(
+                out,
+                "ERR MATCH takes a glob pattern of 1 to 512 bytes, got {got_bytes}"
+            ),
+            Self::InProgress {
+                run,
+                percent,
+                started_s_ago,
+            } => write!(
+                out,
+                "INPROGRESS a cleanup is running: run {run}, {percent}% of the keyspace, \
+                 started {started_s_ago} s ago; see BLOCKING.STATUS"
+            ),
+            Self::NotBusy => {
+                out.write_str("NOTBUSY no cleanup is running; BLOCKING.STATUS shows the last one")
+            }
+            Self::InMulti => out
+                .write_str("ERR BLOCKING.CLEANUP cannot wait inside MULTI or a script; add ASYNC"),
+            Self::NotPrimary => out.write_str(
+                "READONLY BLOCKING.CLEANUP runs on a primary only; this server is a replica",
+            ),
+            Self::Loading => out.write_str(
+                "LOADING BLOCKING.CLEANUP cannot run while the server loads its data; \
+                 try again when it is done",
+            ),
+            Self::CallerUnblocked { run } => write!(
+                out,
+                "CANCELLED run {run} was cancelled by CLIENT UNBLOCK; see BLOCKING.STATUS"
+            ),
+            Self::CannotStart { why } => {
+                write!(out, "ERR the cleanup could not start: {why}; try again")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Caller bytes made fit for an error text: printable ASCII stays, except quotes and the backslash;
+/// everything else becomes `\xNN`. Long input is cut and ends in `...`.
+pub fn shown(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for &byte in bytes.iter().take(SHOWN_BYTES) {
+        match byte {
+            b' '..=b'~' if !br#"'"\"#.contains(&byte) => text.push(char::from(byte)),
+            _ => text.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    if bytes.len() > SHOWN_BYTES {
+        text.push_str("...");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pattern::MAX_PATTERN_BYTES;
+    use proptest::prelude::*;
+
+    const INTEGER: &str = "an integer from 1 to 315360000 seconds";
+
+    /// One sample of every variant with its exact text. The match below stops compiling when a
+    /// variant is added, as a reminder to add its sample here.
+    fn samples() -> Vec<(Error, &'static str)> {
+        fn reminder(error: &Error) {
+            match error {
+                Error::UnknownOption { .. }
+                | Error::RepeatedOption { .. }
+                | Error::MissingValue { .. }
+                | Error::BadValue { .. }
+                | Error::PatternLength { .. }
+                | Error::InProgress { .. }
+                | Error::NotBusy
+                | Error::InMulti
+                | Error::NotPrimary
+                | Error::Loading
+                | Error::CallerUnblocked { .. }
+                | Error::CannotStart { .. } => {}
+            }
+        }
+        let samples = vec![
+            (
+                Error::UnknownOption {
+                    shown: shown(b"FOO"),
+                    command: "BLOCKING.CLEANUP",
+                    accepted: "THRESHOLD, DRYRUN",
+                },
+                "ERR unknown option 'FOO' for BLOCKING.CLEANUP; accepted are THRESHOLD, DRYRUN",
+            ),
+            (
+                Error::UnknownOption {
+                    shown: shown(b"FOO"),
+                    command: "BLOCKING.STATUS",
+                    accepted: "JSON",
+                },
+                "ERR unknown option 'FOO' for BLOCKING.STATUS; accepted is JSON",
+            ),
+            (
+                Error::RepeatedOption { option: "MATCH" },
+                "ERR MATCH is given more than once; each option is accepted at most once",
+            ),
+            (
+                Error::MissingValue {
+                    option: "THRESHOLD",
+                    accepted: INTEGER,
+                },
+                "ERR THRESHOLD needs a value: an integer from 1 to 315360000 seconds",
+            ),
+            (
+                Error::BadValue {
+                    option: "THRESHOLD",
+                    shown: shown(b"abc"),
+                    accepted: INTEGER,
+                },
+                "ERR THRESHOLD must be an integer from 1 to 315360000 seconds, got 'abc'",
+            ),
+            (
+                Error::PatternLength { got_bytes: 0 },
+                "ERR MATCH takes a glob pattern of 1 to 512 bytes, got 0",
+            ),
+            (
+                Error::InProgress {
+                    run: 7,
+                    percent: 42,
+                    started_s_ago: 3,
+                },
+                "INPROGRESS a cleanup is running: run 7, 42% of the keyspace, started 3 s ago; \
+                 see BLOCKING.STATUS",
+            ),
+            (
+                Error::NotBusy,
+                "NOTBUSY no cleanup is running; BLOCKING.STATUS shows the last one",
+            ),
+            (
+                Error::InMulti,
+                "ERR BLOCKING.CLEANUP cannot wait inside MULTI or a script; add ASYNC",
+            ),
+            (
+                Error::NotPrimary,
+                "READONLY BLOCKING.CLEANUP runs on a primary only; this server is a replica",
+            ),
+            (
+                Error::Loading,
+                "LOADING BLOCKING.CLEANUP cannot run while the server loads its data; \
+                 try again when it is done",
+            ),
+            (
+                Error::CallerUnblocked { run: 7 },
+                "CANCELLED run 7 was cancelled by CLIENT UNBLOCK; see BLOCKING.STATUS",
+            ),
+            (
+                Error::CannotStart {
+                    why: "no timer is free",
+                },
+                "ERR the cleanup could not start: no timer is free; try again",
+            ),
+        ];
+        samples.iter().for_each(|(error, _)| reminder(error));
+        samples
+    }
+
+    const CODES: [&str; 6] = [
+        "ERR",
+        "INPROGRESS",
+        "NOTBUSY",
+        "READONLY",
+        "LOADING",
+        "CANCELLED",
+    ];
+
+    #[test]
+    fn every_text_is_exact_and_well_formed() {
+        for (error, expected) in samples() {
+            let text = error.to_string();
+            assert_eq!(text, expected);
+            assert!(text.is_ascii(), "{text}");
+            assert!(!text.contains(['\r', '\n', '\t']), "{text}");
+            assert!(!text.contains("  "), "{text}");
+            assert!(!text.ends_with('.'), "{text}");
+            let code = text.split(' ').next().unwrap();
+            assert!(CODES.contains(&code), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_pattern_text_names_the_real_limit() {
+        let text = Error::PatternLength { got_bytes: 0 }.to_string();
+        assert!(text.contains(&format!("1 to {MAX_PATTERN_BYTES} bytes")));
+    }
+
+    #[test]
+    fn caller_bytes_are_made_harmless() {
+        let full = [b'x'; SHOWN_BYTES];
+        let long = [b'x'; SHOWN_BYTES + 1];
+        let table: [(&[u8], String); 8] = [
+            (b"", String::new()),
+            (b"abc DEF~", "abc DEF~".into()),
+            (b"it's", r"it\x27s".into()),
+            (br#"a"b"#, r"a\x22b".into()),
+            (br"a\b", r"a\x5cb".into()),
+            (b"\r\n\0\x7f\xff", r"\x0d\x0a\x00\x7f\xff".into()),
+            (&full, "x".repeat(SHOWN_BYTES)),
+            (&long, format!("{}...", "x".repeat(SHOWN_BYTES))),
+        ];
+        for (bytes, expected) in table {
+            assert_eq!(shown(bytes), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn shown_is_always_one_short_ascii_line(bytes: Vec<u8>) {
+            let text = shown(&bytes);
+            prop_assert!(text.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+            prop_assert!(!text.contains(['\'', '"']));
+            prop_assert!(text.len() <= 4 * SHOWN_BYTES + 3);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! `blocking`: a module for Redis and Valkey that removes dead coordinators, and the families of
+//! keys they leave behind, inside the server.
+//!
+//! Two worlds. The files of this folder know bytes, numbers and their own types only. The folder
+//! `redis` alone may name `redis_module` or use `unsafe`; `tests/border.rs` enforces it.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo
+    )
+)]
+
+mod collection;
+mod commands;
+mod error;
+mod heartbeat;
+mod json;
+mod layout;
+mod options;
+mod owners;
+mod pace;
+mod pattern;
+mod plan;
+#[cfg(test)]
+mod plan_model;
+mod progress;
+mod redis;
+mod report;
+mod settings;
+mod value;

@@ -1,0 +1,368 @@
+//! Which known heartbeats could own a key: an index from ids to heartbeats.
+//!
+//! Pure and exact: a candidate found by its hash is compared byte by byte before it counts. The
+//! hash is a polynomial over the name with a secret random base, so that the hash of any part of
+//! a name follows in constant time from one pass over it: a name of 64 KiB full of colons has
+//! thousands of readings, and hashing each on its own would take time quadratic in its length.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use hashbrown::HashTable;
+
+use crate::layout::{self, Reading, SegmentCounts};
+
+/// A heartbeat's number, given by whoever fills the index.
+pub type HeartbeatNumber = u32;
+
+/// Looks up names by heartbeat number, so that the index stores none.
+pub trait Names {
+    /// The key of the heartbeat with this number.
+    fn name(&self, number: HeartbeatNumber) -> &[u8];
+}
+
+impl Names for Vec<Vec<u8>> {
+    fn name(&self, number: HeartbeatNumber) -> &[u8] {
+        self.get(number as usize)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
+    }
+}
+
+/// 2^61 - 1, a prime: products of two residues fit 128 bits and reduce without division.
+const MODULUS: u64 = (1 << 61) - 1;
+
+fn reduce(value: u64) -> u64 {
+    if value >= MODULUS {
+        value.wrapping_sub(MODULUS)
+    } else {
+        value
+    }
+}
+
+fn multiply(a: u64, b: u64) -> u64 {
+    let product = u128::from(a).wrapping_mul(u128::from(b));
+    let low = (product as u64) & MODULUS;
+    let high = (product >> 61) as u64;
+    reduce(low.wrapping_add(high))
+}
+
+/// Hashes of all beginnings of one name at a time; buffers are reused from name to name.
+#[derive(Debug)]
+pub struct NameHasher {
+    base: u64,
+    /// `powers[n]` is the base to the power of n.
+    powers: Vec<u64>,
+    /// `beginnings[n]` is the hash of the first n bytes of the loaded name.
+    beginnings: Vec<u64>,
+}
+
+impl Default for NameHasher {
+    fn default() -> Self {
+        // The base is secret and random, so nobody can choose names that collide.
+        let random = RandomState::new().build_hasher().finish();
+        Self {
+            base: (random % (MODULUS - 1024)).wrapping_add(512),
+            powers: vec![1],
+            beginnings: Vec::new(),
+        }
+    }
+}
+
+impl NameHasher {
+    /// Make `name` the name whose parts are hashed from now on.
+    pub fn load(&mut self, name: &[u8]) {
+        let mut power = self.powers.last().copied().unwrap_or(1);
+        while self.powers.len() <= name.len() {
+            power = multiply(power, self.base);
+            self.powers.push(power);
+        }
+        self.beginnings.clear();
+        self.beginnings.push(0);
+        let mut hash = 0;
+        for byte in name {
+            let next = multiply(hash, self.base).wrapping_add(u64::from(*byte).wrapping_add(1));
+            hash = reduce(next);
+            self.beginnings.push(hash);
+        }
+    }
+
+    /// Hash of the bytes from `start` to `end` (exclusive) of the loaded name.
+    fn part(&self, (start, end): (usize, usize)) -> u64 {
+        let at = |list: &[u64], index: usize| list.get(index).copied().unwrap_or_default();
+        let before = multiply(
+            at(&self.beginnings, start),
+            at(&self.powers, end.saturating_sub(start)),
+        );
+        let through = at(&self.beginnings, end);
+        reduce(through.wrapping_add(MODULUS).wrapping_sub(before))
+    }
+
+    /// Hash of the whole loaded name.
+    pub fn whole(&self) -> u64 {
+        spread(self.beginnings.last().copied().unwrap_or_default())
+    }
+
+    fn unscoped(&self, id: (usize, usize)) -> u64 {
+        spread(self.part(id))
+    }
+
+    fn scoped(&self, swarm: (usize, usize), id: (usize, usize)) -> u64 {
+        spread(self.part(id).wrapping_add(self.part(swarm).rotate_left(29)) ^ 0x5c0)
+    }
+
+    fn any_swarm(&self, id: (usize, usize)) -> u64 {
+        spread(self.part(id) ^ 0xa11)
+    }
+}
+
+/// Hash tables look at the high bits for one thing and at the low bits for another.
+fn spread(hash: u64) -> u64 {
+    let mixed = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ (mixed >> 32)
+}
+
+/// How an entry of the index was made, and so which lookups may find it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// `blocking:heartbeat:{id}`, found by id.
+    Unscoped,
+    /// A scoped heartbeat, found by swarm and id.
+    Scoped,
+    /// The first of the scoped heartbeats of one id, found by id in whatever swarm.
+    AnySwarm,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    hash: u64,
+    heartbeat: HeartbeatNumber,
+    kind: Kind,
+    reading: Reading,
+    /// The next heartbeat of the same id in another swarm, as a place in `chain`.
+    next: Option<u32>,
+}
+
+/// The index. Fill it with heartbeats, then ask for the possible owners of any key.
+#[derive(Debug, Default)]
+pub struct Owners {
+    table: HashTable<Entry>,
+    /// Further scoped heartbeats of an id, linked from the entry of kind `AnySwarm`.
+    chain: Vec<(HeartbeatNumber, Option<u32>)>,
+    segment_counts: SegmentCounts,
+}
+
+impl Owners {
+    /// Whether no heartbeat was added yet.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Add the heartbeat with this number. Of several scoped heartbeats of one id, the ones added
+    /// last are visited first by [`Self::visit`].
+    pub fn add(&mut self, heartbeat: HeartbeatNumber, names: &impl Names, hasher: &mut NameHasher) {
+        let name = names.name(heartbeat);
+        hasher.load(name);
+        layout::beating(name, &mut |reading| {
+            self.segment_counts.add(reading.id_of(name));
+            let entry = |kind, hash| Entry {
+                hash,
+                heartbeat,
+                kind,
+                reading,
+                next: None,
+            };
+            let Some(swarm) = reading.swarm else {
+                self.insert(entry(Kind::Unscoped, hasher.unscoped(reading.id)));
+                return;
+            };
+            self.insert(entry(Kind::Scoped, hasher.scoped(swarm, reading.id)));
+            let hash = hasher.any_swarm(reading.id);
+            let id = reading.id_of(name);
+            let same = |known: &Entry| {
+                known.kind == Kind::AnySwarm
+                    && known.reading.id_of(names.name(known.heartbeat)) == id
+            };
+            match self.table.find_mut(hash, same) {
+                None => self.insert(entry(Kind::AnySwarm, hash)),
+                Some(head) => {
+                    // The head keeps its place in the table; the newcomer takes it over and the
+                    // former head goes on in the chain.
+                    let place = u32::try_from(self.chain.len()).ok();
+                    self.chain.push((head.heartbeat, head.next));
+                    head.heartbeat = heartbeat;
+                    head.reading = reading;
+                    head.next = place;
+                }
+            }
+        });
+    }
+
+    fn insert(&mut self, entry: Entry) {
+        self.table
+            .insert_unique(entry.hash, entry, |entry| entry.hash);
+    }
+
+    /// Visit every known heartbeat that could own the key `name`, with the reading of the key
+    /// that says so, until `visit` returns false. A heartbeat may be visited more than once.
+    /// The name must be the one that `hasher` has loaded.
+    ///
+    /// A reading without a swarm belongs to the unscoped heartbeat of its id and to those of any
+    /// swarm. A reading with a swarm follows the heartbeat of that swarm; where that swarm has
+    /// none for the id, the unscoped one.
+    pub fn visit(
+        &self,
+        name: &[u8],
+        names: &impl Names,
+        hasher: &NameHasher,
+        visit: &mut dyn FnMut(HeartbeatNumber, Reading) -> bool,
+    ) {
+        let mut go_on = true;
+        layout::readings(name, &self.segment_counts, &mut |reading| {
+            if !go_on {
+                return;
+            }
+            let unscoped = || {
+                self.find(
+                    Kind::Unscoped,
+                    hasher.unscoped(reading.id),
+                    name,
+                    reading,
+                    names,
+                )
+            };
+            let first = match reading.swarm {
+                None => unscoped(),
+                Some(swarm) => self
+                    .find(
+                        Kind::Scoped,
+                        hasher.scoped(swarm, reading.id),
+                        name,
+                        reading,
+                        names,
+                    )
+                    .or_else(unscoped),
+            };
+            if let Some(entry) = first {
+                go_on = visit(entry.heartbeat, reading);
+            }
+            if reading.swarm.is_none() && go_on {
+                let hash = hasher.any_swarm(reading.id);
+                let Some(head) = self.find(Kind::AnySwarm, hash, name, reading, names) else {
+                    return;
+                };
+                go_on = visit(head.heartbeat, reading);
+                let mut next = head.next;
+                while let (true, Some(place)) = (go_on, next) {
+                    let Some((heartbeat, after)) = self.chain.get(place as usize) else {
+                        return;
+                    };
+                    go_on = visit(*heartbeat, reading);
+                    next = *after;
+                }
+            }
+        });
+    }
+
+    fn find(
+        &self,
+        kind: Kind,
+        hash: u64,
+        name: &[u8],
+        reading: Reading,
+        names: &impl Names,
+    ) -> Option<&Entry> {
+        self.table.find(hash, |entry| {
+            let beating = names.name(entry.heartbeat);
+            entry.kind == kind
+                && entry.reading.id_of(beating) == reading.id_of(name)
+                && (kind != Kind::Scoped
+                    || entry.reading.swarm_of(beating) == reading.swarm_of(name))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owners_of(heartbeats: &[&str], key: &str) -> Vec<String> {
+        let names: Vec<Vec<u8>> = heartbeats.iter().map(|n| n.as_bytes().to_vec()).collect();
+        let mut hasher = NameHasher::default();
+        let mut owners = Owners::default();
+        for number in 0..names.len() {
+            owners.add(number as u32, &names, &mut hasher);
+        }
+        let mut found = Vec::new();
+        hasher.load(key.as_bytes());
+        owners.visit(key.as_bytes(), &names, &hasher, &mut |number, _| {
+            found.push(heartbeats[number as usize].to_owned());
+            true
+        });
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    #[test]
+    fn possible_owners() {
+        let (a, ab) = ("blocking:heartbeat:a", "blocking:heartbeat:a:b");
+        let (s1a, s2a) = (
+            "swarm:s1:blocking:heartbeat:a",
+            "swarm:s2:blocking:heartbeat:a",
+        );
+        let table: &[(&[&str], &str, &[&str])] = &[
+            (&[a, ab], "blocking:ack:a:b:s1", &[a, ab]),
+            (&[a, ab], "blocking:ack:a:s1", &[a]),
+            (&[a, ab], "blocking:ack:a1:s1", &[]),
+            (&[a, ab], "blocking:idempotency:x:a:b", &[a, ab]),
+            (&[a], "blocking:signal:a", &[a]),
+            (&[a, s1a, s2a], "blocking:signal:a", &[a, s1a, s2a]),
+            (&[s1a, s2a], "blocking:signal:a", &[s1a, s2a]),
+            (&[a, s1a], "swarm:s1:blocking:a", &[s1a]),
+            (&[a, s1a], "swarm:s3:blocking:a", &[a]),
+            (&[a, s1a], "swarm:s1:agent:a:activity", &[s1a]),
+            (&[a, s1a], a, &[a, s1a]),
+            (&[a, s1a], s1a, &[s1a]),
+            (
+                &["blocking:heartbeat:heartbeat:a", s1a],
+                s1a,
+                &["blocking:heartbeat:heartbeat:a", s1a],
+            ),
+            (&[a], "user:a", &[]),
+        ];
+        for (heartbeats, key, expected) in table {
+            assert_eq!(owners_of(heartbeats, key), *expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn hashes_of_parts_do_not_depend_on_where_they_stand() {
+        let mut hasher = NameHasher::default();
+        hasher.load(b"abcabc");
+        assert_eq!(hasher.part((0, 3)), hasher.part((3, 6)));
+        assert_ne!(hasher.part((0, 3)), hasher.part((1, 4)));
+        assert_ne!(hasher.part((0, 1)), hasher.part((0, 2)));
+        let part = hasher.part((0, 3));
+        hasher.load(b"zzzabc");
+        assert_eq!(hasher.part((3, 6)), part);
+    }
+
+    #[test]
+    fn a_name_full_of_colons_is_indexed_and_read_quickly() {
+        let id = "a:".repeat(16 * 1024);
+        let id = id.trim_end_matches(':');
+        let heartbeat = format!("blocking:heartbeat:{id}");
+        let key = format!("blocking:idempotency:{}", "a:".repeat(32 * 1024));
+        let names = vec![heartbeat.into_bytes()];
+        let mut hasher = NameHasher::default();
+        let mut owners = Owners::default();
+        owners.add(0, &names, &mut hasher);
+        let mut visits = 0;
+        hasher.load(key.as_bytes());
+        owners.visit(key.as_bytes(), &names, &hasher, &mut |_, _| {
+            visits += 1;
+            visits < 1000
+        });
+        assert_eq!(visits, 1000);
+    }
+}

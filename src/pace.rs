@@ -1,0 +1,121 @@
+//! How long to wait before the next slice: flat out on an idle server, a share of the main thread
+//! on a busy one. Pure: the caller measures, this decides.
+
+/// A turn of the event loop that cost the main thread no more than this beside our slice had
+/// nothing to do but poll, and at most one cheap command. Measured on an idle server: 5 to 15 us.
+const QUIET_TURN_US: u64 = 30;
+
+/// While we pause, the server counts as busy if others use more than this share of the time.
+const QUIET_PERCENT: u64 = 10;
+
+/// One busy turn is a single request, as from a monitor; two in a row are a load.
+const BUSY_TURNS: u8 = 2;
+
+/// No pause is longer than this, whatever the settings say, so that a run always gets on.
+const MAX_PAUSE_US: u64 = 100_000;
+
+/// What the main thread did between the end of one slice and the start of the next.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Turn {
+    /// CPU time of the main thread outside our slices.
+    pub cpu_us: u64,
+    /// Wall time, the pause we asked for included.
+    pub wall_us: u64,
+    /// Whether we had asked for a pause.
+    pub paused: bool,
+}
+
+/// Decides pauses from turn to turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pace {
+    busy_turns: u8,
+}
+
+impl Pace {
+    /// The pause in microseconds after a slice of `slice_us`, 0 for none.
+    ///
+    /// `before` is the turn that came before that slice, `cpu_percent` (1 to 100) the share of
+    /// the main thread that the run may use while others have work.
+    pub fn pause_us(&mut self, before: Turn, slice_us: u64, cpu_percent: u64) -> u64 {
+        let busy = if before.paused {
+            before.cpu_us.saturating_mul(100) > before.wall_us.saturating_mul(QUIET_PERCENT)
+        } else {
+            before.cpu_us > QUIET_TURN_US
+        };
+        self.busy_turns = if busy {
+            self.busy_turns.saturating_add(1)
+        } else {
+            0
+        };
+        if self.busy_turns < BUSY_TURNS {
+            return 0;
+        }
+        let percent = cpu_percent.clamp(1, 100);
+        let rest = 100u64.saturating_sub(percent);
+        // Rounded up: the share is a limit.
+        let pause = slice_us.saturating_mul(rest).div_ceil(percent);
+        pause.min(MAX_PAUSE_US)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turn(cpu_us: u64) -> Turn {
+        Turn {
+            cpu_us,
+            wall_us: cpu_us,
+            paused: false,
+        }
+    }
+
+    fn pause(cpu_us: u64, wall_us: u64) -> Turn {
+        Turn {
+            cpu_us,
+            wall_us,
+            paused: true,
+        }
+    }
+
+    #[test]
+    fn flat_out_on_an_idle_server() {
+        let mut pace = Pace::default();
+        for _ in 0..100 {
+            assert_eq!(pace.pause_us(turn(QUIET_TURN_US), 250, 25), 0);
+        }
+    }
+
+    #[test]
+    fn a_single_request_now_and_then_does_not_slow_a_run_down() {
+        let mut pace = Pace::default();
+        for _ in 0..100 {
+            assert_eq!(pace.pause_us(turn(200), 250, 25), 0);
+            assert_eq!(pace.pause_us(turn(8), 250, 25), 0);
+        }
+    }
+
+    #[test]
+    fn a_share_under_load_and_free_again_after_it() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.pause_us(turn(300), 250, 25), 0);
+        assert_eq!(pace.pause_us(turn(300), 250, 25), 750);
+        assert_eq!(pace.pause_us(pause(400, 800), 250, 25), 750);
+        assert_eq!(pace.pause_us(pause(20, 800), 250, 25), 0);
+        assert_eq!(pace.pause_us(turn(10), 250, 25), 0);
+    }
+
+    #[test]
+    fn the_share_is_a_limit() {
+        for (percent, expected) in [(1, 24_750), (5, 4_750), (33, 508), (50, 250), (100, 0)] {
+            let mut pace = Pace { busy_turns: 9 };
+            assert_eq!(
+                pace.pause_us(turn(300), 250, percent),
+                expected,
+                "{percent}"
+            );
+        }
+        let mut pace = Pace { busy_turns: 9 };
+        assert_eq!(pace.pause_us(turn(300), u64::MAX, 1), MAX_PAUSE_US);
+    }
+}

@@ -1,0 +1,590 @@
+//! From what a walk gathered to what is removed: a pure function.
+//!
+//! No server, no clock but the one it is given. It runs on a worker thread, because a million
+//! coordinators cost it most of a second. What it promises: a key goes only if at least one
+//! stale coordinator could own it and no live or unreadable one could.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hashbrown::HashTable;
+
+use crate::collection::{Collection, Position, Record};
+use crate::heartbeat::{self, Verdict};
+use crate::layout::{self, Family};
+use crate::owners::{HeartbeatNumber, NameHasher, Names, Owners};
+use crate::pattern::Pattern;
+use crate::report::Counts;
+
+/// A key that more than this many stale coordinators could own is too ambiguous to judge in one
+/// slice, for each of them must be read again before the key goes; it is kept like a vetoed one.
+pub const MAX_OWNERS: usize = 64;
+
+/// How many records are planned between two looks at the stop flag.
+const RECORDS_PER_LOOK: usize = 4096;
+
+/// What the plan is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Server wall clock, milliseconds since 1970: the start of the run, so that nobody looks
+    /// older than he was when his heartbeat was read.
+    pub now_ms: i64,
+    pub threshold_s: u32,
+    /// Narrows who may be removed, never who may veto.
+    pub pattern: Option<Pattern>,
+    /// At most this many coordinators are removed.
+    pub limit: Option<u32>,
+    /// At most this many ids are listed.
+    pub ids: u32,
+    /// The walk stopped gathering family keys: all heartbeats are there, not all keys, so
+    /// heartbeats must stay for the next run to find the rest.
+    pub truncated: bool,
+}
+
+/// One coordinator to be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doomed {
+    pub heartbeat: HeartbeatNumber,
+    /// Its keys: from here up to `end` in [`Plan::removals`]; the heartbeat, if it goes, is last.
+    pub first: usize,
+    pub end: usize,
+    /// Something of the family stays, so the heartbeat stays too, for a later run to find it.
+    pub keeps_heartbeat: bool,
+}
+
+/// Another stale coordinator that could own a key: if it beats again, the key stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rival {
+    /// Place in [`Plan::removals`].
+    pub removal: usize,
+    pub heartbeat: HeartbeatNumber,
+}
+
+/// The outcome.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Where each heartbeat's record is, by heartbeat number.
+    pub heartbeats: Vec<Position>,
+    /// Who goes, oldest beat first.
+    pub doomed: Vec<Doomed>,
+    /// What goes, coordinator by coordinator.
+    pub removals: Vec<Position>,
+    /// Sorted by removal.
+    pub rivals: Vec<Rival>,
+    /// Everything the walk and the plan know; `*_removed` is what would be removed.
+    pub counts: Counts,
+    /// Stale coordinators that may be removed, oldest first.
+    pub stale_ids: Vec<Vec<u8>>,
+    /// More coordinators are stale than LIMIT allowed.
+    pub limited: bool,
+    /// The walk had to leave family keys out, so heartbeats stay.
+    pub truncated: bool,
+}
+
+/// A heartbeat's name by its number, as the owners index wants it.
+struct HeartbeatNames<'c> {
+    collection: &'c Collection,
+    positions: &'c [Position],
+}
+
+impl Names for HeartbeatNames<'_> {
+    fn name(&self, number: HeartbeatNumber) -> &[u8] {
+        self.positions
+            .get(number as usize)
+            .and_then(|position| self.collection.get(*position))
+            .map(|record| record.name)
+            .unwrap_or_default()
+    }
+}
+
+/// Each different heartbeat once, with all that was read of it.
+struct Heartbeats {
+    positions: Vec<Position>,
+    verdicts: Vec<Verdict>,
+    beats_ms: Vec<i64>,
+}
+
+/// What becomes of a key.
+enum Fate {
+    /// No stale coordinator could own it, and a living one does.
+    Kept,
+    Vetoed,
+    Orphaned,
+    GoesWith(HeartbeatNumber),
+}
+
+/// Answer the question, or `None` if told to stop.
+pub fn plan(collection: &Collection, question: &Question, stop: &AtomicBool) -> Option<Plan> {
+    let mut planner = Planner::new(collection, question, stop)?;
+    planner.choose();
+    planner.assign(stop)?;
+    Some(planner.finish())
+}
+
+/// The work in progress; the steps are called in the order they stand.
+struct Planner<'c> {
+    collection: &'c Collection,
+    question: &'c Question,
+    hasher: NameHasher,
+    heartbeats: Heartbeats,
+    owners: Owners,
+    counts: Counts,
+    limited: bool,
+    /// Numbers of the chosen, oldest first.
+    chosen: Vec<HeartbeatNumber>,
+    /// By heartbeat number: the place among the chosen.
+    ranks: Vec<Option<u32>>,
+    /// By heartbeat number: stale, but its heartbeat key could belong to somebody living.
+    vetoed: Vec<bool>,
+    /// By rank: something of this family stays.
+    incomplete: Vec<bool>,
+    /// By rank, in the order of the walk.
+    assigned: Vec<(u32, Position)>,
+    /// Place in `assigned`, and a further stale owner of that key.
+    assigned_rivals: Vec<(usize, HeartbeatNumber)>,
+    stale_ids: Vec<Vec<u8>>,
+    /// Stale owners of the key at hand, beside the one it goes with.
+    rivals: Vec<HeartbeatNumber>,
+}
+
+impl<'c> Planner<'c> {
+    /// Read every heartbeat, judge it, and index it by id.
+    fn new(collection: &'c Collection, question: &'c Question, stop: &AtomicBool) -> Option<Self> {
+        let mut hasher = NameHasher::default();
+        let heartbeats = judge_heartbeats(collection, question, &mut hasher, stop)?;
+        let names = HeartbeatNames {
+            collection,
+            positions: &heartbeats.positions,
+        };
+        let mut owners = Owners::default();
+        let mut counts = Counts::default();
+        // Whoever protects comes in last and so is visited first among the swarms of an id.
+        for protecting in [false, true] {
+            for (verdict, number) in heartbeats.verdicts.iter().zip(0..) {
+                let stale = matches!(verdict, Verdict::Stale { .. });
+                if stale != protecting {
+                    if number as usize % RECORDS_PER_LOOK == 0 && stop.load(Ordering::Relaxed) {
+                        return None;
+                    }
+                    owners.add(number, &names, &mut hasher);
+                }
+            }
+        }
+        for verdict in &heartbeats.verdicts {
+            let count = match verdict {
+                Verdict::Live => continue,
+                Verdict::Stale { .. } => &mut counts.coordinators_stale,
+                Verdict::Unreadable => &mut counts.coordinators_unreadable,
+            };
+            *count = count.saturating_add(1);
+        }
+        counts.coordinators_checked = heartbeats.positions.len() as u64;
+        Some(Self {
+            collection,
+            question,
+            hasher,
+            owners,
+            counts,
+            limited: false,
+            chosen: Vec::new(),
+            ranks: vec![None; heartbeats.positions.len()],
+            vetoed: vec![false; heartbeats.positions.len()],
+            incomplete: Vec::new(),
+            assigned: Vec::new(),
+            assigned_rivals: Vec::new(),
+            stale_ids: Vec::new(),
+            rivals: Vec::new(),
+            heartbeats,
+        })
+    }
+
+    /// The key of a heartbeat; it lives as long as the collection, not only as long as `self`.
+    fn heartbeat_name(&self, number: HeartbeatNumber) -> &'c [u8] {
+        let position = self.heartbeats.positions.get(number as usize);
+        position
+            .and_then(|position| self.collection.get(*position))
+            .map(|record| record.name)
+            .unwrap_or_default()
+    }
+
+    fn is_stale(&self, number: HeartbeatNumber) -> bool {
+        let verdict = self.heartbeats.verdicts.get(number as usize);
+        matches!(verdict, Some(Verdict::Stale { .. }))
+    }
+
+    fn beat_ms(&self, number: HeartbeatNumber) -> i64 {
+        let beat = self.heartbeats.beats_ms.get(number as usize);
+        beat.copied().unwrap_or_default()
+    }
+
+    /// Choose who goes: stale, admitted by MATCH, not vetoed, the oldest first, up to LIMIT.
+    fn choose(&mut self) {
+        let mut candidates = Vec::new();
+        let count = HeartbeatNumber::try_from(self.ranks.len()).unwrap_or(HeartbeatNumber::MAX);
+        for number in 0..count {
+            if !self.is_stale(number) {
+                continue;
+            }
+            let name = self.heartbeat_name(number);
+            self.hasher.load(name);
+            if matches!(self.fate(name), Fate::Vetoed) {
+                self.counts.keys_vetoed = self.counts.keys_vetoed.saturating_add(1);
+                if let Some(vetoed) = self.vetoed.get_mut(number as usize) {
+                    *vetoed = true;
+                }
+            } else if self
+                .question
+                .pattern
+                .as_ref()
+                .is_none_or(|p| p.matches(id_of(name)))
+            {
+                candidates.push(number);
+            }
+        }
+        candidates.sort_by(|a, b| {
+            let by_age = self.beat_ms(*a).cmp(&self.beat_ms(*b));
+            by_age.then_with(|| self.heartbeat_name(*a).cmp(self.heartbeat_name(*b)))
+        });
+        let listed = candidates.iter().take(self.question.ids as usize);
+        self.stale_ids = listed.map(|n| shown_id(self.heartbeat_name(*n))).collect();
+        if let Some(limit) = self.question.limit {
+            self.limited = candidates.len() > limit as usize;
+            candidates.truncate(limit as usize);
+        }
+        self.incomplete = vec![self.question.truncated; candidates.len()];
+        for (number, rank) in candidates.iter().zip(0..) {
+            if let Some(place) = self.ranks.get_mut(*number as usize) {
+                *place = Some(rank);
+            }
+        }
+        self.chosen = candidates;
+    }
+
+    /// Decide about every key that is not a heartbeat.
+    fn assign(&mut self, stop: &AtomicBool) -> Option<()> {
+        let collection = self.collection;
+        let others = collection.records() as usize;
+        let others = others.saturating_sub(self.heartbeats.positions.len());
+        let mut seen = Seen::with_capacity(others);
+        let keys = collection
+            .iter()
+            .filter(|(_, r)| r.family != Family::Heartbeat);
+        for (looked, (position, record)) in keys.enumerate() {
+            if looked % RECORDS_PER_LOOK == 0 && stop.load(Ordering::Relaxed) {
+                return None;
+            }
+            self.hasher.load(record.name);
+            if seen.is_new(collection, record.name, position, self.hasher.whole()) {
+                self.assign_one(position, &record);
+            }
+        }
+        Some(())
+    }
+
+    fn assign_one(&mut self, position: Position, record: &Record) {
+        let owner = match self.fate(record.name) {
+            Fate::Kept => return,
+            Fate::Vetoed => {
+                self.counts.keys_vetoed = self.counts.keys_vetoed.saturating_add(1);
+                return;
+            }
+            Fate::Orphaned => {
+                self.counts.keys_orphaned = self.counts.keys_orphaned.saturating_add(1);
+                return;
+            }
+            Fate::GoesWith(owner) => owner,
+        };
+        let Some(rank) = self.ranks.get(owner as usize).copied().flatten() else {
+            // Its owner is stale and stays: beyond LIMIT, not in MATCH, or vetoed himself.
+            if self.vetoed.get(owner as usize) == Some(&true) {
+                self.counts.keys_vetoed = self.counts.keys_vetoed.saturating_add(1);
+            }
+            return;
+        };
+        if record.denied {
+            self.deny(rank);
+            return;
+        }
+        let place = self.assigned.len();
+        self.assigned.push((rank, position));
+        self.assigned_rivals
+            .extend(self.rivals.iter().map(|rival| (place, *rival)));
+    }
+
+    fn deny(&mut self, rank: u32) {
+        self.counts.keys_denied = self.counts.keys_denied.saturating_add(1);
+        if let Some(incomplete) = self.incomplete.get_mut(rank as usize) {
+            *incomplete = true;
+        }
+    }
+
+    /// What becomes of a key, whose name the hasher has loaded; leaves its further stale owners in
+    /// `self.rivals`.
+    fn fate(&mut self, name: &[u8]) -> Fate {
+        let names = HeartbeatNames {
+            collection: self.collection,
+            positions: &self.heartbeats.positions,
+        };
+        let verdicts = &self.heartbeats.verdicts;
+        let mut protected = false;
+        // Longest id first, then the one that stands first in the key, then by name.
+        let mut best: Option<(usize, usize, HeartbeatNumber)> = None;
+        self.rivals.clear();
+        let stale = &mut self.rivals;
+        self.owners
+            .visit(name, &names, &self.hasher, &mut |number, reading| {
+                if !matches!(verdicts.get(number as usize), Some(Verdict::Stale { .. })) {
+                    protected = true;
+                } else {
+                    if !stale.contains(&number) {
+                        stale.push(number);
+                    }
+                    let (start, end) = reading.id;
+                    let better = best.is_none_or(|(length, first, holder)| {
+                        let mine = (end.saturating_sub(start), std::cmp::Reverse(start));
+                        let theirs = (length, std::cmp::Reverse(first));
+                        mine > theirs || (mine == theirs && names.name(number) < names.name(holder))
+                    });
+                    if better {
+                        best = Some((end.saturating_sub(start), start, number));
+                    }
+                }
+                stale.len() <= MAX_OWNERS && !(protected && best.is_some())
+            });
+        let Some((_, _, owner)) = best else {
+            return if protected {
+                Fate::Kept
+            } else {
+                Fate::Orphaned
+            };
+        };
+        if protected || stale.len() > MAX_OWNERS {
+            return Fate::Vetoed;
+        }
+        stale.retain(|number| *number != owner);
+        Fate::GoesWith(owner)
+    }
+
+    /// Bring the keys into the order of their coordinators, heartbeats last.
+    fn finish(mut self) -> Plan {
+        let families: Vec<(HeartbeatNumber, u32)> = self.chosen.iter().copied().zip(0..).collect();
+        for (number, rank) in &families {
+            let denied = self
+                .heartbeats
+                .positions
+                .get(*number as usize)
+                .and_then(|position| self.collection.get(*position))
+                .is_some_and(|record| record.denied);
+            if denied {
+                self.deny(*rank);
+            }
+        }
+        let mut doomed = self.lay_out();
+        let mut removals = vec![Position::default(); doomed.last().map_or(0, |last| last.end)];
+        let mut rivals = Vec::with_capacity(self.assigned_rivals.len());
+        let mut cursors: Vec<usize> = doomed.iter().map(|d| d.first).collect();
+        let mut pending = self.assigned_rivals.iter().peekable();
+        for (place, (rank, position)) in self.assigned.iter().enumerate() {
+            let Some(cursor) = cursors.get_mut(*rank as usize) else {
+                continue;
+            };
+            let removal = *cursor;
+            *cursor = cursor.saturating_add(1);
+            if let Some(slot) = removals.get_mut(removal) {
+                *slot = *position;
+            }
+            while let Some((_, heartbeat)) = pending.next_if(|(of, _)| *of == place) {
+                rivals.push(Rival {
+                    removal,
+                    heartbeat: *heartbeat,
+                });
+            }
+        }
+        for d in doomed.iter_mut().filter(|d| !d.keeps_heartbeat) {
+            let removal = d.end.saturating_sub(1);
+            let position = self.heartbeats.positions.get(d.heartbeat as usize);
+            if let (Some(slot), Some(position)) = (removals.get_mut(removal), position) {
+                *slot = *position;
+            }
+            let name = self.heartbeat_name(d.heartbeat);
+            self.hasher.load(name);
+            self.fate(name);
+            let others = self.rivals.iter().filter(|number| **number != d.heartbeat);
+            rivals.extend(others.map(|number| Rival {
+                removal,
+                heartbeat: *number,
+            }));
+        }
+        rivals.sort_unstable();
+        self.count_removals(&doomed, &removals);
+        Plan {
+            heartbeats: self.heartbeats.positions,
+            doomed,
+            removals,
+            rivals,
+            counts: self.counts,
+            stale_ids: self.stale_ids,
+            limited: self.limited,
+            truncated: self.question.truncated,
+        }
+    }
+
+    /// One entry a chosen coordinator, with room for its keys.
+    fn lay_out(&self) -> Vec<Doomed> {
+        let mut sizes = vec![0usize; self.chosen.len()];
+        for (rank, _) in &self.assigned {
+            if let Some(size) = sizes.get_mut(*rank as usize) {
+                *size = size.saturating_add(1);
+            }
+        }
+        let mut first = 0usize;
+        let families = self.chosen.iter().zip(sizes).zip(&self.incomplete);
+        families
+            .map(|((heartbeat, size), keeps_heartbeat)| {
+                let end = first
+                    .saturating_add(size)
+                    .saturating_add(usize::from(!keeps_heartbeat));
+                let doomed = Doomed {
+                    heartbeat: *heartbeat,
+                    first,
+                    end,
+                    keeps_heartbeat: *keeps_heartbeat,
+                };
+                first = end;
+                doomed
+            })
+            .collect()
+    }
+
+    fn count_removals(&mut self, doomed: &[Doomed], removals: &[Position]) {
+        for record in removals
+            .iter()
+            .filter_map(|position| self.collection.get(*position))
+        {
+            self.counts.add_removed(record.family, 1);
+        }
+        let whole = doomed.iter().filter(|d| !d.keeps_heartbeat).count();
+        self.counts.coordinators_removed = whole as u64;
+    }
+}
+
+/// Every different heartbeat of the collection with its verdict. One that the walk saw twice
+/// counts with its newest beat and with every doubt.
+fn judge_heartbeats(
+    collection: &Collection,
+    question: &Question,
+    hasher: &mut NameHasher,
+    stop: &AtomicBool,
+) -> Option<Heartbeats> {
+    let mut positions: Vec<Position> = Vec::new();
+    let mut readings: Vec<heartbeat::Reading> = Vec::new();
+    let mut numbers: HashTable<(u64, usize)> = HashTable::new();
+    for (looked, (position, record)) in collection.iter().enumerate() {
+        if looked % RECORDS_PER_LOOK == 0 && stop.load(Ordering::Relaxed) {
+            return None;
+        }
+        let Some(beat) = record.beat else {
+            continue;
+        };
+        hasher.load(record.name);
+        let hash = hasher.whole();
+        let same = |(_, number): &(u64, usize)| {
+            let known = positions.get(*number).and_then(|p| collection.get(*p));
+            known.is_some_and(|known| known.name == record.name)
+        };
+        if let Some((_, number)) = numbers.find(hash, same) {
+            if let Some(reading) = readings.get_mut(*number) {
+                *reading = reading.merged(beat);
+            }
+        } else {
+            numbers.insert_unique(hash, (hash, positions.len()), |(hash, _)| *hash);
+            positions.push(position);
+            readings.push(beat);
+        }
+    }
+    let judge = |(reading, position): (&heartbeat::Reading, &Position)| {
+        let verdict = heartbeat::verdict(*reading, question.now_ms, question.threshold_s);
+        let name = collection.get(*position).map(|record| record.name);
+        // Stale, but under a name that no cleanup may remove: proof of nothing.
+        match verdict {
+            Verdict::Stale { .. } if name.is_some_and(layout::is_never_touched) => {
+                Verdict::Unreadable
+            }
+            verdict => verdict,
+        }
+    };
+    Some(Heartbeats {
+        verdicts: readings.iter().zip(&positions).map(judge).collect(),
+        beats_ms: readings
+            .iter()
+            .map(|r| r.newest_ms.unwrap_or_default())
+            .collect(),
+        positions,
+    })
+}
+
+/// Names met before, so that a key the walk reported twice counts once.
+struct Seen {
+    table: HashTable<Position>,
+}
+
+impl Seen {
+    fn with_capacity(capacity: usize) -> Self {
+        Self {
+            table: HashTable::with_capacity(capacity),
+        }
+    }
+
+    /// Whether this name, which has this hash, comes for the first time.
+    fn is_new(
+        &mut self,
+        collection: &Collection,
+        name: &[u8],
+        position: Position,
+        hash: u64,
+    ) -> bool {
+        let name_at = |p: &Position| {
+            collection
+                .get(*p)
+                .map(|record| record.name)
+                .unwrap_or_default()
+        };
+        if self.table.find(hash, |p| name_at(p) == name).is_some() {
+            return false;
+        }
+        // The capacity was given, so the table never grows and never hashes again.
+        self.table.insert_unique(hash, position, |_| hash);
+        true
+    }
+}
+
+/// The reading of a heartbeat's name that names the coordinator: the one with the longest id.
+fn coordinator(name: &[u8]) -> Option<layout::Reading> {
+    let mut first = None;
+    layout::beating(name, &mut |reading| {
+        first.get_or_insert(reading);
+    });
+    first
+}
+
+/// The id that MATCH looks at.
+fn id_of(heartbeat: &[u8]) -> &[u8] {
+    coordinator(heartbeat)
+        .map(|reading| reading.id_of(heartbeat))
+        .unwrap_or_default()
+}
+
+/// The id as listed: `{id}`, or `swarm:{swarm}:{id}` for a swarm-scoped coordinator.
+fn shown_id(heartbeat: &[u8]) -> Vec<u8> {
+    let Some(reading) = coordinator(heartbeat) else {
+        return Vec::new();
+    };
+    let id = reading.id_of(heartbeat);
+    match reading.swarm_of(heartbeat) {
+        None => id.to_vec(),
+        Some(swarm) => [b"swarm:", swarm, b":", id].concat(),
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

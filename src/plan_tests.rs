@@ -1,0 +1,302 @@
+//! Tests of the plan: named cases, the scenario files, and properties against the slow model.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::heartbeat::Reading;
+use crate::plan_model::{Outcome, model};
+
+const NOW_MS: i64 = 1_700_000_000_000;
+
+fn stale(age_s: i64) -> Reading {
+    Reading {
+        newest_ms: Some(NOW_MS - age_s * 1000),
+        doubtful: false,
+    }
+}
+
+fn question() -> Question {
+    Question {
+        now_ms: NOW_MS,
+        threshold_s: 600,
+        pattern: None,
+        limit: None,
+        ids: 100,
+        truncated: false,
+    }
+}
+
+type Keys = Vec<(Vec<u8>, Option<Reading>)>;
+
+fn collect(keys: &Keys) -> Collection {
+    let mut collection = Collection::default();
+    for (name, beat) in keys {
+        if let Some(family) = layout::family_of(name) {
+            collection.push(Record {
+                name,
+                family,
+                denied: false,
+                beat: *beat,
+            });
+        }
+    }
+    collection
+}
+
+fn planned(keys: &Keys, question: &Question) -> (Collection, Plan) {
+    let collection = collect(keys);
+    let plan = plan(&collection, question, &AtomicBool::new(false)).unwrap();
+    (collection, plan)
+}
+
+fn names(collection: &Collection, positions: &[Position]) -> Vec<Vec<u8>> {
+    let name = |p: &Position| collection.get(*p).unwrap().name.to_vec();
+    positions.iter().map(name).collect()
+}
+
+fn outcome(collection: &Collection, plan: &Plan) -> Outcome {
+    let removed: Vec<Vec<u8>> = names(collection, &plan.removals);
+    let set: BTreeSet<Vec<u8>> = removed.iter().cloned().collect();
+    assert_eq!(set.len(), removed.len(), "a key is named twice");
+    Outcome {
+        removed: set,
+        checked: plan.counts.coordinators_checked,
+        stale: plan.counts.coordinators_stale,
+        unreadable: plan.counts.coordinators_unreadable,
+        coordinators_removed: plan.counts.coordinators_removed,
+        vetoed: plan.counts.keys_vetoed,
+        orphaned: plan.counts.keys_orphaned,
+        limited: plan.limited,
+    }
+}
+
+fn beat(name: &str, age_s: i64) -> (Vec<u8>, Option<Reading>) {
+    (name.as_bytes().to_vec(), Some(stale(age_s)))
+}
+
+fn key(name: &str) -> (Vec<u8>, Option<Reading>) {
+    (name.as_bytes().to_vec(), None)
+}
+
+#[test]
+fn oldest_first_heartbeat_last_and_limit() {
+    let keys = vec![
+        key("blocking:ack:b:1"),
+        beat("blocking:heartbeat:a", 700),
+        beat("blocking:heartbeat:b", 900),
+        key("blocking:signal:a"),
+        beat("blocking:heartbeat:c", 800),
+        key("blocking:signal:b"),
+    ];
+    let (collection, plan) = planned(&keys, &question());
+    let order: Vec<String> = names(&collection, &plan.removals)
+        .into_iter()
+        .map(|name| String::from_utf8(name).unwrap())
+        .collect();
+    assert_eq!(
+        order,
+        [
+            "blocking:ack:b:1",
+            "blocking:signal:b",
+            "blocking:heartbeat:b",
+            "blocking:heartbeat:c",
+            "blocking:signal:a",
+            "blocking:heartbeat:a",
+        ]
+    );
+    assert_eq!(
+        plan.stale_ids,
+        [b"b".to_vec(), b"c".to_vec(), b"a".to_vec()]
+    );
+    let limited = Question {
+        limit: Some(2),
+        ids: 1,
+        ..question()
+    };
+    let (_, plan) = planned(&keys, &limited);
+    assert_eq!(plan.doomed.len(), 2);
+    assert!(plan.limited);
+    assert_eq!(plan.stale_ids, [b"b".to_vec()]);
+}
+
+#[test]
+fn further_stale_owners_are_named_for_a_second_look() {
+    let keys = vec![
+        beat("blocking:heartbeat:a", 700),
+        beat("blocking:heartbeat:bb", 800),
+        key("blocking:idempotency:a:bb:t:1:9"),
+        key("blocking:signal:a"),
+    ];
+    let (collection, plan) = planned(&keys, &question());
+    let order = names(&collection, &plan.removals);
+    let place = order
+        .iter()
+        .position(|n| n.starts_with(b"blocking:idem"))
+        .unwrap();
+    let heartbeats = names(&collection, &plan.heartbeats);
+    let rivals: Vec<_> = plan
+        .rivals
+        .iter()
+        .map(|r| (r.removal, &heartbeats[r.heartbeat as usize]))
+        .collect();
+    // It goes with the longer id, and the other coordinator must still be dead then.
+    assert_eq!(rivals, [(place, &b"blocking:heartbeat:a".to_vec())]);
+}
+
+#[test]
+fn a_denied_key_stays_and_keeps_its_heartbeat() {
+    let mut collection = collect(&vec![
+        beat("blocking:heartbeat:a", 700),
+        key("blocking:signal:a"),
+    ]);
+    collection.push(Record {
+        name: b"coordinator:activity:a",
+        family: Family::Activity,
+        denied: true,
+        beat: None,
+    });
+    let plan = plan(&collection, &question(), &AtomicBool::new(false)).unwrap();
+    assert_eq!(
+        names(&collection, &plan.removals),
+        [b"blocking:signal:a".to_vec()]
+    );
+    assert_eq!(plan.counts.keys_denied, 1);
+    assert_eq!(plan.counts.coordinators_removed, 0);
+    assert!(plan.doomed[0].keeps_heartbeat);
+}
+
+#[test]
+fn a_truncated_walk_keeps_every_heartbeat() {
+    let truncated = Question {
+        truncated: true,
+        ..question()
+    };
+    let keys = vec![beat("blocking:heartbeat:a", 700), key("blocking:signal:a")];
+    let (collection, plan) = planned(&keys, &truncated);
+    assert_eq!(
+        names(&collection, &plan.removals),
+        [b"blocking:signal:a".to_vec()]
+    );
+    assert_eq!(plan.counts.coordinators_removed, 0);
+}
+
+#[test]
+fn too_many_possible_owners_keep_a_key() {
+    let mut keys: Keys = Vec::new();
+    let mut id = String::new();
+    for _ in 0..=MAX_OWNERS {
+        id += if id.is_empty() { "x" } else { ":x" };
+        keys.push(beat(&format!("blocking:heartbeat:{id}"), 700));
+    }
+    keys.push(key(&format!("blocking:ack:{id}")));
+    let (_, plan) = planned(&keys, &question());
+    assert_eq!(plan.counts.keys_vetoed, 1);
+    assert_eq!(plan.counts.coordinators_removed, MAX_OWNERS as u64 + 1);
+}
+
+#[test]
+fn told_to_stop_it_stops() {
+    let collection = collect(&vec![beat("blocking:heartbeat:a", 700)]);
+    assert!(plan(&collection, &question(), &AtomicBool::new(true)).is_none());
+}
+
+/// Ids and names built to collide.
+fn any_key() -> impl Strategy<Value = (Vec<u8>, Option<Reading>)> {
+    let id = "(a|b|ab|heartbeat|blocking|\\*|:){1,4}";
+    let id = prop_oneof![4 => "[ab]", 2 => "[ab]:[ab]", 1 => id, 1 => "[ab]:state"];
+    let swarm = prop_oneof!["[st]", "s:blocking", "s:agent:a"];
+    let beat = prop_oneof![
+        4 => (595i64..900).prop_map(stale),
+        2 => (-100i64..595).prop_map(stale),
+        1 => Just(heartbeat::UNREADABLE),
+        1 => (595i64..900).prop_map(|age| Reading { doubtful: true, ..stale(age) }),
+    ];
+    let template = prop_oneof![
+        6 => Just("blocking:heartbeat:{id}"),
+        3 => Just("swarm:{swarm}:blocking:heartbeat:{id}"),
+        2 => Just("blocking:signal:{id}"),
+        2 => Just("blocking:ack:{id}"),
+        2 => Just("blocking:ack:{id}:{other}"),
+        2 => Just("blocking:idempotency:{id}:{other}:t:1"),
+        1 => Just("blocking:idempotency:t:{other}"),
+        2 => Just("coordinator:activity:{id}"),
+        2 => Just("swarm:{swarm}:agent:{id}:activity"),
+        2 => Just("swarm:{swarm}:blocking:{id}"),
+        1 => Just("coordinator:work:s:{id}:1"),
+        1 => Just("swarm:{swarm}:state"),
+        1 => Just("blocking:retry:{id}:1"),
+    ];
+    (template, swarm, id.clone(), id, beat).prop_map(|(template, swarm, id, other, beat)| {
+        let name = template
+            .replace("{swarm}", &swarm)
+            .replace("{id}", &id)
+            .replace("{other}", &other);
+        let is_heartbeat = layout::family_of(name.as_bytes()) == Some(Family::Heartbeat);
+        (name.into_bytes(), is_heartbeat.then_some(beat))
+    })
+}
+
+fn any_keys() -> impl Strategy<Value = Keys> {
+    prop::collection::vec(any_key(), 0..30)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn the_plan_equals_the_model(
+        keys in any_keys(),
+        limit in prop_oneof![Just(None), (1u32..5).prop_map(Some)],
+        only_a in any::<bool>(),
+    ) {
+        let question = Question {
+            limit,
+            pattern: only_a.then(|| Pattern::new(b"a*").unwrap()),
+            ..question()
+        };
+        let (collection, plan) = planned(&keys, &question);
+        let admits = |id: &[u8]| !only_a || id.starts_with(b"a");
+        let expected = model(&keys, NOW_MS, 600, &admits, limit);
+        prop_assert_eq!(outcome(&collection, &plan), expected);
+    }
+
+    #[test]
+    fn duplicates_and_order_change_nothing(
+        (keys, again) in any_keys().prop_flat_map(|keys| {
+            let twice: Keys = keys.iter().chain(&keys).cloned().collect();
+            (Just(keys), Just(twice).prop_shuffle())
+        }),
+    ) {
+        // One key has one value: duplicates in the generated set would be different beats.
+        let mut seen = BTreeSet::new();
+        let keys: Keys = keys.into_iter().filter(|(name, _)| seen.insert(name.clone())).collect();
+        let values: std::collections::BTreeMap<_, _> = keys.iter().cloned().collect();
+        let again: Keys = again.into_iter().map(|(name, _)| { let beat = values[&name]; (name, beat) }).collect();
+        let (once, plan_once) = planned(&keys, &question());
+        let (twice, plan_twice) = planned(&again, &question());
+        prop_assert_eq!(outcome(&once, &plan_once), outcome(&twice, &plan_twice));
+        prop_assert_eq!(plan_once.stale_ids, plan_twice.stale_ids);
+    }
+
+    #[test]
+    fn nothing_of_a_living_or_unreadable_coordinator_goes(keys in any_keys()) {
+        let (collection, plan) = planned(&keys, &question());
+        let removed = names(&collection, &plan.removals);
+        for (name, beat) in &keys {
+            let Some(beat) = beat else { continue };
+            let verdict = heartbeat::verdict(*beat, NOW_MS, 600);
+            if matches!(verdict, Verdict::Stale { .. }) || !crate::plan_model::beats_for(name).iter().any(|(swarm, _)| swarm.is_none()) {
+                continue;
+            }
+            let id = &name[b"blocking:heartbeat:".len()..];
+            for prefix in ["blocking:heartbeat:", "blocking:signal:", "coordinator:activity:", "blocking:ack:"] {
+                let own = [prefix.as_bytes(), id].concat();
+                prop_assert!(!removed.contains(&own));
+                let longer = [own.as_slice(), b":"].concat();
+                prop_assert!(prefix != "blocking:ack:" || !removed.iter().any(|r| r.starts_with(&longer)));
+            }
+        }
+    }
+}

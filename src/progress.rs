@@ -1,0 +1,214 @@
+//! How far a run is: what STATUS and the INPROGRESS error say while it is on.
+
+use crate::value::Value;
+
+/// What the run is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Activity {
+    #[default]
+    Collecting,
+    Planning,
+    Reaping,
+    /// Writes are paused, so the run waits.
+    Paused,
+}
+
+impl Activity {
+    /// The word in replies.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Collecting => "collecting",
+            Self::Planning => "planning",
+            Self::Reaping => "reaping",
+            Self::Paused => "paused",
+        }
+    }
+}
+
+/// A look at the run under way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    pub activity: Activity,
+    pub run: u64,
+    pub database: u64,
+    pub dry_run: bool,
+    pub asynchronous: bool,
+    pub threshold_s: u32,
+    pub pattern: Option<Vec<u8>>,
+    pub limit: Option<u32>,
+    pub elapsed_us: u64,
+    /// Keys in the database when the run began.
+    pub keys_expected: u64,
+    pub keys_scanned: u64,
+    pub keys_collected: u64,
+    /// Whether the walk has seen everything.
+    pub walk_done: bool,
+    /// Keys to be removed, once the plan is known.
+    pub keys_planned: Option<u64>,
+    /// Of these, dealt with.
+    pub keys_done: u64,
+    pub coordinators_removed: u64,
+    pub coordinators_revived: u64,
+    pub keys_removed: u64,
+}
+
+fn percent(part: u64, whole: u64) -> u64 {
+    // 100 is for what is over; a table that shrinks can report more keys than there were.
+    (part.saturating_mul(100) / whole.max(1)).min(99)
+}
+
+impl Progress {
+    /// Share of the keyspace that the walk has covered, in percent.
+    pub fn keyspace_percent(&self) -> u64 {
+        if self.walk_done {
+            100
+        } else {
+            percent(self.keys_scanned, self.keys_expected)
+        }
+    }
+
+    /// Share of the whole work done, in percent, from 0 to 99. Until the plan is known, every
+    /// family key is taken for one to be removed, so the figure can jump ahead but not back.
+    pub fn percent(&self) -> u64 {
+        let walk = self.keys_expected.max(self.keys_scanned);
+        let reap = match (self.dry_run, self.keys_planned) {
+            (true, _) => 0,
+            (false, Some(planned)) => planned,
+            (false, None) if self.walk_done => self.keys_collected,
+            (false, None) => {
+                let share = u128::from(self.keys_collected).saturating_mul(u128::from(walk));
+                u64::try_from(share / u128::from(self.keys_scanned.max(1))).unwrap_or(u64::MAX)
+            }
+        };
+        let scanned = if self.walk_done {
+            walk
+        } else {
+            self.keys_scanned
+        };
+        percent(
+            scanned.saturating_add(self.keys_done),
+            walk.saturating_add(reap),
+        )
+    }
+
+    /// Time left in microseconds if the rest goes like the part done; `None` before there is one.
+    pub fn time_left_us(&self) -> Option<u64> {
+        let done = self.percent();
+        let left = 100u64.saturating_sub(done);
+        (done > 0).then(|| self.elapsed_us.saturating_mul(left) / done)
+    }
+
+    /// The field `current` of STATUS.
+    pub fn to_value(&self) -> Value {
+        let number_or_null = |number: Option<u64>| number.map_or(Value::Null, Value::from);
+        let pattern = self.pattern.clone();
+        Value::Map(vec![
+            ("run", self.run.into()),
+            ("database", self.database.into()),
+            ("dry_run", self.dry_run.into()),
+            ("async", self.asynchronous.into()),
+            ("threshold_s", u64::from(self.threshold_s).into()),
+            ("match", pattern.map_or(Value::Null, Value::Text)),
+            ("limit", number_or_null(self.limit.map(u64::from))),
+            ("progress_percent", self.percent().into()),
+            ("elapsed_us", self.elapsed_us.into()),
+            ("time_left_us", number_or_null(self.time_left_us())),
+            ("keys_scanned", self.keys_scanned.into()),
+            ("keys_collected", self.keys_collected.into()),
+            ("coordinators_removed", self.coordinators_removed.into()),
+            ("coordinators_revived", self.coordinators_revived.into()),
+            ("keys_removed", self.keys_removed.into()),
+        ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percent_by_phase() {
+        let walk = Progress {
+            keys_expected: 1000,
+            ..Progress::default()
+        };
+        let walked = Progress {
+            keys_scanned: 1000,
+            keys_collected: 200,
+            walk_done: true,
+            ..walk.clone()
+        };
+        let table = [
+            (walk.clone(), 0, 0),
+            (
+                Progress {
+                    keys_scanned: 500,
+                    ..walk.clone()
+                },
+                50,
+                50,
+            ),
+            (
+                Progress {
+                    keys_scanned: 500,
+                    keys_collected: 500,
+                    ..walk.clone()
+                },
+                50,
+                25,
+            ),
+            (
+                Progress {
+                    keys_scanned: 5000,
+                    ..walk.clone()
+                },
+                99,
+                99,
+            ),
+            (walked.clone(), 100, 83),
+            (
+                Progress {
+                    keys_planned: Some(0),
+                    ..walked.clone()
+                },
+                100,
+                99,
+            ),
+            (
+                Progress {
+                    keys_planned: Some(1000),
+                    keys_done: 500,
+                    ..walked.clone()
+                },
+                100,
+                75,
+            ),
+            (
+                Progress {
+                    dry_run: true,
+                    ..walked.clone()
+                },
+                100,
+                99,
+            ),
+        ];
+        for (progress, keyspace, whole) in table {
+            assert_eq!(progress.keyspace_percent(), keyspace, "{progress:?}");
+            assert_eq!(progress.percent(), whole, "{progress:?}");
+        }
+    }
+
+    #[test]
+    fn time_left_by_extrapolation() {
+        let mut progress = Progress {
+            keys_expected: 100,
+            keys_scanned: 25,
+            elapsed_us: 1000,
+            dry_run: true,
+            ..Progress::default()
+        };
+        assert_eq!(progress.time_left_us(), Some(3000));
+        progress.keys_scanned = 0;
+        assert_eq!(progress.time_left_us(), None);
+    }
+}

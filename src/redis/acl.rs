@@ -1,0 +1,70 @@
+//! What the caller of a run may delete, by the server's ACL.
+//!
+//! The name is taken in the command, where there is a client; the user behind it is looked up at
+//! the head of every slice, for an administrator may change or delete it between two of them.
+
+use redis_module::raw;
+
+use super::api::OwnString;
+use super::api::{self, RedisModuleCtx, RedisModuleString, rm};
+
+/// The name of the user that sent the command at hand; `None` for a call without one, such as
+/// another module's, which the server treats as unrestricted.
+pub fn caller_name(ctx: *mut RedisModuleCtx) -> Option<Vec<u8>> {
+    // SAFETY: 1, 2, 3. Asking by client id is safe where there is no user; asking for the current
+    // user is not.
+    let name = unsafe {
+        let id = rm!(RedisModule_GetClientId)(ctx);
+        rm!(RedisModule_GetClientUserNameById)(ctx, id)
+    };
+    if name.is_null() {
+        return None;
+    }
+    // SAFETY: 3; freed right after its bytes were copied.
+    unsafe {
+        let bytes = api::bytes_of(name).to_vec();
+        rm!(RedisModule_FreeString)(ctx, name);
+        Some(bytes)
+    }
+}
+
+/// A user looked up for one slice.
+#[derive(Debug)]
+pub enum User {
+    Unrestricted,
+    Named(*mut raw::RedisModuleUser),
+}
+
+impl User {
+    /// Look a user up by name; `None` if it does not exist any more.
+    pub fn resolve(name: Option<&[u8]>) -> Option<Self> {
+        let Some(name) = name else {
+            return Some(Self::Unrestricted);
+        };
+        let name = OwnString::new(name);
+        // SAFETY: 1, 2, 4.
+        let user = unsafe { rm!(RedisModule_GetModuleUserFromUserName)(name.as_ptr()) };
+        (!user.is_null()).then_some(Self::Named(user))
+    }
+
+    /// Whether the user may delete this key.
+    pub fn may_delete(&self, key: *mut RedisModuleString) -> bool {
+        match self {
+            Self::Unrestricted => true,
+            Self::Named(user) => {
+                let flags = raw::REDISMODULE_CMD_KEY_DELETE as i32;
+                // SAFETY: 1, 2, 3, 4.
+                unsafe { rm!(RedisModule_ACLCheckKeyPermissions)(*user, key, flags) == api::OK }
+            }
+        }
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        if let Self::Named(user) = self {
+            // SAFETY: 1, 2, 4.
+            unsafe { rm!(RedisModule_FreeModuleUser)(*user) };
+        }
+    }
+}

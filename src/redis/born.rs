@@ -1,0 +1,124 @@
+//! Heartbeats that came into being during a run.
+//!
+//! The walk may have passed the place of a heartbeat before it was written, and a heartbeat of a
+//! swarm nobody has heard of cannot be looked up by id. So the server tells of every new key while
+//! a run is on, and whatever a newborn heartbeat could own stays.
+//!
+//! The subscription is for the event `new` alone, which overwriting a key does not raise; without
+//! a run it costs one comparison for each key that is created.
+
+use std::sync::Mutex;
+
+use redis_module::raw;
+
+use super::api::{self, RedisModuleCtx, RedisModuleString, rm};
+use super::signals::{self, End};
+use crate::layout::{self, Family};
+use crate::owners::{HeartbeatNumber, NameHasher, Names, Owners};
+
+/// More bytes of names than this end the run: it would otherwise grow without bound.
+const MAX_BYTES: usize = 64 << 20;
+
+/// Names not yet taken over by the run, and the bytes of all names since it began.
+static ARRIVED: Mutex<(Vec<Vec<u8>>, usize)> = Mutex::new((Vec::new(), 0));
+
+/// Subscribe to new keys; at load only.
+pub fn load(ctx: *mut RedisModuleCtx) -> bool {
+    // SAFETY: 1, 2, 3; the callback lives as long as the module.
+    let status = unsafe {
+        rm!(RedisModule_SubscribeToKeyspaceEvents)(ctx, raw::REDISMODULE_NOTIFY_NEW, Some(on_new))
+    };
+    status == api::OK
+}
+
+unsafe extern "C" fn on_new(
+    ctx: *mut RedisModuleCtx,
+    _kind: i32,
+    _event: *const std::ffi::c_char,
+    key: *mut RedisModuleString,
+) -> i32 {
+    if let Some(db) = signals::running_db() {
+        api::guard((), || {
+            // SAFETY: 1, 2, 3.
+            let here = unsafe { rm!(RedisModule_GetSelectedDb)(ctx) };
+            // SAFETY: 3.
+            let name = unsafe { api::bytes_of(key) };
+            if here == db && layout::family_of(name) == Some(Family::Heartbeat) {
+                arrive(name);
+            }
+        });
+    }
+    api::OK
+}
+
+fn arrive(name: &[u8]) {
+    let Ok(mut arrived) = ARRIVED.lock() else {
+        signals::wish(End::InternalError);
+        return;
+    };
+    arrived.1 = arrived.1.saturating_add(name.len());
+    if arrived.1 > MAX_BYTES {
+        signals::wish(End::TooManyBorn);
+    } else {
+        arrived.0.push(name.to_vec());
+    }
+}
+
+/// Everything born since the run began, indexed by what it could own.
+#[derive(Debug, Default)]
+pub struct Born {
+    names: Vec<Vec<u8>>,
+    owners: Owners,
+    hasher: NameHasher,
+}
+
+impl Born {
+    /// A fresh record for a run that begins.
+    pub fn begin() -> Self {
+        if let Ok(mut arrived) = ARRIVED.lock() {
+            *arrived = (Vec::new(), 0);
+        }
+        Self::default()
+    }
+
+    /// Take over what arrived since the last look.
+    pub fn catch_up(&mut self) {
+        let arrived = match ARRIVED.lock() {
+            Ok(mut arrived) => std::mem::take(&mut arrived.0),
+            Err(_) => return signals::wish(End::InternalError),
+        };
+        for name in arrived {
+            let Ok(number) = HeartbeatNumber::try_from(self.names.len()) else {
+                return signals::wish(End::TooManyBorn);
+            };
+            // The same name may be born twice; one entry is enough.
+            if !self.knows(&name) {
+                self.names.push(name);
+                self.owners.add(number, &self.names, &mut self.hasher);
+            }
+        }
+    }
+
+    /// Whether a newborn heartbeat could own this key.
+    pub fn protects(&mut self, name: &[u8]) -> bool {
+        self.any_owner(name, |_| true)
+    }
+
+    fn knows(&mut self, heartbeat: &[u8]) -> bool {
+        self.any_owner(heartbeat, |owner| owner == heartbeat)
+    }
+
+    fn any_owner(&mut self, name: &[u8], wanted: impl Fn(&[u8]) -> bool) -> bool {
+        if self.owners.is_empty() {
+            return false;
+        }
+        let mut found = false;
+        self.hasher.load(name);
+        self.owners
+            .visit(name, &self.names, &self.hasher, &mut |number, _| {
+                found = wanted(self.names.name(number));
+                !found
+            });
+        found
+    }
+}

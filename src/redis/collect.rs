@@ -1,0 +1,158 @@
+//! The first part of a run: walk the keyspace and keep the names of family keys and the beats.
+//!
+//! Only what needs the main thread happens here; nothing is judged.
+
+use super::acl::User;
+use super::api::{OwnString, RedisModuleCtx};
+use super::keyspace::{self, Cursor, SeenKey};
+use crate::collection::{Collection, Record};
+use crate::heartbeat::Reading;
+use crate::layout::{self, Family};
+
+/// What limits a walk.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub max_heartbeat_bytes: usize,
+    pub collect_max_bytes: usize,
+}
+
+/// Share of the memory that keys other than heartbeats may fill, in percent. The rest is kept for
+/// heartbeats: without all of them no key of anybody could be judged.
+const OTHERS_PERCENT: usize = 75;
+
+/// How a slice of the walk ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Walk {
+    /// There is more to see.
+    Unfinished,
+    Finished,
+    /// The heartbeats alone do not fit the memory that the run may take.
+    TooManyHeartbeats,
+}
+
+/// A walk under way.
+#[derive(Debug)]
+pub struct Collect {
+    cursor: Cursor,
+    pub collection: Collection,
+    pub keys_scanned: u64,
+    /// Family keys were left out for lack of memory.
+    pub truncated: bool,
+    limits: Limits,
+    /// Heartbeats to be read by name, when the step that found them is over.
+    to_read: Vec<Vec<u8>>,
+}
+
+impl Collect {
+    /// At the beginning of the keyspace.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            cursor: Cursor::new(),
+            collection: Collection::default(),
+            keys_scanned: 0,
+            truncated: false,
+            limits,
+            to_read: Vec::new(),
+        }
+    }
+
+    /// Walk until `time_is_up`, which is asked after every step.
+    pub fn slice(
+        &mut self,
+        ctx: *mut RedisModuleCtx,
+        user: &User,
+        now_ms: i64,
+        time_is_up: &mut dyn FnMut() -> bool,
+    ) -> Walk {
+        loop {
+            let mut found = Found {
+                collection: &mut self.collection,
+                keys_scanned: &mut self.keys_scanned,
+                to_read: &mut self.to_read,
+                limits: self.limits,
+                truncated: self.truncated,
+                user,
+                now_ms,
+            };
+            let more = self.cursor.step(ctx, &mut |key| found.visit(&key));
+            // The last step may have found keys too, so this comes before the test for the end.
+            self.read_small(ctx, user);
+            let bytes = self.collection.bytes();
+            let others_max = self.limits.collect_max_bytes / 100 * OTHERS_PERCENT;
+            self.truncated = self.truncated || bytes > others_max;
+            if bytes > self.limits.collect_max_bytes {
+                return Walk::TooManyHeartbeats;
+            }
+            if !more {
+                return Walk::Finished;
+            }
+            if time_is_up() {
+                return Walk::Unfinished;
+            }
+        }
+    }
+
+    fn read_small(&mut self, ctx: *mut RedisModuleCtx, user: &User) {
+        for name in self.to_read.drain(..) {
+            let string = OwnString::new(&name);
+            let max_bytes = self.limits.max_heartbeat_bytes;
+            if let Some(beat) = keyspace::read_heartbeat(ctx, &string, max_bytes) {
+                push_heartbeat(
+                    &mut self.collection,
+                    &name,
+                    !user.may_delete(string.as_ptr()),
+                    beat,
+                );
+            }
+        }
+    }
+}
+
+fn push_heartbeat(collection: &mut Collection, name: &[u8], denied: bool, beat: Reading) {
+    collection.push(Record {
+        name,
+        family: Family::Heartbeat,
+        denied,
+        beat: Some(beat),
+    });
+}
+
+/// What a visit to a key may look at and add to.
+struct Found<'c> {
+    collection: &'c mut Collection,
+    keys_scanned: &'c mut u64,
+    to_read: &'c mut Vec<Vec<u8>>,
+    limits: Limits,
+    truncated: bool,
+    user: &'c User,
+    now_ms: i64,
+}
+
+impl Found<'_> {
+    fn visit(&mut self, key: &SeenKey) {
+        *self.keys_scanned = self.keys_scanned.saturating_add(1);
+        let Some(family) = layout::family_of(key.name) else {
+            return;
+        };
+        // A key whose TTL has passed does not exist, even while the server still holds it.
+        if key.is_expired(self.now_ms) {
+            return;
+        }
+        if family == Family::Heartbeat {
+            match key.heartbeat(self.limits.max_heartbeat_bytes) {
+                Some(beat) => {
+                    let denied = !self.user.may_delete(key.string);
+                    push_heartbeat(self.collection, key.name, denied, beat);
+                }
+                None => self.to_read.push(key.name.to_vec()),
+            }
+        } else if !self.truncated {
+            self.collection.push(Record {
+                name: key.name,
+                family,
+                denied: !self.user.may_delete(key.string),
+                beat: None,
+            });
+        }
+    }
+}

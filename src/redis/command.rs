@@ -1,0 +1,166 @@
+//! BLOCKING.*: check the context, parse the options, start the work or show it.
+
+use redis_module::raw;
+
+use super::acl;
+use super::api::{self, RedisModuleCtx, RedisModuleString};
+use super::caller::Caller;
+use super::keyspace;
+use super::reply;
+use super::run::{Order, Run};
+use super::signals::{self, End};
+use super::state;
+use crate::commands::HELP_TEXT;
+use crate::error::Error;
+use crate::options::{self, CleanupOptions};
+use crate::settings;
+use crate::value::Value;
+
+/// A handler as the server wants it.
+pub type Handler =
+    unsafe extern "C" fn(*mut RedisModuleCtx, *mut *mut RedisModuleString, i32) -> i32;
+
+/// The arguments behind the command's name.
+///
+/// # Safety
+/// `argv` and `argc` must be what the server passed to a command (3).
+unsafe fn arguments<'a>(argv: *mut *mut RedisModuleString, argc: i32) -> Vec<&'a [u8]> {
+    let count = usize::try_from(argc).unwrap_or_default();
+    if argv.is_null() || count == 0 {
+        return Vec::new();
+    }
+    // SAFETY: the caller vouches for both.
+    let strings = unsafe { std::slice::from_raw_parts(argv, count) };
+    let behind_name = strings.iter().skip(1);
+    // SAFETY: 3.
+    behind_name.map(|s| unsafe { api::bytes_of(*s) }).collect()
+}
+
+fn answer(ctx: *mut RedisModuleCtx, result: Result<Option<(Value, bool)>, Error>) -> i32 {
+    match result {
+        Ok(Some((value, true))) => reply::json(ctx, &value),
+        Ok(Some((value, false))) => reply::value(ctx, &value),
+        Ok(None) => {}
+        Err(error) => reply::error(ctx, &error),
+    }
+    api::OK
+}
+
+/// BLOCKING.CLEANUP
+pub unsafe extern "C" fn cleanup(
+    ctx: *mut RedisModuleCtx,
+    argv: *mut *mut RedisModuleString,
+    argc: i32,
+) -> i32 {
+    api::guard(api::ERR, || {
+        // SAFETY: 3.
+        let arguments = unsafe { arguments(argv, argc) };
+        answer(
+            ctx,
+            options::parse_cleanup(&arguments).and_then(|options| start(ctx, options)),
+        )
+    })
+}
+
+/// Everything is checked before the client is blocked: a refused block still gives a handle, and
+/// work armed on it would run although the client was told of an error.
+fn start(
+    ctx: *mut RedisModuleCtx,
+    options: CleanupOptions,
+) -> Result<Option<(Value, bool)>, Error> {
+    let flags = api::context_flags(ctx);
+    if flags & raw::REDISMODULE_CTX_FLAGS_MASTER == 0 {
+        return Err(Error::NotPrimary);
+    }
+    let loading = raw::REDISMODULE_CTX_FLAGS_LOADING | raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING;
+    if flags & loading != 0 {
+        return Err(Error::Loading);
+    }
+    let no_waiting = raw::REDISMODULE_CTX_FLAGS_MULTI
+        | raw::REDISMODULE_CTX_FLAGS_LUA
+        | raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING;
+    if flags & no_waiting != 0 && !options.asynchronous {
+        return Err(Error::InMulti);
+    }
+    if let Some(progress) = state::progress() {
+        return Err(Error::InProgress {
+            run: progress.run,
+            percent: u32::try_from(progress.keyspace_percent()).unwrap_or(100),
+            started_s_ago: progress.elapsed_us / 1_000_000,
+        });
+    }
+    let (asynchronous, json) = (options.asynchronous, options.json);
+    let number = state::next_number();
+    let caller = if asynchronous {
+        None
+    } else {
+        let why = "the client cannot be blocked";
+        Some(Caller::block(ctx, json).ok_or(Error::CannotStart { why })?)
+    };
+    let threshold_s = options
+        .threshold_s
+        .map_or(settings::THRESHOLD_SECONDS.get(), u64::from);
+    let order = Order {
+        number,
+        threshold_s: u32::try_from(threshold_s).unwrap_or(u32::MAX),
+        database: keyspace::selected(ctx),
+        user: acl::caller_name(ctx),
+        caller,
+        options,
+    };
+    let why = "the server gave no event";
+    let run = Run::begin(ctx, order).ok_or(Error::CannotStart { why });
+    match run {
+        Ok(run) => state::put_back(Box::new(run)),
+        // A caller that is blocked already gets its error through its handle.
+        Err(_) if !asynchronous => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let run = Value::from(number);
+    Ok(asynchronous.then(|| match json {
+        true => (Value::Map(vec![("run", run)]), true),
+        false => (run, false),
+    }))
+}
+
+/// BLOCKING.STATUS
+pub unsafe extern "C" fn status(
+    ctx: *mut RedisModuleCtx,
+    argv: *mut *mut RedisModuleString,
+    argc: i32,
+) -> i32 {
+    api::guard(api::ERR, || {
+        // SAFETY: 3.
+        let arguments = unsafe { arguments(argv, argc) };
+        let options = options::parse_status(&arguments);
+        answer(ctx, options.map(|o| Some((state::status(o.json), o.json))))
+    })
+}
+
+/// BLOCKING.CANCEL; the server checks that there are no arguments.
+pub unsafe extern "C" fn cancel(
+    ctx: *mut RedisModuleCtx,
+    _argv: *mut *mut RedisModuleString,
+    _argc: i32,
+) -> i32 {
+    api::guard(api::ERR, || {
+        if state::progress().is_none() {
+            return answer(ctx, Err(Error::NotBusy));
+        }
+        signals::wish(End::Cancelled);
+        state::wake();
+        answer(ctx, Ok(Some((Value::Status("OK"), false))))
+    })
+}
+
+/// BLOCKING.HELP; the server checks that there are no arguments.
+pub unsafe extern "C" fn help(
+    ctx: *mut RedisModuleCtx,
+    _argv: *mut *mut RedisModuleString,
+    _argc: i32,
+) -> i32 {
+    api::guard(api::ERR, || {
+        let lines = HELP_TEXT.iter().map(|line| Value::Status(line)).collect();
+        answer(ctx, Ok(Some((Value::Array(lines), false))))
+    })
+}

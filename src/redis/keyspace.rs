@@ -1,0 +1,220 @@
+//! The keys of one database: walk over them, read a heartbeat, unlink.
+
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use redis_module::raw;
+
+use super::api::{self, Answer, OwnString, RedisModuleCtx, RedisModuleString, rm};
+use crate::heartbeat::{self, Reading, UNREADABLE};
+
+/// Strings up to this long may be stored inside the object that holds them. Direct access to such
+/// a one makes the server rewrite the stored value, so those are read with GET instead.
+static EMBEDDED_MAX_BYTES: AtomicUsize = AtomicUsize::new(EMBEDDED_MAX_BYTES_NEW);
+
+/// Redis 7: 44 bytes. Valkey 8.1 embeds up to two cache lines, key included; leave some room.
+const EMBEDDED_MAX_BYTES_OLD: usize = 44;
+const EMBEDDED_MAX_BYTES_NEW: usize = 192;
+
+/// Choose how values are read on a server of this major version.
+pub fn load(major: i32) {
+    let bytes = if major < 8 {
+        EMBEDDED_MAX_BYTES_OLD
+    } else {
+        EMBEDDED_MAX_BYTES_NEW
+    };
+    EMBEDDED_MAX_BYTES.store(bytes, Ordering::Relaxed);
+}
+
+/// Make `db` the database of the calls that follow; false if there is none of that number.
+pub fn select(ctx: *mut RedisModuleCtx, db: i32) -> bool {
+    // SAFETY: 1, 2, 3.
+    unsafe { rm!(RedisModule_SelectDb)(ctx, db) == api::OK }
+}
+
+/// Number of the selected database.
+pub fn selected(ctx: *mut RedisModuleCtx) -> i32 {
+    // SAFETY: 1, 2, 3.
+    unsafe { rm!(RedisModule_GetSelectedDb)(ctx) }
+}
+
+/// Keys in the selected database.
+pub fn size(ctx: *mut RedisModuleCtx) -> u64 {
+    // SAFETY: 1, 2, 3.
+    unsafe { rm!(RedisModule_DbSize)(ctx) }
+}
+
+/// A key that the walk is at. Only this key may be looked at, and only while the visit lasts.
+#[derive(Debug)]
+pub struct SeenKey<'v> {
+    pub name: &'v [u8],
+    pub string: *mut RedisModuleString,
+    key: *mut raw::RedisModuleKey,
+}
+
+impl SeenKey<'_> {
+    /// Whether its TTL has passed, though the server has not removed it yet.
+    pub fn is_expired(&self, now_ms: i64) -> bool {
+        if self.key.is_null() {
+            return false;
+        }
+        // SAFETY: 1, 2, 3.
+        let expires_ms = unsafe { rm!(RedisModule_GetAbsExpire)(self.key) };
+        expires_ms >= 0 && expires_ms <= now_ms
+    }
+
+    /// What its value says as a heartbeat; `None` if it must be read by name after the visit.
+    pub fn heartbeat(&self, max_bytes: usize) -> Option<Reading> {
+        if self.key.is_null() {
+            return None;
+        }
+        // SAFETY: 3.
+        unsafe { read_open_key(self.key, max_bytes) }
+    }
+}
+
+/// # Safety
+/// `key` must be an open key (3 or 4).
+unsafe fn read_open_key(key: *mut raw::RedisModuleKey, max_bytes: usize) -> Option<Reading> {
+    // SAFETY: 1, 2; the caller vouches for the key.
+    let (kind, length) = unsafe {
+        (
+            rm!(RedisModule_KeyType)(key),
+            rm!(RedisModule_ValueLength)(key),
+        )
+    };
+    if kind as isize != raw::REDISMODULE_KEYTYPE_STRING || length > max_bytes {
+        return Some(UNREADABLE);
+    }
+    if length <= EMBEDDED_MAX_BYTES.load(Ordering::Relaxed) {
+        return None;
+    }
+    let mut length = 0usize;
+    // SAFETY: 1, 2; the caller vouches for the key.
+    let start =
+        unsafe { rm!(RedisModule_StringDMA)(key, &mut length, raw::REDISMODULE_READ as i32) };
+    if start.is_null() {
+        return Some(UNREADABLE);
+    }
+    // SAFETY: the value stays in place until the key is closed or written, and neither happens
+    // while it is parsed.
+    let value = unsafe { std::slice::from_raw_parts(start.cast::<u8>(), length) };
+    Some(heartbeat::read(value, max_bytes))
+}
+
+/// Read a heartbeat by name; `None` if there is none (any more).
+pub fn read_heartbeat(
+    ctx: *mut RedisModuleCtx,
+    name: &OwnString,
+    max_bytes: usize,
+) -> Option<Reading> {
+    let mode = raw::REDISMODULE_READ | raw::REDISMODULE_OPEN_KEY_NOTOUCH;
+    // SAFETY: 1, 2, 3, 4. The key is closed before anything else happens.
+    let direct = unsafe {
+        let key = rm!(RedisModule_OpenKey)(ctx, name.as_ptr(), mode as i32);
+        if key.is_null() {
+            return None;
+        }
+        let direct = read_open_key(key, max_bytes);
+        rm!(RedisModule_CloseKey)(key);
+        direct
+    };
+    direct.or_else(|| read_small(ctx, name, max_bytes))
+}
+
+fn read_small(ctx: *mut RedisModuleCtx, name: &OwnString, max_bytes: usize) -> Option<Reading> {
+    // SAFETY: 1, 2, 3; the format takes one string, which outlives the call.
+    let reply =
+        unsafe { rm!(RedisModule_Call)(ctx, c"GET".as_ptr(), c"Es".as_ptr(), name.as_ptr()) };
+    let answer = Answer::new(reply)?;
+    if answer.error().is_some() {
+        return Some(UNREADABLE);
+    }
+    answer
+        .string()
+        .map(|value| heartbeat::read(value, max_bytes))
+}
+
+/// Where a walk over the keyspace is.
+#[derive(Debug)]
+pub struct Cursor(*mut raw::RedisModuleScanCursor);
+
+impl Cursor {
+    /// At the beginning.
+    pub fn new() -> Self {
+        // SAFETY: 1, 2, 4.
+        Self(unsafe { rm!(RedisModule_ScanCursorCreate)() })
+    }
+
+    /// Go on by one step of the server's own size and visit what is there: often one key, often
+    /// none, some more than once. False when the walk is over; this last step may visit too.
+    pub fn step(&self, ctx: *mut RedisModuleCtx, visit: &mut dyn FnMut(SeenKey)) -> bool {
+        let mut visit = visit;
+        let data = (&raw mut visit).cast::<c_void>();
+        // SAFETY: 1, 2, 3, 4; `data` outlives the call, and `on_key` casts it back.
+        unsafe { rm!(RedisModule_Scan)(ctx, self.0, Some(on_key), data) != 0 }
+    }
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        // SAFETY: 1, 2, 4.
+        unsafe { rm!(RedisModule_ScanCursorDestroy)(self.0) };
+    }
+}
+
+unsafe extern "C" fn on_key(
+    _ctx: *mut RedisModuleCtx,
+    name: *mut RedisModuleString,
+    key: *mut raw::RedisModuleKey,
+    data: *mut c_void,
+) {
+    api::guard((), || {
+        // SAFETY: `step` passed a pointer to its `visit`, which nobody else holds meanwhile.
+        let visit = unsafe { &mut *data.cast::<&mut dyn FnMut(SeenKey)>() };
+        visit(SeenKey {
+            // SAFETY: 3.
+            name: unsafe { api::bytes_of(name) },
+            string: name,
+            key,
+        });
+    });
+}
+
+/// Why keys were not removed.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The key's cluster slot is another node's.
+    NotOwned,
+    /// Nothing can be removed now: the server's own error.
+    Refused(String),
+}
+
+/// Unlink keys of the selected database, replicated; gives how many there were to unlink.
+pub fn unlink(ctx: *mut RedisModuleCtx, keys: &[OwnString]) -> Result<u64, Refusal> {
+    let mut arguments: Vec<*mut RedisModuleString> = keys.iter().map(OwnString::as_ptr).collect();
+    // SAFETY: 1, 2, 3; `v` takes an array and its length, and both outlive the call. `!` brings
+    // the effect to AOF and replicas, `S` the checks a client would meet, `E` errors as replies.
+    let reply = unsafe {
+        rm!(RedisModule_Call)(
+            ctx,
+            c"UNLINK".as_ptr(),
+            c"!ESv".as_ptr(),
+            arguments.as_mut_ptr(),
+            arguments.len(),
+        )
+    };
+    let refused = |text: &[u8]| Refusal::Refused(String::from_utf8_lossy(text).trim().to_owned());
+    let Some(answer) = Answer::new(reply) else {
+        return Err(refused(b"ERR the server gave no answer to UNLINK"));
+    };
+    if let Some(text) = answer.error() {
+        return Err(if memchr::memmem::find(text, b"non local key").is_some() {
+            Refusal::NotOwned
+        } else {
+            refused(text)
+        });
+    }
+    let count = answer.integer().and_then(|count| u64::try_from(count).ok());
+    count.ok_or_else(|| refused(b"ERR UNLINK did not answer with a number"))
+}

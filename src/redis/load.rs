@@ -1,0 +1,242 @@
+//! Loading and unloading: validate first, subscribe last, leave nothing behind.
+//!
+//! Not the crate's `redis_module!` macro: it registers commands and settings before any check of
+//! ours could run, and its own INFO callback formats a backtrace inside the crash handler.
+
+use std::ffi::{CString, c_char};
+
+use redis_module::raw;
+
+use super::api::{self, Level, RedisModuleCtx, RedisModuleString, rm};
+use super::command::{self, Handler};
+use super::{born, events, info, keyspace, settings, state, wakeup};
+use crate::commands::{self, ArgumentKind, Command};
+
+/// The module's memory is the server's: it is counted, and shows in INFO memory. Unit tests have
+/// no server.
+#[cfg(not(test))]
+#[global_allocator]
+static ALLOCATOR: redis_module::alloc::RedisAlloc = redis_module::alloc::RedisAlloc;
+
+/// 0.1.0 as MODULE LIST shows it: major * 10000 + minor * 100 + patch.
+const VERSION: i32 = 100;
+
+/// Earlier servers crash on calls that a run makes from timers.
+const OLDEST: (i32, i32, i32) = (7, 0, 6);
+
+/// Option bit of Valkey 9 that the crate does not know: we hold no data that a slot migration
+/// would have to carry along. Elsewhere the bit means nothing.
+const OPTIONS_HANDLE_ATOMIC_SLOT_MIGRATION: u32 = 1 << 5;
+
+const COMMANDS: [(&Command, Handler); 4] = [
+    (&commands::CLEANUP, command::cleanup),
+    (&commands::STATUS, command::status),
+    (&commands::CANCEL, command::cancel),
+    (&commands::HELP, command::help),
+];
+
+/// Called by the server when it loads the module.
+///
+/// # Safety
+/// Only the server may call this.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RedisModule_OnLoad(
+    ctx: *mut RedisModuleCtx,
+    _argv: *mut *mut RedisModuleString,
+    argc: i32,
+) -> i32 {
+    // SAFETY: this fills the API pointers; nothing before it may allocate.
+    let status = unsafe {
+        let name = c"blocking".as_ptr();
+        raw::Export_RedisModule_Init(ctx, name, VERSION, raw::REDISMODULE_APIVER_1 as i32)
+    };
+    if status != api::OK {
+        return api::ERR;
+    }
+    api::guard(api::ERR, || match load(ctx, argc) {
+        Ok(()) => api::OK,
+        Err(why) => {
+            // The one function that even the oldest servers have.
+            api::log(ctx, Level::Warning, &format!("blocking not loaded: {why}"));
+            api::ERR
+        }
+    })
+}
+
+fn load(ctx: *mut RedisModuleCtx, argc: i32) -> Result<(), String> {
+    let version = server_version();
+    let (major, minor, patch) = OLDEST;
+    let needed = format!("it needs Redis {major}.{minor}.{patch} or newer, or Valkey");
+    if version.is_some_and(|version| version < OLDEST) {
+        return Err(needed);
+    }
+    if let Some(missing) = api::first_missing() {
+        return Err(format!("{needed}; this server has no {missing}"));
+    }
+    if argc != 0 {
+        return Err("it takes no arguments; set blocking.* in the configuration".into());
+    }
+    keyspace::load(version.map_or(OLDEST.0, |(major, ..)| major));
+    state::load();
+    set_options(ctx);
+    for (command, handler) in COMMANDS {
+        register(ctx, command, handler).map_err(|what| format!("{}: {what}", command.name))?;
+    }
+    let done = |ok: bool, what: &str| ok.then_some(()).ok_or_else(|| what.to_owned());
+    done(
+        settings::load(ctx),
+        "a setting was refused; see the lines above",
+    )?;
+    done(info::load(ctx), "the server refused the INFO section")?;
+    wakeup::load(ctx);
+    let subscribed = born::load(ctx) && events::load(ctx);
+    if !subscribed {
+        wakeup::unload();
+    }
+    done(subscribed, "the server refused a subscription")
+}
+
+/// Called by the server before it unloads the module; refuses while a run is on.
+///
+/// # Safety
+/// Only the server may call this.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn RedisModule_OnUnload(ctx: *mut RedisModuleCtx) -> i32 {
+    api::guard(api::ERR, || {
+        if let Some(progress) = state::progress() {
+            let line = format!(
+                "blocking not unloaded: run {} is on; BLOCKING.CANCEL ends it",
+                progress.run
+            );
+            api::log(ctx, Level::Warning, &line);
+            return api::ERR;
+        }
+        wakeup::unload();
+        state::load();
+        api::OK
+    })
+}
+
+fn server_version() -> Option<(i32, i32, i32)> {
+    // SAFETY: 2; older servers do not have the function, hence no `rm!`.
+    let version = unsafe { raw::RedisModule_GetServerVersion.map(|get| get()) }?;
+    Some((version >> 16, (version >> 8) & 0xff, version & 0xff))
+}
+
+/// One call with all bits, for each call replaces what was set before.
+fn set_options(ctx: *mut RedisModuleCtx) {
+    let options = raw::REDISMODULE_OPTIONS_HANDLE_IO_ERRORS
+        | raw::REDISMODULE_OPTIONS_HANDLE_REPL_ASYNC_LOAD
+        | OPTIONS_HANDLE_ATOMIC_SLOT_MIGRATION;
+    // SAFETY: 1, 2, 3.
+    unsafe { rm!(RedisModule_SetModuleOptions)(ctx, options as i32) };
+}
+
+fn register(
+    ctx: *mut RedisModuleCtx,
+    command: &Command,
+    handler: Handler,
+) -> Result<(), &'static str> {
+    let text = |text: &str| CString::new(text).map_err(|_| "a text holds a NUL");
+    let (name, flags) = (text(command.name)?, text(command.flags)?);
+    // SAFETY: 1, 2, 3; the server copies the texts, and the handler lives as long as the module.
+    let created = unsafe {
+        rm!(RedisModule_CreateCommand)(ctx, name.as_ptr(), Some(handler), flags.as_ptr(), 0, 0, 0)
+    };
+    if created != api::OK {
+        return Err("the server refused the command; is the name taken");
+    }
+    // SAFETY: 1, 2, 3.
+    let registered = unsafe { rm!(RedisModule_GetCommand)(ctx, name.as_ptr()) };
+    if registered.is_null() {
+        return Err("the server does not know the command it just created");
+    }
+    describe(registered, command)?;
+    let categories = text(command.acl_categories)?;
+    // SAFETY: 2, 3; Redis 7.0 does not have the function, hence no `rm!`.
+    let accepted = unsafe {
+        raw::RedisModule_SetCommandACLCategories
+            .is_none_or(|set| set(registered, categories.as_ptr()) == api::OK)
+    };
+    accepted
+        .then_some(())
+        .ok_or("the server refused the ACL categories")
+}
+
+/// Sizes of the structures below, so that every server reads them as they are here.
+static INFO_VERSION: raw::RedisModuleCommandInfoVersion = raw::RedisModuleCommandInfoVersion {
+    version: 1,
+    sizeof_historyentry: size_of::<raw::RedisModuleCommandHistoryEntry>(),
+    sizeof_keyspec: size_of::<raw::RedisModuleCommandKeySpec>(),
+    sizeof_arg: size_of::<raw::RedisModuleCommandArg>(),
+};
+
+/// Tell the server what COMMAND DOCS should say.
+fn describe(
+    registered: *mut raw::RedisModuleCommand,
+    command: &Command,
+) -> Result<(), &'static str> {
+    let text = |text: &str| CString::new(text).map_err(|_| "a text holds a NUL");
+    let names = command
+        .arguments
+        .iter()
+        .map(|a| Ok((text(a.name)?, text(a.token)?)));
+    let names: Vec<(CString, CString)> = names.collect::<Result<_, &'static str>>()?;
+    let mut arguments: Vec<raw::RedisModuleCommandArg> = command
+        .arguments
+        .iter()
+        .zip(&names)
+        .map(|(argument, (name, token))| raw::RedisModuleCommandArg {
+            name: name.as_ptr(),
+            type_: argument_type(argument.kind),
+            key_spec_index: -1,
+            token: token.as_ptr(),
+            flags: raw::REDISMODULE_CMD_ARG_OPTIONAL as i32,
+            ..no_argument()
+        })
+        .collect();
+    // The list ends with an argument without a name.
+    arguments.push(no_argument());
+    let (summary, complexity) = (text(command.summary)?, text(command.complexity)?);
+    let since = text(command.since)?;
+    let info = raw::RedisModuleCommandInfo {
+        version: &raw const INFO_VERSION,
+        summary: summary.as_ptr(),
+        complexity: complexity.as_ptr(),
+        since: since.as_ptr(),
+        history: std::ptr::null_mut(),
+        tips: std::ptr::null(),
+        arity: command.arity,
+        key_specs: std::ptr::null_mut(),
+        args: arguments.as_mut_ptr(),
+    };
+    // SAFETY: 1, 2, 3; the server copies everything.
+    let status = unsafe { rm!(RedisModule_SetCommandInfo)(registered, &raw const info) };
+    (status == api::OK)
+        .then_some(())
+        .ok_or("the server refused the documentation")
+}
+
+fn argument_type(kind: ArgumentKind) -> raw::RedisModuleCommandArgType {
+    match kind {
+        ArgumentKind::Integer => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER,
+        ArgumentKind::Pattern => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PATTERN,
+        ArgumentKind::Keyword => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN,
+    }
+}
+
+const fn no_argument() -> raw::RedisModuleCommandArg {
+    const NONE: *const c_char = std::ptr::null();
+    raw::RedisModuleCommandArg {
+        name: NONE,
+        type_: 0,
+        key_spec_index: -1,
+        token: NONE,
+        summary: NONE,
+        since: NONE,
+        flags: 0,
+        deprecated_since: NONE,
+        subargs: std::ptr::null_mut(),
+        display_text: NONE,
+    }
+}

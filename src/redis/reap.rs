@@ -1,0 +1,284 @@
+//! The last part of a run: remove what the plan named, trusting nothing older than this slice.
+//!
+//! Before a coordinator's keys go, its heartbeat is read again, and so are those of every other
+//! stale coordinator that could own one of them; whatever a heartbeat born since could own stays.
+//! A small family goes in one piece. A large one goes in parts, its heartbeat in the last.
+
+use super::acl::User;
+use super::api::{self, OwnString, RedisModuleCtx};
+use super::born::Born;
+use super::keyspace::{self, Refusal};
+use crate::collection::{Collection, Position};
+use crate::heartbeat::{self, Verdict};
+use crate::layout::Family;
+use crate::owners::HeartbeatNumber;
+use crate::plan::{Doomed, Plan};
+use crate::report::Counts;
+
+/// Keys that one batch unlinks. It is the smallest piece of work between two looks at the clock;
+/// measured, a batch of small keys takes some 40 us.
+const BATCH_KEYS: usize = 64;
+
+/// How a slice of the removal ended.
+#[derive(Debug)]
+pub enum Progress {
+    Unfinished,
+    Finished,
+    /// Writes are paused.
+    Paused,
+    /// The server refuses to remove anything; its own words.
+    Refused(String),
+}
+
+/// What a slice may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Slice<'s> {
+    pub ctx: *mut RedisModuleCtx,
+    pub user: &'s User,
+    /// Wall clock of the run, milliseconds since 1970.
+    pub now_ms: i64,
+    pub threshold_s: u32,
+    pub max_heartbeat_bytes: usize,
+    pub cluster: bool,
+    /// The slice's number, so that a heartbeat is read once a slice and not once a key.
+    pub number: u64,
+}
+
+/// A removal under way.
+#[derive(Debug)]
+pub struct Reap {
+    pub collection: Collection,
+    pub plan: Plan,
+    pub born: Born,
+    /// What was really removed, kept and found; starts from what the plan only knew.
+    pub counts: Counts,
+    next_family: usize,
+    next_key: usize,
+    next_rival: usize,
+    /// Something of the family at hand was kept that it still owns, so its heartbeat stays.
+    spoiled: bool,
+    /// By heartbeat number: the slice in which it was last found not to protect anything.
+    found_dead: Vec<u64>,
+}
+
+/// Keys of one batch, by family.
+type Batch = [Vec<OwnString>; 6];
+
+impl Reap {
+    /// Everything still to do.
+    pub fn new(collection: Collection, plan: Plan, born: Born) -> Self {
+        let mut counts = plan.counts;
+        counts.coordinators_removed = 0;
+        counts.keys_by_family = Default::default();
+        Self {
+            found_dead: vec![0; plan.heartbeats.len()],
+            collection,
+            plan,
+            born,
+            counts,
+            next_family: 0,
+            next_key: 0,
+            next_rival: 0,
+            spoiled: false,
+        }
+    }
+
+    /// Planned keys dealt with so far.
+    pub fn keys_done(&self) -> u64 {
+        self.next_key as u64
+    }
+
+    /// Remove until `time_is_up`, which is asked after every batch.
+    pub fn slice(&mut self, slice: Slice, time_is_up: &mut dyn FnMut() -> bool) -> Progress {
+        loop {
+            if api::writes_are_paused() {
+                return Progress::Paused;
+            }
+            self.born.catch_up();
+            let mut batch = Batch::default();
+            self.fill(slice, &mut batch);
+            if let Err(refused) = self.unlink(slice, &batch) {
+                return Progress::Refused(refused);
+            }
+            if self.next_family >= self.plan.doomed.len() {
+                return Progress::Finished;
+            }
+            if time_is_up() {
+                return Progress::Unfinished;
+            }
+        }
+    }
+
+    /// Fill a batch with whole families, or with a part of one that is larger than a batch.
+    fn fill(&mut self, slice: Slice, batch: &mut Batch) {
+        let mut room = BATCH_KEYS;
+        while let Some(family) = self.plan.doomed.get(self.next_family).copied() {
+            let left = family.end.saturating_sub(self.next_key);
+            let is_small = family.end.saturating_sub(family.first) <= BATCH_KEYS;
+            if room == 0 || (is_small && left > room) {
+                return;
+            }
+            // Reading the heartbeat takes time of its own, so it counts as a key.
+            room = room.saturating_sub(1);
+            match self.look_again(slice, &family) {
+                Some(Verdict::Stale { .. }) => {
+                    let part = left.min(room.max(1));
+                    for _ in 0..part {
+                        self.take_key(slice, &family, batch);
+                    }
+                    room = room.saturating_sub(part);
+                    if self.next_key >= family.end {
+                        self.skip_family(&family);
+                    }
+                }
+                Some(Verdict::Live | Verdict::Unreadable) => {
+                    self.counts.coordinators_revived =
+                        self.counts.coordinators_revived.saturating_add(1);
+                    self.skip_family(&family);
+                }
+                // The heartbeat is gone: its TTL passed, or somebody removed it. Without it
+                // nothing proves death; what is left is nobody's.
+                None => {
+                    let orphans = left.saturating_sub(usize::from(!family.keeps_heartbeat));
+                    self.counts.keys_orphaned =
+                        self.counts.keys_orphaned.saturating_add(orphans as u64);
+                    self.skip_family(&family);
+                }
+            }
+        }
+    }
+
+    fn skip_family(&mut self, family: &Doomed) {
+        self.next_key = family.end;
+        self.next_family = self.next_family.saturating_add(1);
+        self.spoiled = false;
+    }
+
+    /// The verdict on a coordinator in this slice; `None` if its heartbeat is gone.
+    fn look_again(&mut self, slice: Slice, family: &Doomed) -> Option<Verdict> {
+        let name = self.heartbeat_name(family.heartbeat);
+        if self.born.protects(&name) {
+            return Some(Verdict::Live);
+        }
+        let reading =
+            keyspace::read_heartbeat(slice.ctx, &OwnString::new(&name), slice.max_heartbeat_bytes)?;
+        let verdict = heartbeat::verdict(reading, slice.now_ms, slice.threshold_s);
+        if matches!(verdict, Verdict::Stale { .. }) {
+            self.mark_dead(slice, family.heartbeat);
+        }
+        Some(verdict)
+    }
+
+    fn mark_dead(&mut self, slice: Slice, number: HeartbeatNumber) {
+        if let Some(found) = self.found_dead.get_mut(number as usize) {
+            *found = slice.number;
+        }
+    }
+
+    /// Whether another coordinator that could own a key is not dead in this slice.
+    fn is_alive(&mut self, slice: Slice, number: HeartbeatNumber) -> bool {
+        if self.found_dead.get(number as usize) == Some(&slice.number) {
+            return false;
+        }
+        let name = OwnString::new(&self.heartbeat_name(number));
+        let alive = keyspace::read_heartbeat(slice.ctx, &name, slice.max_heartbeat_bytes)
+            .map(|reading| heartbeat::verdict(reading, slice.now_ms, slice.threshold_s))
+            .is_some_and(|verdict| !matches!(verdict, Verdict::Stale { .. }));
+        if !alive {
+            self.mark_dead(slice, number);
+        }
+        alive
+    }
+
+    fn heartbeat_name(&self, number: HeartbeatNumber) -> Vec<u8> {
+        let position = self.plan.heartbeats.get(number as usize);
+        position
+            .and_then(|position| self.collection.get(*position))
+            .map(|record| record.name.to_vec())
+            .unwrap_or_default()
+    }
+
+    /// Put the next key of the family into the batch, unless something speaks against it.
+    fn take_key(&mut self, slice: Slice, family: &Doomed, batch: &mut Batch) {
+        let place = self.next_key;
+        self.next_key = place.saturating_add(1);
+        let has_living_rival = self.has_living_rival(slice, place);
+        let Some((name, kind)) = self.key_at(place) else {
+            return;
+        };
+        let is_heartbeat = !family.keeps_heartbeat && self.next_key == family.end;
+        if has_living_rival || self.born.protects(&name) {
+            self.counts.keys_vetoed = self.counts.keys_vetoed.saturating_add(1);
+            return;
+        }
+        let string = OwnString::new(&name);
+        if !slice.user.may_delete(string.as_ptr()) {
+            self.counts.keys_denied = self.counts.keys_denied.saturating_add(1);
+            self.spoiled = true;
+            return;
+        }
+        // What was denied can be found again only through the heartbeat.
+        if is_heartbeat && self.spoiled {
+            return;
+        }
+        if let Some(keys) = batch.get_mut(kind.index()) {
+            keys.push(string);
+        }
+    }
+
+    fn key_at(&self, place: usize) -> Option<(Vec<u8>, Family)> {
+        let position: &Position = self.plan.removals.get(place)?;
+        let record = self.collection.get(*position)?;
+        Some((record.name.to_vec(), record.family))
+    }
+
+    fn has_living_rival(&mut self, slice: Slice, place: usize) -> bool {
+        let mut found = false;
+        while let Some(rival) = self.plan.rivals.get(self.next_rival).copied() {
+            if rival.removal > place {
+                break;
+            }
+            self.next_rival = self.next_rival.saturating_add(1);
+            found = found || (rival.removal == place && self.is_alive(slice, rival.heartbeat));
+        }
+        found
+    }
+
+    /// Remove a batch: one UNLINK a family, so that its count says what was removed of which
+    /// kind, and heartbeats last. All of it is one transaction in AOF and replicas.
+    fn unlink(&mut self, slice: Slice, batch: &Batch) -> Result<(), String> {
+        let order = Family::ALL.into_iter().filter(|f| *f != Family::Heartbeat);
+        for family in order.chain([Family::Heartbeat]) {
+            let keys = batch
+                .get(family.index())
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            // In a cluster one command may name keys of one slot only.
+            let size = if slice.cluster {
+                1
+            } else {
+                BATCH_KEYS.max(keys.len())
+            };
+            for part in keys.chunks(size) {
+                match keyspace::unlink(slice.ctx, part) {
+                    Ok(count) => self.count(family, count),
+                    Err(Refusal::NotOwned) => {
+                        let count = part.len() as u64;
+                        self.counts.keys_not_owned =
+                            self.counts.keys_not_owned.saturating_add(count);
+                    }
+                    Err(Refusal::Refused(text)) => return Err(text),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, family: Family, count: u64) {
+        self.counts.add_removed(family, count);
+        if family == Family::Heartbeat {
+            self.counts.coordinators_removed =
+                self.counts.coordinators_removed.saturating_add(count);
+        }
+    }
+}

@@ -1,0 +1,583 @@
+//! One run as named states: collect, plan, reap, and one step of it a slice.
+
+use super::acl::User;
+use super::api::{self, Level, RedisModuleCtx};
+use super::born::Born;
+use super::caller::Caller;
+use super::collect::{Collect, Limits, Walk};
+use super::keyspace;
+use super::reap::{self, Reap};
+use super::signals::{self, End};
+use super::state;
+use super::system;
+use super::wakeup::Wakeup;
+use super::worker::{Outcome, Worker};
+use crate::collection::Collection;
+use crate::options::CleanupOptions;
+use crate::pace::{Pace, Turn};
+use crate::plan::{self, Plan, Question};
+use crate::progress::{Activity, Progress};
+use crate::report::{Cost, Counts, Report, Status};
+use crate::settings;
+
+use redis_module::raw;
+
+/// While writes are paused the run looks again after this long, twice as long each time.
+const FIRST_LOOK_US: u64 = 10_000;
+const LAST_LOOK_US: u64 = 100_000;
+
+/// Memory that is freed on the spot; more is freed by a worker, for it takes long.
+const FREED_AT_ONCE_BYTES: usize = 1 << 20;
+
+/// What the command knew.
+#[derive(Debug)]
+pub struct Order {
+    pub number: u64,
+    pub options: CleanupOptions,
+    pub threshold_s: u32,
+    pub database: i32,
+    pub user: Option<Vec<u8>>,
+    /// The client that waits; none with ASYNC.
+    pub caller: Option<Caller>,
+}
+
+/// Where the run is.
+#[derive(Debug)]
+enum Phase {
+    Collecting(Collect),
+    Planning(Worker<(Collection, Option<Plan>)>, Walked),
+    Reaping(Box<Reap>),
+    /// Everything is done but giving memory back.
+    Releasing(Worker<()>, Box<Report>),
+    /// Between two states, and after the last.
+    Moving,
+}
+
+/// What a finished walk leaves for the report.
+#[derive(Clone, Copy, Debug)]
+struct Walked {
+    keys_scanned: u64,
+    keys_collected: u64,
+    truncated: bool,
+}
+
+/// What a step asks for.
+enum Next {
+    Slice,
+    WaitForWorker,
+    Look,
+    End(Box<Report>),
+}
+
+/// A run under way.
+#[derive(Debug)]
+pub struct Run {
+    order: Order,
+    phase: Phase,
+    // Declared behind the phase: a worker in there holds a waker, and is joined first.
+    pub wakeup: Wakeup,
+    born: Born,
+    started_wall_ms: i64,
+    started_us: u64,
+    keys_expected: u64,
+    pace: Pace,
+    cost: Cost,
+    turn_began_us: u64,
+    turn_began_cpu_us: u64,
+    paused_us: u64,
+    look_after_us: u64,
+    latency_threshold_ms: i64,
+}
+
+/// Run one slice of the run under way, if there is one. Called by the module's timer.
+pub fn slice(ctx: *mut RedisModuleCtx) {
+    let Some(mut run) = state::take() else {
+        return;
+    };
+    match api::guard(None, || Some(run.slice(ctx))) {
+        Some(Next::End(report)) => run.over(ctx, *report),
+        Some(Next::Slice) => {
+            let pause_us = run.paused_us;
+            run.park(|wakeup| wakeup.arm(pause_us));
+        }
+        Some(Next::Look) => {
+            let look_us = run.look_after_us;
+            run.park(|wakeup| wakeup.arm(look_us));
+        }
+        Some(Next::WaitForWorker) => run.park(Wakeup::wait_for_worker),
+        None => {
+            let report = run.report(
+                Status::Interrupted,
+                Some(End::InternalError.reason().into()),
+            );
+            run.over(ctx, report);
+        }
+    }
+}
+
+impl Run {
+    /// Begin: nothing is looked at before the first slice.
+    pub fn begin(ctx: *mut RedisModuleCtx, order: Order) -> Option<Self> {
+        let wakeup = Wakeup::new()?;
+        signals::begin(order.database);
+        let limits = Limits {
+            max_heartbeat_bytes: settings::MAX_HEARTBEAT_BYTES.get() as usize,
+            collect_max_bytes: settings::COLLECT_MAX_BYTES.get() as usize,
+        };
+        let now_us = system::monotonic_us();
+        wakeup.arm(0);
+        Some(Self {
+            phase: Phase::Collecting(Collect::new(limits)),
+            wakeup,
+            born: Born::begin(),
+            started_wall_ms: api::wall_ms(),
+            started_us: now_us,
+            keys_expected: keyspace::size(ctx),
+            pace: Pace::default(),
+            cost: Cost::default(),
+            turn_began_us: now_us,
+            turn_began_cpu_us: system::thread_cpu_us(),
+            paused_us: 0,
+            look_after_us: FIRST_LOOK_US,
+            latency_threshold_ms: api::server_setting(ctx, c"latency-monitor-threshold")
+                .unwrap_or_default(),
+            order,
+        })
+    }
+
+    /// Whether this is the client that waits for the run; gives the run's number.
+    pub fn number_if_called_by(&self, handle: *mut raw::RedisModuleBlockedClient) -> Option<u64> {
+        let caller = self.order.caller.as_ref()?;
+        caller.is(handle).then_some(self.order.number)
+    }
+
+    fn park(self: Box<Self>, arm: impl FnOnce(&Wakeup)) {
+        arm(&self.wakeup);
+        state::put_back(self);
+    }
+
+    /// Milliseconds since 1970, as seen from the start of the run: a clock set forward meanwhile
+    /// makes nobody look older, and one set back counts at once.
+    fn now_ms(&self) -> i64 {
+        let elapsed_us = system::monotonic_us().saturating_sub(self.started_us);
+        let elapsed_ms = i64::try_from(elapsed_us / 1000).unwrap_or(i64::MAX);
+        api::wall_ms().min(self.started_wall_ms.saturating_add(elapsed_ms))
+    }
+
+    /// One slice with its accounts: time, pace, latency monitor, statistics of the command.
+    fn slice(&mut self, ctx: *mut RedisModuleCtx) -> Next {
+        let begin_us = system::monotonic_us();
+        let begin_cpu_us = system::thread_cpu_us();
+        let before = Turn {
+            cpu_us: begin_cpu_us.saturating_sub(self.turn_began_cpu_us),
+            wall_us: begin_us.saturating_sub(self.turn_began_us),
+            paused: self.paused_us > 0,
+        };
+        if let Some(caller) = &self.order.caller {
+            caller.begin_slice();
+        }
+        let slice_us = settings::SLICE_US.get();
+        let next = self.step(ctx, begin_us.saturating_add(slice_us));
+        if let Some(caller) = &self.order.caller {
+            caller.end_slice();
+        }
+        self.turn_began_us = system::monotonic_us();
+        self.turn_began_cpu_us = system::thread_cpu_us();
+        let took_us = self.turn_began_us.saturating_sub(begin_us);
+        self.cost.add_slice(took_us, slice_us);
+        self.sample_latency(took_us);
+        let percent = settings::CPU_PERCENT.get();
+        self.paused_us = self.pace.pause_us(before, took_us, percent);
+        match next {
+            Next::End(mut report) => {
+                report.cost = self.cost_so_far();
+                Next::End(report)
+            }
+            next => next,
+        }
+    }
+
+    /// Some servers take samples even while their monitor is off, hence our own test.
+    fn sample_latency(&self, took_us: u64) {
+        let took_ms = i64::try_from(took_us / 1000).unwrap_or(i64::MAX);
+        if self.latency_threshold_ms > 0 && took_ms >= self.latency_threshold_ms {
+            // SAFETY: 1, 2; the server copies the name.
+            unsafe {
+                api::rm!(RedisModule_LatencyAddSample)(c"blocking-cleanup".as_ptr(), took_ms)
+            };
+        }
+    }
+
+    fn cost_so_far(&self) -> Cost {
+        Cost {
+            elapsed_us: system::monotonic_us().saturating_sub(self.started_us),
+            ..self.cost
+        }
+    }
+
+    /// Everything that must hold before a slice may touch the keyspace, then the slice itself.
+    fn step(&mut self, ctx: *mut RedisModuleCtx, deadline_us: u64) -> Next {
+        if let Phase::Releasing(..) = self.phase {
+            return self.release_step();
+        }
+        if let Some(end) = signals::wished() {
+            return self.stop_for(end);
+        }
+        let flags = api::context_flags(ctx);
+        if flags & raw::REDISMODULE_CTX_FLAGS_MASTER == 0 {
+            return self.stop_for(End::RoleChanged);
+        }
+        let loading = raw::REDISMODULE_CTX_FLAGS_LOADING | raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING;
+        if flags & loading != 0 {
+            return self.stop_for(End::Loading);
+        }
+        if let Phase::Planning(..) = self.phase {
+            return self.plan_step();
+        }
+        if api::writes_are_paused() {
+            return self.look_later();
+        }
+        let Some(user) = User::resolve(self.order.user.as_deref()) else {
+            return self.stop(
+                Status::Interrupted,
+                Some("the caller's ACL user is gone".into()),
+            );
+        };
+        if !keyspace::select(ctx, self.order.database) {
+            return self.stop(Status::Interrupted, Some("the database is gone".into()));
+        }
+        self.look_after_us = FIRST_LOOK_US;
+        let mut time_is_up = || system::monotonic_us() >= deadline_us;
+        match &mut self.phase {
+            Phase::Collecting(_) => self.collect_step(ctx, &user, &mut time_is_up),
+            Phase::Reaping(_) => {
+                let cluster = flags & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0;
+                self.reap_step(ctx, &user, cluster, &mut time_is_up)
+            }
+            _ => self.stop_for(End::InternalError),
+        }
+    }
+
+    fn look_later(&mut self) -> Next {
+        let look = Next::Look;
+        self.look_after_us = self.look_after_us.saturating_mul(2).min(LAST_LOOK_US);
+        look
+    }
+
+    fn collect_step(
+        &mut self,
+        ctx: *mut RedisModuleCtx,
+        user: &User,
+        time_is_up: &mut dyn FnMut() -> bool,
+    ) -> Next {
+        let now_ms = self.now_ms();
+        let Phase::Collecting(collect) = &mut self.phase else {
+            return Next::Slice;
+        };
+        match collect.slice(ctx, user, now_ms, time_is_up) {
+            Walk::Unfinished => Next::Slice,
+            Walk::Finished => self.start_plan(),
+            Walk::TooManyHeartbeats => {
+                let why = "the heartbeats alone exceed blocking.collect-max-bytes; raise it";
+                self.stop(Status::Truncated, Some(why.into()))
+            }
+        }
+    }
+
+    fn start_plan(&mut self) -> Next {
+        let Phase::Collecting(collect) = std::mem::replace(&mut self.phase, Phase::Moving) else {
+            return Next::Slice;
+        };
+        let walked = Walked {
+            keys_scanned: collect.keys_scanned,
+            keys_collected: collect.collection.records(),
+            truncated: collect.truncated,
+        };
+        let question = Question {
+            now_ms: self.started_wall_ms,
+            threshold_s: self.order.threshold_s,
+            pattern: self.order.options.pattern.clone(),
+            limit: self.order.options.limit,
+            ids: self.order.options.ids,
+            truncated: walked.truncated,
+        };
+        let collection = collect.collection;
+        let work = move || {
+            let plan = plan::plan(&collection, &question, &signals::STOP_WORKER);
+            (collection, plan)
+        };
+        match Worker::start(self.wakeup.waker(), work) {
+            Some(worker) => {
+                self.phase = Phase::Planning(worker, walked);
+                Next::WaitForWorker
+            }
+            None => self.stop(
+                Status::Interrupted,
+                Some("the system gave no thread".into()),
+            ),
+        }
+    }
+
+    fn plan_step(&mut self) -> Next {
+        let Phase::Planning(worker, walked) = &mut self.phase else {
+            return Next::Slice;
+        };
+        let walked = *walked;
+        let (collection, plan) = match worker.take() {
+            Outcome::Busy => return Next::WaitForWorker,
+            Outcome::Done(result) => result,
+            Outcome::Failed => return self.stop_for(End::InternalError),
+        };
+        let Some(mut plan) = plan else {
+            return self.stop_for(End::Cancelled);
+        };
+        plan.counts.keys_scanned = walked.keys_scanned;
+        let born = std::mem::take(&mut self.born);
+        let mut reap = Reap::new(collection, plan, born);
+        if self.order.options.dry_run {
+            // A dry run ends here, with what the plan says.
+            reap.counts = reap.plan.counts;
+        }
+        let done = self.order.options.dry_run || reap.plan.doomed.is_empty();
+        let status = end_status(walked.truncated, reap.plan.limited);
+        self.phase = Phase::Reaping(Box::new(reap));
+        if done {
+            self.stop(status, None)
+        } else {
+            Next::Slice
+        }
+    }
+
+    fn reap_step(
+        &mut self,
+        ctx: *mut RedisModuleCtx,
+        user: &User,
+        cluster: bool,
+        time_is_up: &mut dyn FnMut() -> bool,
+    ) -> Next {
+        let slice = reap::Slice {
+            ctx,
+            user,
+            now_ms: self.now_ms(),
+            threshold_s: self.order.threshold_s,
+            max_heartbeat_bytes: settings::MAX_HEARTBEAT_BYTES.get() as usize,
+            cluster,
+            // Never 0, which stands for never.
+            number: self.cost.slices.saturating_add(1),
+        };
+        let Phase::Reaping(reap) = &mut self.phase else {
+            return Next::Slice;
+        };
+        match reap.slice(slice, time_is_up) {
+            reap::Progress::Unfinished => Next::Slice,
+            reap::Progress::Paused => self.look_later(),
+            reap::Progress::Refused(text) => self.stop(Status::Interrupted, Some(text)),
+            reap::Progress::Finished => {
+                let truncated = reap.plan.truncated;
+                let status = end_status(truncated, reap.plan.limited);
+                self.stop(status, None)
+            }
+        }
+    }
+
+    /// End with the status that goes with a wish.
+    fn stop_for(&mut self, end: End) -> Next {
+        let status = match end {
+            End::Cancelled | End::CallerGone => Status::Cancelled,
+            _ => Status::Interrupted,
+        };
+        self.stop(status, Some(end.reason().into()))
+    }
+
+    /// End, giving back what takes long to give back elsewhere than on the main thread.
+    fn stop(&mut self, status: Status, reason: Option<String>) -> Next {
+        let report = Box::new(self.report(status, reason));
+        let phase = std::mem::replace(&mut self.phase, Phase::Moving);
+        let heavy = match &phase {
+            Phase::Collecting(collect) => collect.collection.bytes(),
+            Phase::Reaping(reap) => reap.collection.bytes(),
+            // Its drop waits for a worker that has been told to stop.
+            Phase::Planning(..) => usize::MAX,
+            _ => 0,
+        };
+        if heavy <= FREED_AT_ONCE_BYTES {
+            return Next::End(report);
+        }
+        let rest = match phase {
+            Phase::Collecting(collect) => Rest::Collection(collect.collection),
+            Phase::Reaping(reap) => Rest::Reap(reap),
+            Phase::Planning(worker, _) => Rest::Worker(worker),
+            _ => return Next::End(report),
+        };
+        match Worker::start(self.wakeup.waker(), move || drop(rest)) {
+            Some(worker) => {
+                self.phase = Phase::Releasing(worker, report);
+                Next::WaitForWorker
+            }
+            None => Next::End(report),
+        }
+    }
+
+    fn release_step(&mut self) -> Next {
+        let Phase::Releasing(worker, _) = &mut self.phase else {
+            return Next::Slice;
+        };
+        if let Outcome::Busy = worker.take() {
+            return Next::WaitForWorker;
+        }
+        match std::mem::replace(&mut self.phase, Phase::Moving) {
+            Phase::Releasing(_, report) => Next::End(report),
+            _ => self.stop_for(End::InternalError),
+        }
+    }
+
+    /// The counts as far as they are known in this state.
+    fn counts(&self) -> Counts {
+        match &self.phase {
+            Phase::Collecting(collect) => Counts {
+                keys_scanned: collect.keys_scanned,
+                ..Counts::default()
+            },
+            Phase::Planning(_, walked) => Counts {
+                keys_scanned: walked.keys_scanned,
+                ..Counts::default()
+            },
+            Phase::Reaping(reap) => reap.counts,
+            Phase::Releasing(_, report) => report.counts,
+            Phase::Moving => Counts::default(),
+        }
+    }
+
+    fn report(&mut self, status: Status, reason: Option<String>) -> Report {
+        let stale_ids = match &mut self.phase {
+            Phase::Reaping(reap) => std::mem::take(&mut reap.plan.stale_ids),
+            _ => Vec::new(),
+        };
+        Report {
+            run: self.order.number,
+            status,
+            dry_run: self.order.options.dry_run,
+            threshold_s: self.order.threshold_s,
+            counts: self.counts(),
+            cost: self.cost_so_far(),
+            stale_ids,
+            reason,
+        }
+    }
+
+    /// The run is over: log, remember, answer.
+    fn over(mut self: Box<Self>, ctx: *mut RedisModuleCtx, report: Report) {
+        log_end(ctx, &report, self.order.database);
+        let caller = self.order.caller.take();
+        let answer = if self.order.options.json {
+            report.to_wrapper_value()
+        } else {
+            report.to_value()
+        };
+        // The wakeup goes with the run, before anybody can begin another one.
+        drop(self);
+        state::end(report);
+        if let Some(caller) = caller {
+            caller.answer(answer);
+        }
+    }
+
+    /// A look at the run, for STATUS.
+    pub fn progress(&self) -> Progress {
+        let counts = self.counts();
+        let mut progress = Progress {
+            run: self.order.number,
+            database: u64::try_from(self.order.database).unwrap_or_default(),
+            dry_run: self.order.options.dry_run,
+            asynchronous: self.order.options.asynchronous,
+            threshold_s: self.order.threshold_s,
+            pattern: self
+                .order
+                .options
+                .pattern
+                .as_ref()
+                .map(|p| p.source().to_vec()),
+            limit: self.order.options.limit,
+            elapsed_us: system::monotonic_us().saturating_sub(self.started_us),
+            keys_expected: self.keys_expected,
+            keys_scanned: counts.keys_scanned,
+            coordinators_removed: counts.coordinators_removed,
+            coordinators_revived: counts.coordinators_revived,
+            keys_removed: counts.keys_removed(),
+            walk_done: !matches!(self.phase, Phase::Collecting(_)),
+            ..Progress::default()
+        };
+        match &self.phase {
+            Phase::Collecting(collect) => {
+                progress.keys_collected = collect.collection.records();
+            }
+            Phase::Planning(_, walked) => {
+                progress.activity = Activity::Planning;
+                progress.keys_collected = walked.keys_collected;
+            }
+            Phase::Reaping(reap) => {
+                progress.activity = Activity::Reaping;
+                progress.keys_collected = reap.collection.records();
+                progress.keys_planned = Some(reap.plan.removals.len() as u64);
+                progress.keys_done = reap.keys_done();
+            }
+            Phase::Releasing(..) | Phase::Moving => progress.activity = Activity::Reaping,
+        }
+        if self.look_after_us != FIRST_LOOK_US {
+            progress.activity = Activity::Paused;
+        }
+        progress
+    }
+}
+
+/// What may take long to free.
+#[expect(dead_code, reason = "held only to be dropped by a worker")]
+enum Rest {
+    Collection(Collection),
+    Reap(Box<Reap>),
+    Worker(Worker<(Collection, Option<Plan>)>),
+}
+
+fn end_status(truncated: bool, limited: bool) -> Status {
+    match (truncated, limited) {
+        (true, _) => Status::Truncated,
+        (false, true) => Status::Limited,
+        (false, false) => Status::Complete,
+    }
+}
+
+/// One line for a run that removed something, and one for a run that was cut short.
+fn log_end(ctx: *mut RedisModuleCtx, report: &Report, database: i32) {
+    let removed = !report.dry_run && report.counts.keys_removed() > 0;
+    let whole = matches!(report.status, Status::Complete | Status::Limited);
+    let line = format!(
+        "cleanup run {} of database {database}: {}{}; coordinators removed {}, keys removed {}, \
+         revived {}, slices {}, longest slice {} us, elapsed {} ms",
+        report.run,
+        report.status.word(),
+        report
+            .reason
+            .as_ref()
+            .map(|why| format!(" ({why})"))
+            .unwrap_or_default(),
+        if report.dry_run {
+            0
+        } else {
+            report.counts.coordinators_removed
+        },
+        if report.dry_run {
+            0
+        } else {
+            report.counts.keys_removed()
+        },
+        report.counts.coordinators_revived,
+        report.cost.slices,
+        report.cost.longest_slice_us,
+        report.cost.elapsed_us / 1000,
+    );
+    if !whole {
+        api::log(ctx, Level::Warning, &line);
+    } else if removed {
+        api::log(ctx, Level::Notice, &line);
+    }
+}

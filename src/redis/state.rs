@@ -1,0 +1,208 @@
+//! What the module remembers: the run under way, the last result, the totals.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use redis_module::raw;
+
+use super::run::Run;
+use super::signals;
+use super::wakeup::Wakeup;
+use crate::progress::Progress;
+use crate::report::{Report, Totals};
+use crate::value::Value;
+
+/// The run, when it is not in the middle of a slice.
+#[derive(Debug, Default)]
+enum Active {
+    #[default]
+    None,
+    Parked(Box<Run>),
+    /// A slice has taken it; this is how it was. A command can meet this only if it comes from
+    /// inside a call that the slice makes, such as another module's reaction to an UNLINK.
+    InSlice(Box<Progress>),
+}
+
+#[derive(Debug)]
+struct State {
+    last_run: u64,
+    active: Active,
+    last_report: Option<Report>,
+    totals: Totals,
+}
+
+// SAFETY: a run holds pointers of the server, so it must stay on the main thread. It does: only
+// callbacks of the server reach this state (2), and worker threads are given data, never the run.
+unsafe impl Send for State {}
+
+const EMPTY: State = State {
+    last_run: 0,
+    active: Active::None,
+    last_report: None,
+    totals: Totals {
+        runs: 0,
+        dry_runs: 0,
+        runs_complete: 0,
+        runs_limited: 0,
+        runs_cancelled: 0,
+        runs_truncated: 0,
+        runs_interrupted: 0,
+        keys_scanned: 0,
+        coordinators_removed: 0,
+        coordinators_revived: 0,
+        keys_removed: 0,
+        slices: 0,
+        overruns: 0,
+        longest_slice_us: 0,
+        busy_us: 0,
+    },
+};
+
+/// Locked for moments only, and never while the server is called.
+static STATE: Mutex<State> = Mutex::new(EMPTY);
+
+fn state() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Forget everything; at load, for the library may have been in memory before.
+pub fn load() {
+    *state() = EMPTY;
+    signals::over();
+}
+
+/// A number for the next run.
+pub fn next_number() -> u64 {
+    let mut state = state();
+    state.last_run = state.last_run.saturating_add(1);
+    state.last_run
+}
+
+/// Take the run for a slice.
+pub fn take() -> Option<Box<Run>> {
+    let mut state = state();
+    match std::mem::take(&mut state.active) {
+        Active::Parked(run) => {
+            state.active = Active::InSlice(Box::new(run.progress()));
+            Some(run)
+        }
+        other => {
+            state.active = other;
+            None
+        }
+    }
+}
+
+/// Put a run back, or a new one in.
+pub fn put_back(run: Box<Run>) {
+    state().active = Active::Parked(run);
+}
+
+/// The run is over.
+pub fn end(report: Report) {
+    signals::over();
+    let mut state = state();
+    state.active = Active::None;
+    state.totals.add(&report);
+    state.last_report = Some(report);
+}
+
+/// The run under way, if there is one.
+pub fn progress() -> Option<Progress> {
+    match &state().active {
+        Active::None => None,
+        Active::Parked(run) => Some(run.progress()),
+        Active::InSlice(progress) => Some(Progress::clone(progress)),
+    }
+}
+
+/// Let the next slice of a waiting run come at once.
+pub fn wake() {
+    with_wakeup(|wakeup| wakeup.arm(0));
+}
+
+/// Use the wakeup of a waiting run.
+pub fn with_wakeup(use_it: impl FnOnce(&Wakeup)) {
+    if let Active::Parked(run) = &state().active {
+        use_it(&run.wakeup);
+    }
+}
+
+/// The number of the run that this blocked client waits for, if it does.
+pub fn run_of_caller(handle: *mut raw::RedisModuleBlockedClient) -> Option<u64> {
+    match &state().active {
+        Active::Parked(run) => run.number_if_called_by(handle),
+        _ => None,
+    }
+}
+
+/// The reply of STATUS.
+pub fn status(json: bool) -> Value {
+    let progress = progress();
+    let state = state();
+    let word = progress.as_ref().map_or("idle", |p| p.activity.word());
+    let last = state.last_report.as_ref().map(|report| {
+        if json {
+            report.to_wrapper_value()
+        } else {
+            report.to_value()
+        }
+    });
+    let totals = state.totals.fields();
+    Value::Map(vec![
+        ("state", Value::text(word)),
+        ("current", progress.map_or(Value::Null, |p| p.to_value())),
+        ("last", last.unwrap_or(Value::Null)),
+        (
+            "totals",
+            Value::Map(totals.map(|(name, sum)| (name, sum.into())).to_vec()),
+        ),
+    ])
+}
+
+/// The fields of INFO, without the module's name.
+pub fn info_fields() -> Vec<(String, u64)> {
+    let progress = progress();
+    let state = state();
+    let now = |read: fn(&Progress) -> u64| progress.as_ref().map(read).unwrap_or_default();
+    let mut fields = vec![
+        ("running".to_owned(), u64::from(progress.is_some())),
+        ("current_run".to_owned(), now(|p| p.run)),
+        (
+            "current_progress_percent".to_owned(),
+            now(Progress::percent),
+        ),
+        (
+            "current_paused".to_owned(),
+            now(|p| u64::from(p.activity == crate::progress::Activity::Paused)),
+        ),
+    ];
+    if let Some(last) = &state.last_report {
+        let counts = &last.counts;
+        let last_fields = [
+            ("run", last.run),
+            ("dry_run", u64::from(last.dry_run)),
+            (
+                "complete",
+                u64::from(last.status == crate::report::Status::Complete),
+            ),
+            ("coordinators_checked", counts.coordinators_checked),
+            ("coordinators_stale", counts.coordinators_stale),
+            ("coordinators_unreadable", counts.coordinators_unreadable),
+            ("coordinators_removed", counts.coordinators_removed),
+            ("coordinators_revived", counts.coordinators_revived),
+            ("keys_scanned", counts.keys_scanned),
+            ("keys_removed", counts.keys_removed()),
+            ("keys_vetoed", counts.keys_vetoed),
+            ("keys_orphaned", counts.keys_orphaned),
+            ("keys_denied", counts.keys_denied),
+            ("keys_not_owned", counts.keys_not_owned),
+            ("longest_slice_us", last.cost.longest_slice_us),
+            ("busy_us", last.cost.busy_us),
+            ("elapsed_us", last.cost.elapsed_us),
+        ];
+        fields.extend(last_fields.map(|(name, value)| (format!("last_{name}"), value)));
+    }
+    let totals = state.totals.fields();
+    fields.extend(totals.map(|(name, value)| (format!("total_{name}"), value)));
+    fields
+}

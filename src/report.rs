@@ -1,0 +1,379 @@
+//! What a run did: counts with units, their sums since load, and their order in a reply.
+//!
+//! Fields are named here once; how they look on the wire is not known here.
+
+use crate::layout::Family;
+use crate::value::Value;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Everything stale was seen and dealt with.
+    Complete,
+    /// LIMIT was reached; more coordinators are stale.
+    Limited,
+    /// Somebody cancelled the run, or its caller went away.
+    Cancelled,
+    /// `blocking.collect-max-bytes` was reached; run again to go on.
+    Truncated,
+    /// The ground moved under the run: see the reason.
+    Interrupted,
+}
+
+impl Status {
+    /// The word in replies and logs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Limited => "limited",
+            Self::Cancelled => "cancelled",
+            Self::Truncated => "truncated",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// Coordinators and keys, counted. In a dry run, `*_removed` is what would be removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub keys_scanned: u64,
+    pub coordinators_checked: u64,
+    pub coordinators_stale: u64,
+    pub coordinators_unreadable: u64,
+    pub coordinators_removed: u64,
+    pub coordinators_revived: u64,
+    pub keys_by_family: [u64; 6],
+    pub keys_vetoed: u64,
+    pub keys_orphaned: u64,
+    pub keys_denied: u64,
+    pub keys_not_owned: u64,
+}
+
+impl Counts {
+    /// Keys removed, all families together.
+    pub fn keys_removed(&self) -> u64 {
+        self.keys_by_family
+            .iter()
+            .fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// Count `count` removed keys of a family.
+    pub fn add_removed(&mut self, family: Family, count: u64) {
+        if let Some(sum) = self.keys_by_family.get_mut(family.index()) {
+            *sum = sum.saturating_add(count);
+        }
+    }
+
+    fn by_family(&self) -> Value {
+        let pairs = Family::ALL.iter().zip(self.keys_by_family);
+        Value::Map(pairs.map(|(f, count)| (f.name(), count.into())).collect())
+    }
+}
+
+/// What a run cost. Times are microseconds; all but `elapsed_us` on the main thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    pub slices: u64,
+    pub longest_slice_us: u64,
+    pub busy_us: u64,
+    pub elapsed_us: u64,
+    /// Slices that took longer than `blocking.slice-us`.
+    pub overruns: u64,
+}
+
+impl Cost {
+    /// Account for one slice that took `slice_us` where `allowed_us` was meant.
+    pub fn add_slice(&mut self, slice_us: u64, allowed_us: u64) {
+        self.slices = self.slices.saturating_add(1);
+        self.busy_us = self.busy_us.saturating_add(slice_us);
+        self.longest_slice_us = self.longest_slice_us.max(slice_us);
+        if slice_us > allowed_us {
+            self.overruns = self.overruns.saturating_add(1);
+        }
+    }
+}
+
+/// The result of one run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    pub run: u64,
+    pub status: Status,
+    pub dry_run: bool,
+    pub threshold_s: u32,
+    pub counts: Counts,
+    pub cost: Cost,
+    /// Oldest first.
+    pub stale_ids: Vec<Vec<u8>>,
+    /// Why the status is not `complete`, where the status alone does not say it.
+    pub reason: Option<String>,
+}
+
+impl Report {
+    fn stale_ids_value(&self) -> Value {
+        Value::Array(
+            self.stale_ids
+                .iter()
+                .map(|id| Value::text(id.clone()))
+                .collect(),
+        )
+    }
+
+    /// Fields that come last and only when there is something to say.
+    fn remarks(&self, fields: &mut Vec<(&'static str, Value)>) {
+        if let Some(reason) = &self.reason {
+            fields.push(("reason", Value::text(reason.as_bytes())));
+        }
+        for (name, count) in [
+            ("keys_denied", self.counts.keys_denied),
+            ("keys_not_owned", self.counts.keys_not_owned),
+        ] {
+            if count > 0 {
+                fields.push((name, count.into()));
+            }
+        }
+    }
+
+    /// The reply of CLEANUP, in the order it documents.
+    pub fn to_value(&self) -> Value {
+        let mut fields = vec![
+            ("run", self.run.into()),
+            ("status", Value::text(self.status.word())),
+            ("dry_run", self.dry_run.into()),
+            ("threshold_s", u64::from(self.threshold_s).into()),
+            ("keys_scanned", self.counts.keys_scanned.into()),
+            (
+                "coordinators_checked",
+                self.counts.coordinators_checked.into(),
+            ),
+            ("coordinators_stale", self.counts.coordinators_stale.into()),
+            (
+                "coordinators_unreadable",
+                self.counts.coordinators_unreadable.into(),
+            ),
+            (
+                "coordinators_removed",
+                self.counts.coordinators_removed.into(),
+            ),
+            (
+                "coordinators_revived",
+                self.counts.coordinators_revived.into(),
+            ),
+            ("keys_removed", self.counts.keys_removed().into()),
+            ("keys_by_family", self.counts.by_family()),
+            ("keys_vetoed", self.counts.keys_vetoed.into()),
+            ("keys_orphaned", self.counts.keys_orphaned.into()),
+            // Orphans are counted and left alone; the field keeps its place in the reply.
+            ("orphans_removed", 0u64.into()),
+            ("slices", self.cost.slices.into()),
+            ("longest_slice_us", self.cost.longest_slice_us.into()),
+            ("busy_us", self.cost.busy_us.into()),
+            ("elapsed_us", self.cost.elapsed_us.into()),
+            ("stale_ids", self.stale_ids_value()),
+        ];
+        self.remarks(&mut fields);
+        Value::Map(fields)
+    }
+
+    /// The same for JSON: the five fields that existing wrappers read come first, under the names
+    /// they know, and stand in for the fields that say the same.
+    pub fn to_wrapper_value(&self) -> Value {
+        const STANDS_FOR: [&str; 4] = [
+            "coordinators_checked",
+            "coordinators_stale",
+            "keys_removed",
+            "stale_ids",
+        ];
+        let mut fields = vec![
+            (
+                "total_coordinators_checked",
+                self.counts.coordinators_checked.into(),
+            ),
+            (
+                "stale_coordinators_found",
+                self.counts.coordinators_stale.into(),
+            ),
+            ("keys_deleted", self.counts.keys_removed().into()),
+            ("execution_time_ms", (self.cost.elapsed_us / 1000).into()),
+            ("stale_coordinator_ids", self.stale_ids_value()),
+        ];
+        if let Value::Map(all) = self.to_value() {
+            fields.extend(
+                all.into_iter()
+                    .filter(|(name, _)| !STANDS_FOR.contains(name)),
+            );
+        }
+        Value::Map(fields)
+    }
+}
+
+/// Sums over all runs since the module was loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub runs: u64,
+    pub dry_runs: u64,
+    pub runs_complete: u64,
+    pub runs_limited: u64,
+    pub runs_cancelled: u64,
+    pub runs_truncated: u64,
+    pub runs_interrupted: u64,
+    pub keys_scanned: u64,
+    pub coordinators_removed: u64,
+    pub coordinators_revived: u64,
+    pub keys_removed: u64,
+    pub slices: u64,
+    pub overruns: u64,
+    pub longest_slice_us: u64,
+    pub busy_us: u64,
+}
+
+impl Totals {
+    /// Add an ended run. What a dry run would have removed is not added: nothing was.
+    pub fn add(&mut self, report: &Report) {
+        let bump = |sum: &mut u64, by: u64| *sum = sum.saturating_add(by);
+        bump(&mut self.runs, 1);
+        bump(&mut self.dry_runs, u64::from(report.dry_run));
+        let ended = match report.status {
+            Status::Complete => &mut self.runs_complete,
+            Status::Limited => &mut self.runs_limited,
+            Status::Cancelled => &mut self.runs_cancelled,
+            Status::Truncated => &mut self.runs_truncated,
+            Status::Interrupted => &mut self.runs_interrupted,
+        };
+        bump(ended, 1);
+        bump(&mut self.keys_scanned, report.counts.keys_scanned);
+        if !report.dry_run {
+            bump(
+                &mut self.coordinators_removed,
+                report.counts.coordinators_removed,
+            );
+            bump(&mut self.keys_removed, report.counts.keys_removed());
+        }
+        bump(
+            &mut self.coordinators_revived,
+            report.counts.coordinators_revived,
+        );
+        bump(&mut self.slices, report.cost.slices);
+        bump(&mut self.overruns, report.cost.overruns);
+        bump(&mut self.busy_us, report.cost.busy_us);
+        self.longest_slice_us = self.longest_slice_us.max(report.cost.longest_slice_us);
+    }
+
+    /// Every sum with its name, for STATUS and INFO alike.
+    pub fn fields(&self) -> [(&'static str, u64); 15] {
+        [
+            ("runs", self.runs),
+            ("dry_runs", self.dry_runs),
+            ("runs_complete", self.runs_complete),
+            ("runs_limited", self.runs_limited),
+            ("runs_cancelled", self.runs_cancelled),
+            ("runs_truncated", self.runs_truncated),
+            ("runs_interrupted", self.runs_interrupted),
+            ("keys_scanned", self.keys_scanned),
+            ("coordinators_removed", self.coordinators_removed),
+            ("coordinators_revived", self.coordinators_revived),
+            ("keys_removed", self.keys_removed),
+            ("slices", self.slices),
+            ("overruns", self.overruns),
+            ("longest_slice_us", self.longest_slice_us),
+            ("busy_us", self.busy_us),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let mut counts = Counts {
+            coordinators_checked: 3,
+            coordinators_stale: 2,
+            ..Counts::default()
+        };
+        counts.add_removed(Family::Ack, 4);
+        counts.add_removed(Family::Heartbeat, 2);
+        Report {
+            run: 7,
+            status: Status::Complete,
+            dry_run: false,
+            threshold_s: 600,
+            counts,
+            cost: Cost::default(),
+            stale_ids: vec![b"a".to_vec()],
+            reason: None,
+        }
+    }
+
+    fn names(value: &Value) -> Vec<&'static str> {
+        match value {
+            Value::Map(fields) => fields.iter().map(|(name, _)| *name).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn fields_by_name_and_order() {
+        let documented = [
+            "run",
+            "status",
+            "dry_run",
+            "threshold_s",
+            "keys_scanned",
+            "coordinators_checked",
+            "coordinators_stale",
+            "coordinators_unreadable",
+            "coordinators_removed",
+            "coordinators_revived",
+            "keys_removed",
+            "keys_by_family",
+            "keys_vetoed",
+            "keys_orphaned",
+            "orphans_removed",
+            "slices",
+            "longest_slice_us",
+            "busy_us",
+            "elapsed_us",
+            "stale_ids",
+        ];
+        let mut report = report();
+        assert_eq!(names(&report.to_value()), documented);
+        report.reason = Some("why".to_owned());
+        report.counts.keys_denied = 1;
+        report.counts.keys_not_owned = 1;
+        let all = names(&report.to_value());
+        assert_eq!(
+            all.get(20..),
+            Some(["reason", "keys_denied", "keys_not_owned"].as_slice())
+        );
+    }
+
+    #[test]
+    fn json_names_that_wrappers_read_come_first_and_nothing_twice() {
+        let json = crate::json::to_json(&report().to_wrapper_value());
+        let text = String::from_utf8(json).unwrap();
+        assert!(
+            text.starts_with(
+                "{\"totalCoordinatorsChecked\":3,\"staleCoordinatorsFound\":2,\"keysDeleted\":6,\
+             \"executionTimeMs\":0,\"staleCoordinatorIds\":[\"a\"],\"run\":7,"
+            ),
+            "{text}"
+        );
+        let names = names(&report().to_wrapper_value());
+        assert_eq!(names.len(), 21);
+        assert!(!names.contains(&"stale_ids"));
+    }
+
+    #[test]
+    fn totals_do_not_count_what_a_dry_run_left_alone() {
+        let mut totals = Totals::default();
+        totals.add(&report());
+        totals.add(&Report {
+            dry_run: true,
+            status: Status::Limited,
+            ..report()
+        });
+        assert_eq!((totals.runs, totals.dry_runs), (2, 1));
+        assert_eq!((totals.runs_complete, totals.runs_limited), (1, 1));
+        assert_eq!(totals.keys_removed, 6);
+    }
+}
