@@ -6,7 +6,8 @@ use std::path::PathBuf;
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rustc-check-cfg=cfg(has_timerfd)");
-    let has_timerfd = std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux");
+    let is_linux = std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux");
+    let has_timerfd = is_linux && std::env::var_os("CARGO_FEATURE_TIMERS_ONLY").is_none();
     let mut headers = "#include <time.h>\n".to_owned();
     if has_timerfd {
         println!("cargo:rustc-cfg=has_timerfd");

@@ -32,5 +32,7 @@ mod plan_model;
 mod progress;
 mod redis;
 mod report;
+#[cfg(test)]
+mod scenario_tests;
 mod settings;
 mod value;

@@ -162,7 +162,9 @@ impl<'c> Planner<'c> {
             for (verdict, number) in heartbeats.verdicts.iter().zip(0..) {
                 let stale = matches!(verdict, Verdict::Stale { .. });
                 if stale != protecting {
-                    if number as usize % RECORDS_PER_LOOK == 0 && stop.load(Ordering::Relaxed) {
+                    if (number as usize).is_multiple_of(RECORDS_PER_LOOK)
+                        && stop.load(Ordering::Relaxed)
+                    {
                         return None;
                     }
                     owners.add(number, &names, &mut hasher);
@@ -269,7 +271,7 @@ impl<'c> Planner<'c> {
             .iter()
             .filter(|(_, r)| r.family != Family::Heartbeat);
         for (looked, (position, record)) in keys.enumerate() {
-            if looked % RECORDS_PER_LOOK == 0 && stop.load(Ordering::Relaxed) {
+            if looked.is_multiple_of(RECORDS_PER_LOOK) && stop.load(Ordering::Relaxed) {
                 return None;
             }
             self.hasher.load(record.name);
@@ -479,7 +481,7 @@ fn judge_heartbeats(
     let mut readings: Vec<heartbeat::Reading> = Vec::new();
     let mut numbers: HashTable<(u64, usize)> = HashTable::new();
     for (looked, (position, record)) in collection.iter().enumerate() {
-        if looked % RECORDS_PER_LOOK == 0 && stop.load(Ordering::Relaxed) {
+        if looked.is_multiple_of(RECORDS_PER_LOOK) && stop.load(Ordering::Relaxed) {
             return None;
         }
         let Some(beat) = record.beat else {

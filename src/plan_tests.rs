@@ -280,6 +280,30 @@ proptest! {
         prop_assert_eq!(plan_once.stale_ids, plan_twice.stale_ids);
     }
 
+    /// A walk cut into slices reports the keys around a cut again when the table shrinks meanwhile.
+    #[test]
+    fn any_slicing_of_a_walk_gives_the_result_of_one_slice(
+        keys in any_keys(),
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), 0usize..5), 0..6),
+    ) {
+        let mut seen = BTreeSet::new();
+        let keys: Keys = keys.into_iter().filter(|(name, _)| seen.insert(name.clone())).collect();
+        let mut sliced = Keys::new();
+        let mut cuts: Vec<(usize, usize)> =
+            cuts.iter().map(|(at, again)| (at.index(keys.len() + 1), *again)).collect();
+        cuts.push((keys.len(), 0));
+        cuts.sort_unstable();
+        let mut from = 0;
+        for (to, again) in cuts {
+            sliced.extend_from_slice(&keys[from..to]);
+            from = to.saturating_sub(again).min(from.max(to));
+        }
+        sliced.extend_from_slice(&keys[from..]);
+        let (whole, plan_whole) = planned(&keys, &question());
+        let (parts, plan_parts) = planned(&sliced, &question());
+        prop_assert_eq!(outcome(&whole, &plan_whole), outcome(&parts, &plan_parts));
+    }
+
     #[test]
     fn nothing_of_a_living_or_unreadable_coordinator_goes(keys in any_keys()) {
         let (collection, plan) = planned(&keys, &question());

@@ -10,6 +10,7 @@ use super::reply;
 use super::run::{Order, Run};
 use super::signals::{self, End};
 use super::state;
+use super::wakeup::Wakeup;
 use crate::commands::HELP_TEXT;
 use crate::error::Error;
 use crate::options::{self, CleanupOptions};
@@ -90,16 +91,19 @@ fn start(
         });
     }
     let (asynchronous, json) = (options.asynchronous, options.json);
-    let number = state::next_number();
+    // Whatever can fail comes before the client is blocked.
+    let wakeup = Wakeup::new().ok_or(Error::CannotStart {
+        why: "the server's event loop has no room",
+    })?;
     let caller = if asynchronous {
         None
     } else {
         let why = "the client cannot be blocked";
         Some(Caller::block(ctx, json).ok_or(Error::CannotStart { why })?)
     };
-    let threshold_s = options
-        .threshold_s
-        .map_or(settings::THRESHOLD_SECONDS.get(), u64::from);
+    let setting = settings::THRESHOLD_SECONDS.get();
+    let threshold_s = options.threshold_s.map_or(setting, u64::from);
+    let number = state::next_number();
     let order = Order {
         number,
         threshold_s: u32::try_from(threshold_s).unwrap_or(u32::MAX),
@@ -108,14 +112,7 @@ fn start(
         caller,
         options,
     };
-    let why = "the server gave no event";
-    let run = Run::begin(ctx, order).ok_or(Error::CannotStart { why });
-    match run {
-        Ok(run) => state::put_back(Box::new(run)),
-        // A caller that is blocked already gets its error through its handle.
-        Err(_) if !asynchronous => return Ok(None),
-        Err(error) => return Err(error),
-    }
+    state::put_back(Box::new(Run::begin(ctx, order, wakeup)));
     let run = Value::from(number);
     Ok(asynchronous.then(|| match json {
         true => (Value::Map(vec![("run", run)]), true),

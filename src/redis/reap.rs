@@ -66,7 +66,9 @@ type Batch = [Vec<OwnString>; 6];
 
 impl Reap {
     /// Everything still to do.
-    pub fn new(collection: Collection, plan: Plan, born: Born) -> Self {
+    ///
+    /// Called on the worker thread: at a million heartbeats it would take a slice of its own.
+    pub fn new(collection: Collection, plan: Plan) -> Self {
         let mut counts = plan.counts;
         counts.coordinators_removed = 0;
         counts.keys_by_family = Default::default();
@@ -74,7 +76,7 @@ impl Reap {
             found_dead: vec![0; plan.heartbeats.len()],
             collection,
             plan,
-            born,
+            born: Born::default(),
             counts,
             next_family: 0,
             next_key: 0,
@@ -118,11 +120,9 @@ impl Reap {
             if room == 0 || (is_small && left > room) {
                 return;
             }
-            // Reading the heartbeat takes time of its own, so it counts as a key.
-            room = room.saturating_sub(1);
             match self.look_again(slice, &family) {
                 Some(Verdict::Stale { .. }) => {
-                    let part = left.min(room.max(1));
+                    let part = left.min(room);
                     for _ in 0..part {
                         self.take_key(slice, &family, batch);
                     }
@@ -145,6 +145,8 @@ impl Reap {
                     self.skip_family(&family);
                 }
             }
+            // Reading the heartbeat takes time of its own, so it counts as a key.
+            room = room.saturating_sub(1);
         }
     }
 

@@ -45,7 +45,7 @@ pub struct Order {
 #[derive(Debug)]
 enum Phase {
     Collecting(Collect),
-    Planning(Worker<(Collection, Option<Plan>)>, Walked),
+    Planning(Worker<Option<Box<Reap>>>, Walked),
     Reaping(Box<Reap>),
     /// Everything is done but giving memory back.
     Releasing(Worker<()>, Box<Report>),
@@ -85,6 +85,7 @@ pub struct Run {
     turn_began_us: u64,
     turn_began_cpu_us: u64,
     paused_us: u64,
+    /// While writes are paused: how long until the next look. Otherwise 0.
     look_after_us: u64,
     latency_threshold_ms: i64,
 }
@@ -117,8 +118,7 @@ pub fn slice(ctx: *mut RedisModuleCtx) {
 
 impl Run {
     /// Begin: nothing is looked at before the first slice.
-    pub fn begin(ctx: *mut RedisModuleCtx, order: Order) -> Option<Self> {
-        let wakeup = Wakeup::new()?;
+    pub fn begin(ctx: *mut RedisModuleCtx, order: Order, wakeup: Wakeup) -> Self {
         signals::begin(order.database);
         let limits = Limits {
             max_heartbeat_bytes: settings::MAX_HEARTBEAT_BYTES.get() as usize,
@@ -126,7 +126,7 @@ impl Run {
         };
         let now_us = system::monotonic_us();
         wakeup.arm(0);
-        Some(Self {
+        Self {
             phase: Phase::Collecting(Collect::new(limits)),
             wakeup,
             born: Born::begin(),
@@ -138,11 +138,11 @@ impl Run {
             turn_began_us: now_us,
             turn_began_cpu_us: system::thread_cpu_us(),
             paused_us: 0,
-            look_after_us: FIRST_LOOK_US,
+            look_after_us: 0,
             latency_threshold_ms: api::server_setting(ctx, c"latency-monitor-threshold")
                 .unwrap_or_default(),
             order,
-        })
+        }
     }
 
     /// Whether this is the client that waits for the run; gives the run's number.
@@ -246,7 +246,7 @@ impl Run {
         if !keyspace::select(ctx, self.order.database) {
             return self.stop(Status::Interrupted, Some("the database is gone".into()));
         }
-        self.look_after_us = FIRST_LOOK_US;
+        self.look_after_us = 0;
         let mut time_is_up = || system::monotonic_us() >= deadline_us;
         match &mut self.phase {
             Phase::Collecting(_) => self.collect_step(ctx, &user, &mut time_is_up),
@@ -259,9 +259,9 @@ impl Run {
     }
 
     fn look_later(&mut self) -> Next {
-        let look = Next::Look;
-        self.look_after_us = self.look_after_us.saturating_mul(2).min(LAST_LOOK_US);
-        look
+        let longer_us = self.look_after_us.saturating_mul(2);
+        self.look_after_us = longer_us.clamp(FIRST_LOOK_US, LAST_LOOK_US);
+        Next::Look
     }
 
     fn collect_step(
@@ -303,8 +303,8 @@ impl Run {
         };
         let collection = collect.collection;
         let work = move || {
-            let plan = plan::plan(&collection, &question, &signals::STOP_WORKER);
-            (collection, plan)
+            let plan = plan::plan(&collection, &question, &signals::STOP_WORKER)?;
+            Some(Box::new(Reap::new(collection, plan)))
         };
         match Worker::start(self.wakeup.waker(), work) {
             Some(worker) => {
@@ -322,25 +322,23 @@ impl Run {
         let Phase::Planning(worker, walked) = &mut self.phase else {
             return Next::Slice;
         };
-        let walked = *walked;
-        let (collection, plan) = match worker.take() {
+        let keys_scanned = walked.keys_scanned;
+        let mut reap = match worker.take() {
             Outcome::Busy => return Next::WaitForWorker,
-            Outcome::Done(result) => result,
-            Outcome::Failed => return self.stop_for(End::InternalError),
+            Outcome::Done(Some(reap)) => reap,
+            // It stops only when told to, and then there is a wish, which came first.
+            Outcome::Done(None) | Outcome::Failed => return self.stop_for(End::InternalError),
         };
-        let Some(mut plan) = plan else {
-            return self.stop_for(End::Cancelled);
-        };
-        plan.counts.keys_scanned = walked.keys_scanned;
-        let born = std::mem::take(&mut self.born);
-        let mut reap = Reap::new(collection, plan, born);
-        if self.order.options.dry_run {
+        reap.born = std::mem::take(&mut self.born);
+        let dry_run = self.order.options.dry_run;
+        if dry_run {
             // A dry run ends here, with what the plan says.
             reap.counts = reap.plan.counts;
         }
-        let done = self.order.options.dry_run || reap.plan.doomed.is_empty();
-        let status = end_status(walked.truncated, reap.plan.limited);
-        self.phase = Phase::Reaping(Box::new(reap));
+        reap.counts.keys_scanned = keys_scanned;
+        let done = dry_run || reap.plan.doomed.is_empty();
+        let status = end_status(&reap.plan);
+        self.phase = Phase::Reaping(reap);
         if done {
             self.stop(status, None)
         } else {
@@ -373,8 +371,7 @@ impl Run {
             reap::Progress::Paused => self.look_later(),
             reap::Progress::Refused(text) => self.stop(Status::Interrupted, Some(text)),
             reap::Progress::Finished => {
-                let truncated = reap.plan.truncated;
-                let status = end_status(truncated, reap.plan.limited);
+                let status = end_status(&reap.plan);
                 self.stop(status, None)
             }
         }
@@ -523,7 +520,7 @@ impl Run {
             }
             Phase::Releasing(..) | Phase::Moving => progress.activity = Activity::Reaping,
         }
-        if self.look_after_us != FIRST_LOOK_US {
+        if self.look_after_us > 0 {
             progress.activity = Activity::Paused;
         }
         progress
@@ -535,11 +532,11 @@ impl Run {
 enum Rest {
     Collection(Collection),
     Reap(Box<Reap>),
-    Worker(Worker<(Collection, Option<Plan>)>),
+    Worker(Worker<Option<Box<Reap>>>),
 }
 
-fn end_status(truncated: bool, limited: bool) -> Status {
-    match (truncated, limited) {
+fn end_status(plan: &Plan) -> Status {
+    match (plan.truncated, plan.limited) {
         (true, _) => Status::Truncated,
         (false, true) => Status::Limited,
         (false, false) => Status::Complete,

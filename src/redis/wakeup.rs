@@ -10,6 +10,7 @@ use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
+#[cfg(has_timerfd)]
 use redis_module::raw;
 
 use super::api::{self, RedisModuleCtx, rm};
@@ -23,7 +24,7 @@ static DETACHED: AtomicPtr<RedisModuleCtx> = AtomicPtr::new(std::ptr::null_mut()
 /// The module timer that is armed and has not fired.
 static ARMED_TIMER: AtomicU64 = AtomicU64::new(NO_TIMER);
 
-/// Timer ids begin at 1 in every server.
+/// Servers make timer ids from the time they fire at, so none is 0.
 const NO_TIMER: u64 = 0;
 
 /// If an armed timer has not fired after this long, it is armed anew: module timers follow the

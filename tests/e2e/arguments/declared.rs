@@ -1,0 +1,150 @@
+//! What the server tells others about the commands.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result};
+use blocking_harness::redis::Value;
+use blocking_harness::{Server, reply_map};
+
+use super::say;
+
+const SUBCOMMANDS: [&str; 4] = ["cleanup", "status", "cancel", "help"];
+
+/// Name, type and keyword of an option in COMMAND DOCS.
+type Documented = (&'static str, &'static str, &'static str);
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Value::SimpleString(text) => text.clone(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn array(value: &Value) -> Result<&[Value]> {
+    match value {
+        Value::Array(items) | Value::Set(items) => Ok(items),
+        other => anyhow::bail!("not an array: {other:?}"),
+    }
+}
+
+#[test]
+fn command_info_shows_arity_and_flags() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    let names = SUBCOMMANDS.map(|name| format!("blocking.{name}"));
+    let reply = say(&mut conn, &format!("COMMAND INFO {}", names.join(" ")))?;
+    let found: BTreeMap<String, (Value, BTreeSet<String>)> = array(&reply)?
+        .iter()
+        .map(|entry| {
+            let fields = array(entry)?;
+            let flags = array(&fields[2])?.iter().map(text).collect();
+            // None of them names a key.
+            assert_eq!(fields[3..6], [Value::Int(0), Value::Int(0), Value::Int(0)]);
+            Ok((text(&fields[0]), (fields[1].clone(), flags)))
+        })
+        .collect::<Result<_>>()?;
+    let quick: &[&str] = &["module", "loading", "stale", "fast"];
+    let expected: [(&str, i64, &[&str]); 4] = [
+        ("cleanup", -1, &["write", "module", "noscript", "blocking"]),
+        ("status", -1, quick),
+        ("cancel", 1, quick),
+        ("help", 1, quick),
+    ];
+    assert_eq!(found.len(), expected.len());
+    for (name, arity, flags) in expected {
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let name = format!("blocking.{name}");
+        assert_eq!(found[&name], (Value::Int(arity), flags), "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn command_docs_show_every_option() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    let names = SUBCOMMANDS.map(|name| format!("blocking.{name}"));
+    let docs = reply_map(say(
+        &mut conn,
+        &format!("COMMAND DOCS {}", names.join(" ")),
+    )?)?;
+    let json = ("json", "pure-token", "JSON");
+    let cleanup = [
+        ("seconds", "integer", "THRESHOLD"),
+        ("dryrun", "pure-token", "DRYRUN"),
+        ("id-pattern", "pattern", "MATCH"),
+        ("coordinators", "integer", "LIMIT"),
+        ("count", "integer", "IDS"),
+        ("async", "pure-token", "ASYNC"),
+        json,
+    ];
+    let expected: [(&str, &[Documented]); 4] = [
+        ("cleanup", &cleanup),
+        ("status", &[json]),
+        ("cancel", &[]),
+        ("help", &[]),
+    ];
+    for (name, arguments) in expected {
+        let name = format!("blocking.{name}");
+        let command = docs.map(&name)?;
+        for field in ["summary", "complexity"] {
+            assert!(!command.text(field)?.is_empty(), "{name} {field}");
+        }
+        assert_eq!(command.text("since")?, "0.1.0", "{name}");
+        assert_eq!(command.text("module")?, "blocking", "{name}");
+        let found = match command.get("arguments") {
+            Some(list) => array(list)?.to_vec(),
+            None => Vec::new(),
+        };
+        let found: Vec<(String, String, String)> = found
+            .into_iter()
+            .map(|argument| {
+                let argument = reply_map(argument)?;
+                let flags = argument.get("flags").context("no flags")?;
+                let flags: Vec<String> = array(flags)?.iter().map(text).collect();
+                assert_eq!(flags, ["optional"], "{name}");
+                let field = |field: &str| argument.text(field);
+                Ok((field("name")?, field("type")?, field("token")?))
+            })
+            .collect::<Result<_>>()?;
+        let arguments: Vec<(String, String, String)> = arguments
+            .iter()
+            .map(|(a, b, c)| ((*a).to_owned(), (*b).to_owned(), (*c).to_owned()))
+            .collect();
+        assert_eq!(found, arguments, "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn help_prints_every_command_and_option() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    let expected = "\
+BLOCKING.<command> [<option> [value] ...]. Commands are:
+CLEANUP [THRESHOLD seconds] [DRYRUN] [MATCH id-pattern] [LIMIT coordinators] [IDS count] [ASYNC] [JSON]
+    Remove coordinators whose heartbeat is older than the threshold, with all their keys.
+    THRESHOLD: age in seconds above which a coordinator is stale (blocking.threshold-seconds).
+    DRYRUN: remove nothing, report what would go.
+    MATCH: remove only coordinators whose id fits this glob pattern.
+    LIMIT: remove at most this many coordinators, the oldest first.
+    IDS: list at most this many stale ids (100).
+    ASYNC: reply at once with the run's number.
+    JSON: reply with one JSON object.
+STATUS [JSON]
+    Show the cleanup under way, the last result and the totals since load.
+CANCEL
+    End the cleanup under way before its next slice.
+HELP
+    Print this help.";
+    let reply = say(&mut conn, "BLOCKING.HELP")?;
+    let lines: Vec<String> = array(&reply)?.iter().map(text).collect();
+    assert_eq!(lines.join("\n"), expected);
+    assert!(
+        array(&reply)?
+            .iter()
+            .all(|line| matches!(line, Value::SimpleString(_)))
+    );
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! README.md against a real server: every transcript is run, and everything that exists on the wire is in it.
+//! Must not be kept quiet by loosening: the page changes, or the module.
+
+/// Options, settings, fields and errors of the wire, looked up on the page.
+mod mentions;
+/// The page's transcripts, run.
+mod transcripts;
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, ensure};
+
+const README: &str = include_str!("../../README.md");
+const MAKEFILE: &str = include_str!("../../Makefile");
+
+#[test]
+fn every_make_target_is_mentioned() -> Result<()> {
+    let targets = MAKEFILE
+        .lines()
+        .filter(|line| line.contains(":") && line.contains(" ## "));
+    let names: Vec<&str> = targets
+        .filter_map(|line| Some(line.split_once(':')?.0))
+        .collect();
+    assert!(names.len() > 5, "{names:?}");
+    for name in names {
+        let is_there = [format!("`{name}`"), format!("`make {name}`")];
+        ensure!(
+            is_there.iter().any(|word| README.contains(word)),
+            "no {name}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn every_link_leads_somewhere() -> Result<()> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let headings: BTreeSet<String> = README
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| {
+            let title = line.trim_start_matches('#').trim().to_lowercase();
+            let kept = title
+                .chars()
+                .filter(|c| c.is_alphanumeric() || " -".contains(*c));
+            kept.collect::<String>().replace(' ', "-")
+        })
+        .collect();
+    let links: Vec<&str> = README
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once(')')?.0))
+        .collect();
+    assert!(links.len() > 4, "{links:?}");
+    for link in links {
+        match link.strip_prefix('#') {
+            Some(heading) => ensure!(headings.contains(heading), "no heading {heading}"),
+            None => ensure!(root.join(link).exists(), "no file {link}"),
+        }
+    }
+    Ok(())
+}

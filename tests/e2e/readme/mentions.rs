@@ -1,0 +1,231 @@
+//! Everything that exists on the wire is on the page: options, settings, fields, errors.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result, bail, ensure};
+use blocking_harness::redis::{self, Connection, ConnectionLike, Value};
+use blocking_harness::{Reply, Server, cleanup, command, reply_map};
+
+use super::README;
+
+/// Fails with all that the page does not mention.
+fn mentions(what: &str, names: impl IntoIterator<Item = String>) -> Result<()> {
+    let missing: Vec<String> = names
+        .into_iter()
+        .filter(|name| !README.contains(&format!("`{name}`")))
+        .collect();
+    ensure!(
+        missing.is_empty(),
+        "README.md does not mention {what}: {missing:?}"
+    );
+    Ok(())
+}
+
+fn names(reply: &Reply) -> Vec<String> {
+    reply.names().into_iter().map(str::to_owned).collect()
+}
+
+/// Names of a JSON object, those of objects inside it included.
+fn json_names(json: &serde_json::Value) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    if let serde_json::Value::Object(fields) = json {
+        for (name, value) in fields {
+            found.insert(name.clone());
+            found.extend(json_names(value));
+        }
+    }
+    found
+}
+
+fn json(conn: &mut Connection, name: &str) -> Result<serde_json::Value> {
+    let text: Vec<u8> = redis::cmd(name).arg("JSON").query(conn)?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+#[test]
+fn every_reply_field_is_explained() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client3()?;
+    // A user without keys, so that the optional field is there as well.
+    redis::cmd("ACL")
+        .arg(&["SETUSER", "keyless", "on", "nopass", "resetkeys", "+@all"])
+        .query::<()>(&mut conn)?;
+    redis::cmd("SET")
+        .arg("blocking:heartbeat:a")
+        .arg("1700000000000")
+        .query::<()>(&mut conn)?;
+    let mut keyless = server.client3()?;
+    redis::cmd("AUTH")
+        .arg(&["keyless", ""])
+        .query::<()>(&mut keyless)?;
+    let reply = cleanup(&mut keyless, &[])?;
+    assert_eq!(reply.int("keys_denied")?, 1);
+    // The page says so: the ACL does not hide ids.
+    assert_eq!(reply.texts("stale_ids")?, ["a"]);
+    mentions("fields of CLEANUP", names(&reply))?;
+    mentions("families", names(&reply.map("keys_by_family")?))?;
+    mentions("JSON names of CLEANUP", {
+        let all = json_names(&json(&mut keyless, "BLOCKING.CLEANUP")?);
+        all.into_iter().collect::<Vec<_>>()
+    })?;
+
+    // One transaction, so that nothing of the run comes between starting it and asking.
+    let (_, status, _): (i64, Value, String) = redis::pipe()
+        .atomic()
+        .cmd("BLOCKING.CLEANUP")
+        .arg("ASYNC")
+        .cmd("BLOCKING.STATUS")
+        .cmd("BLOCKING.CANCEL")
+        .query(&mut conn)?;
+    let status = reply_map(status)?;
+    mentions("fields of STATUS", names(&status))?;
+    mentions("fields of current", names(&status.map("current")?))?;
+    mentions("fields of totals", names(&status.map("totals")?))?;
+    let ended = blocking_harness::wait_for_value(
+        "the end of the run",
+        std::time::Duration::from_secs(10),
+        || Ok(command(&mut conn, "BLOCKING.STATUS", &[])?),
+        |status| status.text("state").is_ok_and(|state| state == "idle"),
+    )?;
+    let last = ended.map("last")?;
+    mentions("fields of a cancelled run", names(&last))?;
+    mentions("the reason", [last.text("reason")?])?;
+    Ok(())
+}
+
+#[test]
+fn every_option_setting_and_info_field_is_explained() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client3()?;
+    for name in ["CLEANUP", "STATUS", "CANCEL", "HELP"] {
+        let name = format!("BLOCKING.{name}");
+        ensure!(
+            README.contains(&format!("### {name}\n")),
+            "no section {name}"
+        );
+        let docs: Value = redis::cmd("COMMAND")
+            .arg(&["DOCS", &name])
+            .query(&mut conn)?;
+        let docs = reply_map(docs)?.map(&name.to_lowercase())?;
+        let Some(Value::Array(arguments)) = docs.get("arguments") else {
+            continue;
+        };
+        for argument in arguments {
+            let token = reply_map(argument.clone())?.text("token")?;
+            let is_there = [format!("`{token}`"), format!("`{token} ")]
+                .iter()
+                .any(|word| README.contains(word));
+            ensure!(is_there, "{name}: no {token}");
+        }
+    }
+    cleanup(&mut conn, &[])?;
+    let info: String = redis::cmd("INFO").arg("blocking").query(&mut conn)?;
+    let fields: Vec<String> = info
+        .lines()
+        .filter_map(|line| Some(line.split_once(':')?.0.to_owned()))
+        .collect();
+    assert!(fields.len() > 30, "{info}");
+    mentions("INFO fields", fields)?;
+
+    let settings: BTreeMap<String, i64> = redis::cmd("CONFIG")
+        .arg(&["GET", "blocking.*"])
+        .query(&mut conn)?;
+    assert_eq!(settings.len(), 5);
+    for (name, default) in settings {
+        let row = README
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{name}` |")));
+        let row = row.with_context(|| format!("no row for {name}"))?;
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        redis::cmd("CONFIG")
+            .arg(&["SET", &name, cells[2]])
+            .query::<()>(&mut conn)?;
+        let shown: BTreeMap<String, i64> =
+            redis::cmd("CONFIG").arg(&["GET", &name]).query(&mut conn)?;
+        assert_eq!(shown[&name], default, "{row}");
+        let error = error_text(&mut conn, &format!("CONFIG SET {name} 0"))?;
+        let range = format!("between {} inclusive", cells[3].replace(" to ", " and "));
+        ensure!(error.contains(&range), "{row}: {error}");
+    }
+    Ok(())
+}
+
+/// The error that a command answers with.
+fn error_text(conn: &mut Connection, line: &str) -> Result<String> {
+    let mut command = redis::Cmd::new();
+    for word in line.split(' ') {
+        command.arg(word);
+    }
+    match conn.req_command(&command)? {
+        Value::ServerError(error) => Ok(format!(
+            "{} {}",
+            error.code(),
+            error.details().unwrap_or_default()
+        )),
+        other => bail!("{line} gave {other:?}"),
+    }
+}
+
+#[test]
+fn every_error_stands_there_word_for_word() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    let mut errors = Vec::new();
+    for line in [
+        "BLOCKING.CLEANUP FOO",
+        "BLOCKING.STATUS FOO",
+        "BLOCKING.CLEANUP DRYRUN DRYRUN",
+        "BLOCKING.CLEANUP THRESHOLD",
+        "BLOCKING.CLEANUP THRESHOLD abc",
+        "BLOCKING.CLEANUP LIMIT",
+        "BLOCKING.CLEANUP LIMIT 0",
+        "BLOCKING.CLEANUP IDS",
+        "BLOCKING.CLEANUP IDS 10001",
+        "BLOCKING.CLEANUP MATCH",
+        "BLOCKING.CLEANUP MATCH ",
+        "BLOCKING.CANCEL",
+    ] {
+        errors.push(error_text(&mut conn, line)?);
+    }
+    for line in [
+        "MULTI",
+        "BLOCKING.CLEANUP",
+        "BLOCKING.CLEANUP ASYNC",
+        "BLOCKING.CLEANUP ASYNC",
+    ] {
+        let mut command = redis::Cmd::new();
+        command.arg(line.split(' ').collect::<Vec<_>>());
+        conn.req_command(&command)?;
+    }
+    let Value::Array(replies) = conn.req_command(&redis::cmd("EXEC"))? else {
+        bail!("EXEC gave no array");
+    };
+    for reply in replies {
+        if let Value::ServerError(error) = reply {
+            let text = format!("{} {}", error.code(), error.details().unwrap_or_default());
+            // The page has other numbers than this run.
+            errors.push(match text.starts_with("INPROGRESS") {
+                true => text
+                    .replace("run 1,", "run 7,")
+                    .replace(" 0%", " 42%")
+                    .replace(" 0 s", " 3 s"),
+                false => text,
+            });
+        }
+    }
+    let primary = Server::start()?;
+    let replica = Server::builder().replica_of(&primary).start()?;
+    replica.wait_in_sync_with(&primary)?;
+    let mut conn = replica.client()?;
+    errors.push(error_text(&mut conn, "BLOCKING.CLEANUP")?);
+    redis::cmd("CONFIG")
+        .arg(&["SET", "replica-read-only", "no"])
+        .query::<()>(&mut conn)?;
+    errors.push(error_text(&mut conn, "BLOCKING.CLEANUP")?);
+    assert_eq!(
+        errors.iter().collect::<BTreeSet<_>>().len(),
+        16,
+        "{errors:#?}"
+    );
+    mentions("errors", errors)
+}

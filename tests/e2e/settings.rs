@@ -1,0 +1,101 @@
+//! Settings, INFO, log lines, the latency monitor: what an administrator turns and sees.
+//! Must not measure time: how a setting changes the pace is for the timing tests.
+
+/// CONFIG GET, SET, REWRITE and what survives a restart.
+mod config;
+/// Every setting changes what it says it changes.
+mod effects;
+/// redis.conf.example against a running server.
+mod example;
+/// INFO blocking.
+mod info;
+/// Log lines, and the lines of a module that does not load.
+mod log;
+
+use anyhow::{Context, Result, bail};
+use blocking_harness::Server;
+use blocking_harness::redis::{self, Connection, ConnectionLike, Value};
+use std::collections::BTreeMap;
+
+/// A beat of November 2023: stale for ever.
+const OLD_MS: i64 = 1_700_000_000_000;
+
+/// Name, default, smallest, largest value.
+const SETTINGS: [(&str, i64, i64, i64); 5] = [
+    ("blocking.threshold-seconds", 600, 1, 315_360_000),
+    ("blocking.slice-us", 250, 50, 100_000),
+    ("blocking.cpu-percent", 25, 1, 100),
+    ("blocking.max-heartbeat-bytes", 65_536, 64, 16_777_216),
+    (
+        "blocking.collect-max-bytes",
+        536_870_912,
+        65_536,
+        1_099_511_627_776,
+    ),
+];
+
+fn set(conn: &mut Connection, name: &str, value: impl ToString) -> Result<()> {
+    let value = value.to_string();
+    let reply: Result<(), _> = redis::cmd("CONFIG").arg(&["SET", name, &value]).query(conn);
+    reply.with_context(|| format!("CONFIG SET {name} {value}"))
+}
+
+/// All settings of the module as CONFIG GET shows them.
+fn all(conn: &mut Connection) -> Result<BTreeMap<String, i64>> {
+    Ok(redis::cmd("CONFIG")
+        .arg(&["GET", "blocking.*"])
+        .query(conn)?)
+}
+
+fn get(conn: &mut Connection, name: &str) -> Result<i64> {
+    let all = all(conn)?;
+    all.get(name)
+        .copied()
+        .with_context(|| format!("no {name} in {all:?}"))
+}
+
+/// The error that CONFIG SET answers with.
+fn refusal(conn: &mut Connection, name: &str, value: &str) -> Result<String> {
+    let mut command = redis::cmd("CONFIG");
+    command.arg(&["SET", name, value]);
+    match conn.req_command(&command)? {
+        Value::ServerError(error) => Ok(error.details().unwrap_or_default().to_owned()),
+        other => bail!("CONFIG SET {name} {value} gave {other:?}"),
+    }
+}
+
+/// Where the module under test lies, from the server that loaded it.
+fn module_path(server: &Server) -> Result<String> {
+    let mut conn = server.client3()?;
+    let list: Vec<BTreeMap<String, Value>> = redis::cmd("MODULE").arg("LIST").query(&mut conn)?;
+    let ours = list.iter().find_map(|module| match module.get("path") {
+        Some(Value::BulkString(path)) => String::from_utf8(path.clone()).ok(),
+        Some(Value::SimpleString(path)) => Some(path.clone()),
+        _ => None,
+    });
+    ours.with_context(|| format!("no path in {list:?}"))
+}
+
+/// The lines that the module itself wrote to the log.
+fn module_lines(server: &Server) -> Vec<String> {
+    let log = server.log();
+    let lines = log
+        .lines()
+        .filter_map(|line| line.split_once("<blocking> "));
+    lines.map(|(_, text)| text.to_owned()).collect()
+}
+
+/// A stale coordinator: a heartbeat and `others` acks.
+fn write_stale(conn: &mut Connection, id: &str, others: usize) -> Result<()> {
+    let mut pipe = redis::pipe();
+    pipe.set(format!("blocking:heartbeat:{id}"), OLD_MS)
+        .ignore();
+    for n in 0..others {
+        pipe.set(format!("blocking:ack:{id}:s{n}"), "x").ignore();
+    }
+    Ok(pipe.query(conn)?)
+}
+
+fn key_count(conn: &mut Connection) -> Result<i64> {
+    Ok(redis::cmd("DBSIZE").query(conn)?)
+}

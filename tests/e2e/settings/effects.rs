@@ -1,0 +1,161 @@
+//! Every setting changes what it says it changes, from the next run on.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use blocking_harness::redis::{self, Connection};
+use blocking_harness::{Fleet, Server, cleanup, load_foreign, server_now_ms};
+
+use super::{OLD_MS, key_count, set, write_stale};
+
+fn heartbeats(conn: &mut Connection) -> Result<usize> {
+    let keys: Vec<String> = redis::cmd("KEYS").arg("blocking:heartbeat:*").query(conn)?;
+    Ok(keys.len())
+}
+
+#[test]
+fn the_threshold_decides_unless_the_caller_gives_one() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    let now_ms = server_now_ms(&mut conn)?;
+    Fleet::new(["young"], now_ms)
+        .age_s(300)
+        .load(&mut conn, |_| ())?;
+    let stale = |conn: &mut Connection, options: &[&str]| -> Result<(i64, i64)> {
+        let reply = cleanup(conn, &[&["DRYRUN"], options].concat())?;
+        Ok((reply.int("threshold_s")?, reply.int("coordinators_stale")?))
+    };
+    assert_eq!(stale(&mut conn, &[])?, (600, 0));
+    set(&mut conn, "blocking.threshold-seconds", 299)?;
+    assert_eq!(stale(&mut conn, &[])?, (299, 1));
+    assert_eq!(stale(&mut conn, &["THRESHOLD", "100000"])?, (100_000, 0));
+    cleanup(&mut conn, &[])?;
+    assert_eq!(key_count(&mut conn)?, 0);
+    Ok(())
+}
+
+#[test]
+fn a_heartbeat_longer_than_the_limit_is_unreadable_and_kept() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    for limit in [64, 65_536] {
+        set(&mut conn, "blocking.max-heartbeat-bytes", limit)?;
+        for (id, bytes) in [("fits", limit), ("too-long", limit + 1)] {
+            let mut beat = format!(r#"{{"timestamp":{OLD_MS},"padding":""}}"#);
+            let more = bytes - beat.len();
+            beat.insert_str(beat.len() - 2, &"x".repeat(more));
+            assert_eq!(beat.len(), bytes);
+            redis::cmd("SET")
+                .arg(format!("blocking:heartbeat:{id}"))
+                .arg(beat)
+                .query::<()>(&mut conn)?;
+        }
+        let reply = cleanup(&mut conn, &[])?;
+        assert_eq!(reply.int("coordinators_checked")?, 2, "{limit}");
+        assert_eq!(reply.int("coordinators_unreadable")?, 1, "{limit}");
+        assert_eq!(reply.texts("stale_ids")?, ["fits"], "{limit}");
+        let left: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut conn)?;
+        assert_eq!(left, ["blocking:heartbeat:too-long"], "{limit}");
+    }
+    Ok(())
+}
+
+#[test]
+fn runs_at_the_memory_limit_are_truncated_and_the_next_go_on_until_nothing_is_left() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    set(&mut conn, "blocking.collect-max-bytes", "64kb")?;
+    for n in 0..100 {
+        write_stale(&mut conn, &format!("coordinator-with-a-name-{n}"), 20)?;
+    }
+    let mut removed = 0;
+    for run in 1.. {
+        assert!(run < 20, "{} keys are left", key_count(&mut conn)?);
+        let before = key_count(&mut conn)?;
+        let reply = cleanup(&mut conn, &[])?;
+        removed += reply.int("keys_removed")?;
+        assert_eq!(key_count(&mut conn)?, before - reply.int("keys_removed")?);
+        assert_eq!(reply.int("coordinators_stale")?, 100);
+        if reply.text("status")? == "complete" {
+            assert!(run > 2, "the limit was not reached");
+            assert_eq!(reply.int("coordinators_removed")?, 100);
+            break;
+        }
+        assert_eq!(reply.text("status")?, "truncated");
+        assert!(reply.int("keys_removed")? > 0);
+        // A key that was left out can be found again only through the heartbeat.
+        assert_eq!(reply.int("coordinators_removed")?, 0);
+        assert_eq!(heartbeats(&mut conn)?, 100);
+    }
+    assert_eq!(removed, 2_100);
+    assert_eq!(key_count(&mut conn)?, 0);
+    Ok(())
+}
+
+#[test]
+fn heartbeats_that_do_not_fit_the_memory_limit_end_the_run_with_that_reason() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    set(&mut conn, "blocking.collect-max-bytes", "64kb")?;
+    for n in 0..2_000 {
+        write_stale(&mut conn, &format!("coordinator-with-a-name-{n}"), 0)?;
+    }
+    let reply = cleanup(&mut conn, &[])?;
+    assert_eq!(reply.text("status")?, "truncated");
+    let reason = "the heartbeats alone exceed blocking.collect-max-bytes; raise it";
+    assert_eq!(reply.text("reason")?, reason);
+    assert_eq!(reply.int("keys_removed")?, 0);
+    assert_eq!(key_count(&mut conn)?, 2_000);
+    set(&mut conn, "blocking.collect-max-bytes", "1mb")?;
+    assert_eq!(cleanup(&mut conn, &[])?.text("status")?, "complete");
+    assert_eq!(key_count(&mut conn)?, 0);
+    Ok(())
+}
+
+#[test]
+fn longer_slices_are_fewer() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    load_foreign(&mut conn, 50_000, |_| ())?;
+    let mut slices = Vec::new();
+    for slice_us in [50, 2_000, 100_000] {
+        set(&mut conn, "blocking.slice-us", slice_us)?;
+        let reply = cleanup(&mut conn, &["DRYRUN"])?;
+        assert_eq!(reply.text("status")?, "complete");
+        slices.push(reply.int("slices")?);
+    }
+    assert!(
+        slices[0] > 4 * slices[1] && slices[1] > slices[2],
+        "{slices:?}"
+    );
+    // Nothing of this keyspace takes a tenth of a second twice: a slice or two for the walk, one for the plan.
+    assert!(slices[2] <= 4, "{slices:?}");
+    Ok(())
+}
+
+#[test]
+fn the_latency_monitor_hears_of_long_slices_only_when_it_is_on() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    load_foreign(&mut conn, 50_000, |_| ())?;
+    set(&mut conn, "blocking.slice-us", 100_000)?;
+    type Events = Vec<(String, i64, i64, i64)>;
+    let mut heard = |threshold_ms: i64| -> Result<(i64, Events)> {
+        set(&mut conn, "latency-monitor-threshold", threshold_ms)?;
+        let longest_us = cleanup(&mut conn, &["DRYRUN"])?.int("longest_slice_us")?;
+        let mut events: Events = redis::cmd("LATENCY").arg("LATEST").query(&mut conn)?;
+        events.retain(|(name, ..)| name == "blocking-cleanup");
+        Ok((longest_us, events))
+    };
+    let (longest_us, events) = heard(0)?;
+    assert!(longest_us > 2_000, "the slice took {longest_us} us only");
+    assert_eq!(events, []);
+    // On, but with a threshold that no slice reaches.
+    let hour_ms = i64::try_from(Duration::from_secs(3600).as_millis())?;
+    assert_eq!(heard(hour_ms)?.1, []);
+    let (longest_us, events) = heard(1)?;
+    assert_eq!(events.len(), 1, "{events:?}");
+    let (_, _, _, max_ms) = &events[0];
+    assert_eq!(*max_ms, longest_us / 1_000);
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! INFO blocking: flat numeric fields, there before the first run too.
+
+use anyhow::{Context, Result, ensure};
+use blocking_harness::redis::{self, Connection};
+use blocking_harness::{Server, cleanup, command};
+
+use super::{OLD_MS, write_stale};
+
+const NOW: [&str; 4] = [
+    "running",
+    "current_run",
+    "current_progress_percent",
+    "current_paused",
+];
+
+const LAST: [&str; 17] = [
+    "last_run",
+    "last_dry_run",
+    "last_complete",
+    "last_coordinators_checked",
+    "last_coordinators_stale",
+    "last_coordinators_unreadable",
+    "last_coordinators_removed",
+    "last_coordinators_revived",
+    "last_keys_scanned",
+    "last_keys_removed",
+    "last_keys_vetoed",
+    "last_keys_orphaned",
+    "last_keys_denied",
+    "last_keys_not_owned",
+    "last_longest_slice_us",
+    "last_busy_us",
+    "last_elapsed_us",
+];
+
+const TOTALS: [&str; 15] = [
+    "total_runs",
+    "total_dry_runs",
+    "total_runs_complete",
+    "total_runs_limited",
+    "total_runs_cancelled",
+    "total_runs_truncated",
+    "total_runs_interrupted",
+    "total_keys_scanned",
+    "total_coordinators_removed",
+    "total_coordinators_revived",
+    "total_keys_removed",
+    "total_slices",
+    "total_overruns",
+    "total_longest_slice_us",
+    "total_busy_us",
+];
+
+/// The fields of our section of INFO, without the module's name in front; every value must be a number.
+fn fields(conn: &mut Connection, section: &str) -> Result<Vec<(String, u64)>> {
+    let info: String = redis::cmd("INFO").arg(section).query(conn)?;
+    let mut lines = info.lines().skip_while(|line| *line != "# blocking");
+    ensure!(lines.next().is_some(), "no section in INFO {section}");
+    lines
+        .take_while(|line| !line.is_empty())
+        .map(|line| {
+            let (name, value) = line.split_once(':').with_context(|| line.to_owned())?;
+            let name = name
+                .strip_prefix("blocking_")
+                .with_context(|| line.to_owned())?;
+            let value = value.parse().with_context(|| line.to_owned())?;
+            Ok((name.to_owned(), value))
+        })
+        .collect()
+}
+
+fn names(fields: &[(String, u64)]) -> Vec<&str> {
+    fields.iter().map(|(name, _)| name.as_str()).collect()
+}
+
+#[test]
+fn before_the_first_run_there_is_no_last_one() -> Result<()> {
+    let server = Server::start()?;
+    let fields = fields(&mut server.client()?, "blocking")?;
+    assert_eq!(names(&fields), [&NOW[..], &TOTALS].concat());
+    assert!(fields.iter().all(|(_, value)| *value == 0), "{fields:?}");
+    Ok(())
+}
+
+#[test]
+fn the_section_appears_wherever_modules_are_asked_for() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    cleanup(&mut conn, &[])?;
+    let expected = fields(&mut conn, "blocking")?;
+    assert_eq!(names(&expected), [&NOW[..], &LAST, &TOTALS].concat());
+    for section in ["everything", "modules"] {
+        assert_eq!(fields(&mut conn, section)?, expected, "INFO {section}");
+    }
+    Ok(())
+}
+
+#[test]
+fn fields_say_what_the_runs_replied() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    for (id, others) in [("a", 3), ("b", 4)] {
+        write_stale(&mut conn, id, others)?;
+    }
+    for (key, value) in [
+        ("blocking:heartbeat:odd", "no time"),
+        ("blocking:signal:nobody", "x"),
+        ("blocking:idempotency:a:odd", "1"),
+    ] {
+        redis::cmd("SET")
+            .arg(key)
+            .arg(value)
+            .query::<()>(&mut conn)?;
+    }
+    let dry = cleanup(&mut conn, &["DRYRUN"])?;
+    let limited = cleanup(&mut conn, &["LIMIT", "1"])?;
+    let whole = cleanup(&mut conn, &[])?;
+    let fields = fields(&mut conn, "blocking")?;
+    let field = |name: &str| -> Result<i64> {
+        let found = fields.iter().find(|(field, _)| field == name);
+        Ok(i64::try_from(found.with_context(|| name.to_owned())?.1)?)
+    };
+    for name in &LAST[3..12] {
+        let in_reply = name.trim_start_matches("last_");
+        assert_eq!(field(name)?, whole.int(in_reply)?, "{name}");
+    }
+    for name in &LAST[14..] {
+        let in_reply = name.trim_start_matches("last_");
+        assert_eq!(field(name)?, whole.int(in_reply)?, "{name}");
+    }
+    let runs = [&dry, &limited, &whole];
+    let sum = |name: &str, runs: &[&blocking_harness::Reply]| -> Result<i64> {
+        runs.iter().map(|reply| reply.int(name)).sum()
+    };
+    let longest = runs.map(|reply| reply.int("longest_slice_us").unwrap_or_default());
+    for (name, expected) in [
+        ("running", 0),
+        ("current_run", 0),
+        ("last_run", 3),
+        ("last_dry_run", 0),
+        ("last_complete", 1),
+        ("last_coordinators_unreadable", 1),
+        ("last_keys_vetoed", 0),
+        ("last_keys_orphaned", 1),
+        ("last_keys_denied", 0),
+        ("last_keys_not_owned", 0),
+        ("total_runs", 3),
+        ("total_dry_runs", 1),
+        ("total_runs_complete", 2),
+        ("total_runs_limited", 1),
+        ("total_runs_cancelled", 0),
+        ("total_keys_scanned", sum("keys_scanned", &runs)?),
+        // What the dry run would have removed is not among what was removed.
+        ("total_keys_removed", 9),
+        ("total_coordinators_removed", 2),
+        ("total_slices", sum("slices", &runs)?),
+        ("total_busy_us", sum("busy_us", &runs)?),
+        (
+            "total_longest_slice_us",
+            longest.into_iter().max().unwrap_or_default(),
+        ),
+    ] {
+        assert_eq!(field(name)?, expected, "{name}");
+    }
+    assert_eq!(dry.int("keys_vetoed")?, 1);
+    Ok(())
+}
+
+#[test]
+fn a_run_under_way_shows() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    redis::cmd("SET")
+        .arg("blocking:heartbeat:a")
+        .arg(OLD_MS)
+        .query::<()>(&mut conn)?;
+    // Nothing of the run comes between the lines of a transaction.
+    let (run, info): (i64, String) = redis::pipe()
+        .atomic()
+        .cmd("BLOCKING.CLEANUP")
+        .arg("ASYNC")
+        .cmd("INFO")
+        .arg("blocking")
+        .query(&mut conn)?;
+    assert_eq!(run, 1);
+    for line in ["blocking_running:1", "blocking_current_run:1"] {
+        assert!(info.lines().any(|found| found == line), "{info}");
+    }
+    blocking_harness::wait_for_value(
+        "the end of the run",
+        std::time::Duration::from_secs(10),
+        || command(&mut conn, "BLOCKING.STATUS", &[])?.text("state"),
+        |state| state == "idle",
+    )?;
+    let after = fields(&mut conn, "blocking")?;
+    assert_eq!(
+        after[..2],
+        [("running".to_owned(), 0), ("current_run".to_owned(), 0)]
+    );
+    Ok(())
+}
