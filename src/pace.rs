@@ -21,8 +21,8 @@ pub struct Turn {
     pub cpu_us: u64,
     /// Wall time, the pause we asked for included.
     pub wall_us: u64,
-    /// Whether we had asked for a pause.
-    pub paused: bool,
+    /// The pause we had asked for, 0 for none.
+    pub asked_us: u64,
 }
 
 /// Decides pauses from turn to turn.
@@ -37,7 +37,7 @@ impl Pace {
     /// `before` is the turn that came before that slice, `cpu_percent` (1 to 100) the share of
     /// the main thread that the run may use while others have work.
     pub fn pause_us(&mut self, before: Turn, slice_us: u64, cpu_percent: u64) -> u64 {
-        let busy = if before.paused {
+        let busy = if before.asked_us > 0 {
             before.cpu_us.saturating_mul(100) > before.wall_us.saturating_mul(QUIET_PERCENT)
         } else {
             before.cpu_us > QUIET_TURN_US
@@ -54,7 +54,10 @@ impl Pace {
         let rest = 100u64.saturating_sub(percent);
         // Rounded up: the share is a limit.
         let pause = slice_us.saturating_mul(rest).div_ceil(percent);
-        pause.min(MAX_PAUSE_US)
+        // A turn full of other work comes back late; what it took beyond what we asked for was
+        // time for others, too.
+        let late_us = before.wall_us.saturating_sub(before.asked_us);
+        pause.saturating_sub(late_us).min(MAX_PAUSE_US)
     }
 }
 
@@ -62,19 +65,20 @@ impl Pace {
 mod tests {
     use super::*;
 
+    /// A turn without a pause: whatever was done then was work.
     fn turn(cpu_us: u64) -> Turn {
         Turn {
             cpu_us,
             wall_us: cpu_us,
-            paused: false,
+            asked_us: 0,
         }
     }
 
-    fn pause(cpu_us: u64, wall_us: u64) -> Turn {
+    fn pause(cpu_us: u64, wall_us: u64, asked_us: u64) -> Turn {
         Turn {
             cpu_us,
             wall_us,
-            paused: true,
+            asked_us,
         }
     }
 
@@ -99,9 +103,11 @@ mod tests {
     fn a_share_under_load_and_free_again_after_it() {
         let mut pace = Pace::default();
         assert_eq!(pace.pause_us(turn(300), 250, 25), 0);
-        assert_eq!(pace.pause_us(turn(300), 250, 25), 750);
-        assert_eq!(pace.pause_us(pause(400, 800), 250, 25), 750);
-        assert_eq!(pace.pause_us(pause(20, 800), 250, 25), 0);
+        assert_eq!(pace.pause_us(turn(300), 250, 25), 450);
+        assert_eq!(pace.pause_us(pause(400, 450, 450), 250, 25), 750);
+        assert_eq!(pace.pause_us(pause(400, 800, 750), 250, 25), 700);
+        assert_eq!(pace.pause_us(pause(900, 9_000, 750), 250, 25), 0);
+        assert_eq!(pace.pause_us(pause(20, 800, 750), 250, 25), 0);
         assert_eq!(pace.pause_us(turn(10), 250, 25), 0);
     }
 
@@ -109,13 +115,11 @@ mod tests {
     fn the_share_is_a_limit() {
         for (percent, expected) in [(1, 24_750), (5, 4_750), (33, 508), (50, 250), (100, 0)] {
             let mut pace = Pace { busy_turns: 9 };
-            assert_eq!(
-                pace.pause_us(turn(300), 250, percent),
-                expected,
-                "{percent}"
-            );
+            let punctual = pause(300, 800, 800);
+            assert_eq!(pace.pause_us(punctual, 250, percent), expected, "{percent}");
         }
         let mut pace = Pace { busy_turns: 9 };
-        assert_eq!(pace.pause_us(turn(300), u64::MAX, 1), MAX_PAUSE_US);
+        let punctual = pause(300, 800, 800);
+        assert_eq!(pace.pause_us(punctual, u64::MAX, 1), MAX_PAUSE_US);
     }
 }

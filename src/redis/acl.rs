@@ -44,7 +44,8 @@ impl User {
         let name = OwnString::new(name);
         // SAFETY: 1, 2, 4.
         let user = unsafe { rm!(RedisModule_GetModuleUserFromUserName)(name.as_ptr()) };
-        (!user.is_null()).then_some(Self::Named(user))
+        // Lazily: a value made of null would be dropped, and freed, all the same.
+        (!user.is_null()).then(|| Self::Named(user))
     }
 
     /// Whether the user may delete this key.

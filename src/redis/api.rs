@@ -100,7 +100,6 @@ required![
     RedisModule_ScanCursorDestroy,
     RedisModule_SelectDb,
     RedisModule_SetCommandInfo,
-    RedisModule_SetContextUser,
     RedisModule_SetDisconnectCallback,
     RedisModule_SetModuleOptions,
     RedisModule_StopTimer,
@@ -165,7 +164,8 @@ pub struct Answer(*mut raw::RedisModuleCallReply);
 impl Answer {
     /// Take over a reply; `None` if the server gave none.
     pub fn new(reply: *mut raw::RedisModuleCallReply) -> Option<Self> {
-        (!reply.is_null()).then_some(Self(reply))
+        // Lazily: a value made of null would be dropped, and freed, all the same.
+        (!reply.is_null()).then(|| Self(reply))
     }
 
     fn kind(&self) -> isize {

@@ -171,7 +171,7 @@ impl Run {
         let before = Turn {
             cpu_us: begin_cpu_us.saturating_sub(self.turn_began_cpu_us),
             wall_us: begin_us.saturating_sub(self.turn_began_us),
-            paused: self.paused_us > 0,
+            asked_us: self.paused_us,
         };
         if let Some(caller) = &self.order.caller {
             caller.begin_slice();

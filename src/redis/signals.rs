@@ -5,12 +5,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
 
-/// Why a run should end before it is done.
+/// Why a run should end before it is done, the graver reason after the lighter one: a failover,
+/// for example, first takes the caller away and then tells of the new role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum End {
-    Cancelled = 1,
-    CallerGone,
+    CallerGone = 1,
+    Cancelled,
     Flushed,
     Swapped,
     Loading,
@@ -73,10 +74,10 @@ pub fn running_db() -> Option<i32> {
     (db != NO_DB).then_some(db)
 }
 
-/// Ask the run under way to end. The first wish stays: what came first is the reason.
+/// Ask the run under way to end. Of several wishes before the next slice the gravest counts.
 pub fn wish(end: End) {
     if running_db().is_some() {
-        let _ = WISH.compare_exchange(0, end as u8, Ordering::Relaxed, Ordering::Relaxed);
+        WISH.fetch_max(end as u8, Ordering::Relaxed);
         STOP_WORKER.store(true, Ordering::Relaxed);
     }
 }

@@ -47,7 +47,7 @@ impl TimerFd {
         let flags = generated::TFD_NONBLOCK | generated::TFD_CLOEXEC;
         // SAFETY: no pointers involved.
         let fd = unsafe { generated::timerfd_create(generated::CLOCK_MONOTONIC as _, flags as _) };
-        (fd >= 0).then_some(Self(fd))
+        (fd >= 0).then(|| Self(fd))
     }
 
     /// The descriptor's number.

@@ -1,0 +1,376 @@
+//! The server's ACL: what the caller may not delete stays and is counted, and a caller who may not run a cleanup, or does
+//! not exist any more, removes nothing.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use blocking_harness::redis::{Cmd, Connection, Value, cmd};
+use blocking_harness::{
+    Fleet, Reply, Server, cleanup, cleanup_async, command, error_text, existing_keys, info_field,
+    server_now_ms, wait_for_value,
+};
+
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// One more connection, logged in as a user with these rules.
+fn user(server: &Server, name: &str, rules: &[&str]) -> Result<Connection> {
+    let mut admin = server.client()?;
+    let () = acl(
+        &mut admin,
+        &[&["SETUSER", name, "on", ">pw"], rules].concat(),
+    )?;
+    let mut conn = server.client()?;
+    let () = cmd("AUTH").arg(&[name, "pw"]).query(&mut conn)?;
+    Ok(conn)
+}
+
+fn acl(conn: &mut Connection, args: &[&str]) -> Result<()> {
+    Ok(cmd("ACL").arg(args).query(conn)?)
+}
+
+const COMMANDS: [&str; 3] = ["+blocking.cleanup", "+blocking.status", "+ping"];
+
+fn fleet(conn: &mut Connection, count: usize) -> Result<Fleet> {
+    let now = server_now_ms(conn)?;
+    let fleet = Fleet::numbered("dead", count, now).age_s(700);
+    fleet.load(conn, |_| {})?;
+    Ok(fleet)
+}
+
+fn keys(conn: &mut Connection) -> Result<BTreeSet<Vec<u8>>> {
+    Ok(cmd("KEYS").arg("*").query(conn)?)
+}
+
+fn keys_with(fleet: &Fleet, prefixes: &[&str]) -> BTreeSet<Vec<u8>> {
+    let has_prefix = |key: &Vec<u8>| {
+        let found = prefixes.iter().find(|p| key.starts_with(p.as_bytes()));
+        found.is_some()
+    };
+    fleet.keys().filter(has_prefix).collect()
+}
+
+/// Family by family, in the order of the reply.
+fn by_family(reply: &Reply) -> Result<Vec<i64>> {
+    let families = reply.map("keys_by_family")?;
+    families.names().iter().map(|f| families.int(f)).collect()
+}
+
+fn state(conn: &mut Connection) -> Result<Reply> {
+    Ok(command(conn, "BLOCKING.STATUS", &[])?)
+}
+
+fn last_run(conn: &mut Connection) -> Result<Reply> {
+    let idle = |status: &Reply| status.text("state").is_ok_and(|state| state == "idle");
+    wait_for_value("the end of the run", WITHIN, || state(conn), idle)?.map("last")
+}
+
+/// A run that takes long enough to act in the middle of it: begun, and already removing.
+fn removing(server: &Server, caller: &mut Connection) -> Result<()> {
+    let mut admin = server.client()?;
+    cleanup_async(caller, &[])?;
+    let removes = |status: &Reply| {
+        let current = status.map("current");
+        current.is_ok_and(|run| run.int("keys_removed").is_ok_and(|keys| keys > 0))
+    };
+    wait_for_value("the first removal", WITHIN, || state(&mut admin), removes)?;
+    Ok(())
+}
+
+#[test]
+fn keys_that_the_caller_may_not_delete_stay_and_so_does_the_heartbeat() -> Result<()> {
+    let server = Server::start()?;
+    let mut admin = server.client()?;
+    let fleet = fleet(&mut admin, 20)?;
+    // A family with nothing but what the caller may delete goes whole.
+    let now = server_now_ms(&mut admin)?;
+    let beat = format!(r#"{{"timestamp":{}}}"#, now - 700_000);
+    let () = cmd("SET")
+        .arg(&["blocking:heartbeat:plain", &beat])
+        .query(&mut admin)?;
+    let mut janitor = user(
+        &server,
+        "janitor",
+        &[&["~blocking:*"], &COMMANDS[..]].concat(),
+    )?;
+    let reply = cleanup(&mut janitor, &[])?;
+    assert_eq!(reply.text("status")?, "complete");
+    assert_eq!(reply.int("coordinators_stale")?, 21);
+    assert_eq!(reply.int("coordinators_removed")?, 1);
+    assert_eq!(by_family(&reply)?, [1, 20, 20, 20, 0, 0]);
+    assert_eq!(reply.int("keys_removed")?, 61);
+    assert_eq!(reply.int("keys_denied")?, 40);
+    let kept = ["blocking:heartbeat:", "coordinator:activity:", "swarm:"];
+    assert_eq!(keys(&mut admin)?, keys_with(&fleet, &kept));
+
+    // Nothing more for the janitor, the rest for somebody who may.
+    let again = cleanup(&mut janitor, &[])?;
+    assert_eq!(again.int("keys_removed")?, 0);
+    assert_eq!(again.int("keys_denied")?, 40);
+    let rest = cleanup(&mut admin, &[])?;
+    assert_eq!(rest.int("keys_removed")?, 60);
+    assert_eq!(rest.int("coordinators_removed")?, 20);
+    assert!(rest.get("keys_denied").is_none(), "{rest:?}");
+    assert_eq!(keys(&mut admin)?, BTreeSet::new());
+    Ok(())
+}
+
+#[test]
+fn a_denied_heartbeat_is_judged_protects_and_stays() -> Result<()> {
+    let server = Server::start()?;
+    let mut admin = server.client()?;
+    let now = server_now_ms(&mut admin)?;
+    let beat = |age_s: i64| format!(r#"{{"timestamp":{}}}"#, now - age_s * 1_000);
+    let pairs = [
+        ("swarm:s:blocking:heartbeat:dead", beat(700)),
+        ("swarm:s:blocking:heartbeat:live", beat(5)),
+        ("blocking:signal:dead", "1".to_owned()),
+        ("blocking:signal:live", "1".to_owned()),
+        ("blocking:idempotency:dead:live:x", "1".to_owned()),
+    ];
+    for (key, value) in &pairs {
+        let () = cmd("SET").arg(key).arg(value).query(&mut admin)?;
+    }
+    let rules = [&["~blocking:*"], &COMMANDS[..]].concat();
+    let reply = cleanup(&mut user(&server, "janitor", &rules)?, &[])?;
+    let counts = [
+        ("coordinators_checked", 2),
+        ("coordinators_stale", 1),
+        ("coordinators_removed", 0),
+        ("keys_removed", 1),
+        ("keys_vetoed", 1),
+        ("keys_denied", 1),
+    ];
+    for (name, count) in counts {
+        assert_eq!(reply.int(name)?, count, "{name}");
+    }
+    let left = pairs.map(|(key, _)| key.as_bytes().to_vec());
+    let mut left = BTreeSet::from(left);
+    left.remove(b"blocking:signal:dead".as_slice());
+    assert_eq!(keys(&mut admin)?, left);
+    Ok(())
+}
+
+#[test]
+fn to_delete_a_key_takes_the_right_to_write_it() -> Result<()> {
+    let server = Server::start()?;
+    let mut admin = server.client()?;
+    for (name, rules, removed) in [
+        ("reader", &["%R~*"][..], 0),
+        ("nobody", &[], 0),
+        ("writer", &["%W~*"], 12),
+    ] {
+        let () = cmd("FLUSHALL").query(&mut admin)?;
+        let fleet = fleet(&mut admin, 2)?;
+        let mut conn = user(&server, name, &[rules, &COMMANDS].concat())?;
+        let reply = cleanup(&mut conn, &[])?;
+        assert_eq!(reply.int("coordinators_stale")?, 2, "{name}");
+        assert_eq!(reply.int("keys_removed")?, removed, "{name}");
+        let denied = reply.get("keys_denied").cloned();
+        assert_eq!(denied, (removed == 0).then_some(Value::Int(12)), "{name}");
+        let left = existing_keys(&mut admin, fleet.keys())?.len() as i64;
+        assert_eq!(left, 12 - removed, "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_dry_run_of_a_restricted_user_names_exactly_what_the_run_removes() -> Result<()> {
+    let server = Server::start()?;
+    let mut admin = server.client()?;
+    fleet(&mut admin, 30)?;
+    let now = server_now_ms(&mut admin)?;
+    let more = Fleet::numbered("other", 10, now).age_s(900).swarm("mine");
+    more.load(&mut admin, |_| {})?;
+    let rules = ["~blocking:*", "~*:other-*", "~swarm:mine:*"];
+    let mut janitor = user(&server, "janitor", &[&rules, &COMMANDS[..]].concat())?;
+    let before = keys(&mut admin)?;
+    let dry = cleanup(&mut janitor, &["DRYRUN"])?;
+    assert_eq!(keys(&mut admin)?, before);
+    let real = cleanup(&mut janitor, &[])?;
+    let own_to_each_run = [
+        "run",
+        "dry_run",
+        "slices",
+        "longest_slice_us",
+        "busy_us",
+        "elapsed_us",
+    ];
+    let comparable = |reply: &Reply| -> Vec<(String, Value)> {
+        let fields = reply.fields().iter();
+        let same = |(name, _): &&(String, Value)| !own_to_each_run.contains(&name.as_str());
+        fields.filter(same).cloned().collect()
+    };
+    assert_eq!(comparable(&real), comparable(&dry));
+    assert_eq!(real.int("coordinators_removed")?, 10);
+    assert_eq!(real.int("keys_removed")?, 30 * 3 + 10 * 6);
+    assert_eq!(real.int("keys_denied")?, 30 * 2);
+    let gone = before.len() - keys(&mut admin)?.len();
+    assert_eq!(gone as i64, real.int("keys_removed")?);
+    Ok(())
+}
+
+#[test]
+fn whoever_may_not_run_the_command_removes_nothing() -> Result<()> {
+    let server = Server::start()?;
+    let mut admin = server.client()?;
+    let fleet = fleet(&mut admin, 2)?;
+    let mut guest = user(&server, "guest", &["~*", "+@all", "-blocking.cleanup"])?;
+    for args in [&[][..], &["DRYRUN"], &["ASYNC"]] {
+        let refused = cleanup(&mut guest, args).unwrap_err();
+        let text = error_text(&refused);
+        assert!(text.starts_with("NOPERM "), "{text}");
+        assert!(text.contains("'blocking.cleanup'"), "{text}");
+    }
+    assert_eq!(existing_keys(&mut admin, fleet.keys())?.len(), 12);
+    // The other commands are permitted one by one.
+    assert_eq!(state(&mut guest)?.text("state")?, "idle");
+    Ok(())
+}
+
+/// A server whose runs are long: a large fleet, the smallest slices.
+fn long_runs() -> Result<(Server, Fleet)> {
+    let server = Server::builder().arg("blocking.slice-us", 50).start()?;
+    let fleet = fleet(&mut server.client()?, 10_000)?;
+    Ok((server, fleet))
+}
+
+#[test]
+fn a_run_ends_when_its_user_is_deleted() -> Result<()> {
+    let (server, fleet) = long_runs()?;
+    let mut admin = server.client()?;
+    let mut janitor = user(&server, "janitor", &[&["~*"], &COMMANDS[..]].concat())?;
+    removing(&server, &mut janitor)?;
+    let () = acl(&mut admin, &["DELUSER", "janitor"])?;
+    let last = last_run(&mut admin)?;
+    assert_eq!(last.text("status")?, "interrupted");
+    assert_eq!(last.text("reason")?, "the caller's ACL user is gone");
+    let removed = last.int("keys_removed")?;
+    let there = keys(&mut admin)?;
+    let left = there.len() as i64;
+    assert_eq!(left + removed, 60_000);
+    assert!(left > 0, "the run was over too early");
+    // Whoever has anything left has his heartbeat, so that the next run finds it.
+    for index in 0..fleet.len() {
+        let family = fleet.family_keys(index);
+        let some_left = family.iter().any(|key| there.contains(key));
+        assert_eq!(there.contains(&family[0]), some_left, "{:?}", family[0]);
+    }
+    assert!(server.is_alive());
+    assert_eq!(cleanup(&mut admin, &[])?.int("keys_removed")?, left);
+    Ok(())
+}
+
+/// The server also closes the connections of a deleted user; either may be noticed first.
+#[test]
+fn a_run_that_is_waited_for_ends_when_its_user_is_deleted() -> Result<()> {
+    let (server, fleet) = long_runs()?;
+    let mut admin = server.client()?;
+    let mut janitor = user(&server, "janitor", &[&["~*"], &COMMANDS[..]].concat())?;
+    let waiting = std::thread::spawn(move || cleanup(&mut janitor, &[]).map(|_| ()));
+    let runs = |status: &Reply| status.text("state").is_ok_and(|state| state != "idle");
+    wait_for_value("the run", WITHIN, || state(&mut admin), runs)?;
+    let () = acl(&mut admin, &["DELUSER", "janitor"])?;
+    let last = last_run(&mut admin)?;
+    let status = last.text("status")?;
+    assert!(
+        ["interrupted", "cancelled"].contains(&status.as_str()),
+        "{last:?}"
+    );
+    let left = existing_keys(&mut admin, fleet.keys())?.len() as i64;
+    assert_eq!(left + last.int("keys_removed")?, 60_000);
+    assert!(waiting.join().is_ok_and(|answer| answer.is_err()));
+    assert!(server.is_alive());
+    Ok(())
+}
+
+#[test]
+fn rights_taken_away_during_the_run_count_from_the_next_slice() -> Result<()> {
+    let (server, fleet) = long_runs()?;
+    let mut admin = server.client()?;
+    let mut janitor = user(&server, "janitor", &[&["~*"], &COMMANDS[..]].concat())?;
+    removing(&server, &mut janitor)?;
+    let mut change = blocking_harness::redis::pipe();
+    change
+        .atomic()
+        .cmd("ACL")
+        .arg(&["SETUSER", "janitor", "resetkeys", "~blocking:*"])
+        .ignore()
+        .cmd("EVAL")
+        .arg("return #redis.call('KEYS', 'coordinator:activity:*')")
+        .arg(0);
+    let (there,): (i64,) = change.query(&mut admin)?;
+    let last = last_run(&mut admin)?;
+    assert_eq!(last.text("status")?, "complete");
+    assert!(there > 0, "the run was over too early");
+    let left = keys(&mut admin)?;
+    let of = |prefixes: &[&str]| left.intersection(&keys_with(&fleet, prefixes)).count() as i64;
+    assert_eq!(of(&["coordinator:activity:"]), there);
+    assert_eq!(of(&["swarm:"]), there);
+    assert_eq!(of(&["blocking:heartbeat:"]), there);
+    assert_eq!(left.len() as i64, there * 3);
+    assert_eq!(last.int("keys_denied")?, there * 2);
+    assert_eq!(last.int("coordinators_removed")?, 10_000 - there);
+    Ok(())
+}
+
+/// The version, as numbers to compare; Valkey's own where it is one.
+fn version(conn: &mut Connection) -> Result<(bool, Vec<u32>)> {
+    let valkey = info_field(conn, "server", "valkey_version");
+    let (is_valkey, text) = match valkey {
+        Ok(version) => (true, version),
+        Err(_) => (false, info_field(conn, "server", "redis_version")?),
+    };
+    let parts: Result<Vec<u32>, _> = text.split('.').map(str::parse).collect();
+    Ok((is_valkey, parts?))
+}
+
+fn info_of(command: &str) -> Cmd {
+    let mut info = cmd("COMMAND");
+    info.arg("INFO").arg(command);
+    info
+}
+
+fn texts(value: &Value) -> BTreeSet<String> {
+    let text = |item: &Value| match item {
+        Value::SimpleString(text) => Some(text.clone()),
+        Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
+        _ => None,
+    };
+    match value {
+        Value::Array(items) | Value::Set(items) => items.iter().filter_map(text).collect(),
+        _ => BTreeSet::new(),
+    }
+}
+
+#[test]
+fn categories_are_declared_where_the_server_has_them() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    let (is_valkey, version) = version(&mut conn)?;
+    let has_categories = is_valkey || version >= vec![7, 2];
+    let mut info: Vec<Vec<Value>> = info_of("BLOCKING.CLEANUP").query(&mut conn)?;
+    let info = info.remove(0);
+    let categories = texts(&info[6]);
+    let by_category = ["~*", "+@write", "+@slow", "+@dangerous"];
+    let mut member = user(&server, "member", &by_category)?;
+    let answer = cleanup(&mut member, &[]);
+    if has_categories {
+        for category in ["@write", "@slow", "@dangerous"] {
+            assert!(categories.contains(category), "{categories:?}");
+        }
+        assert!(answer.is_ok(), "{answer:?}");
+    } else {
+        // Only the name grants it.
+        assert!(categories.is_empty(), "{categories:?}");
+        let text = error_text(&answer.unwrap_err());
+        assert!(text.starts_with("NOPERM "), "{text}");
+    }
+    let ensure_flags = |expected: &[&str]| {
+        let flags = texts(&info[2]);
+        let expected: BTreeSet<String> = expected.iter().map(|f| (*f).to_owned()).collect();
+        ensure!(expected.is_subset(&flags), "{flags:?}");
+        Ok(())
+    };
+    ensure_flags(&["write", "noscript", "blocking"])
+}

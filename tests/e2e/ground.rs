@@ -1,0 +1,17 @@
+//! The ground moves under a run: pauses, flushes, swaps, reloads, roles, callers, scripts, unloading, failing saves.
+//! Every test ends with the server alive and with nothing lost that was not family of a dead coordinator.
+
+/// Who waits for a run, and what becomes of it when he does not.
+mod callers;
+/// The data set is flushed, swapped, reloaded or replaced.
+mod flushes;
+/// A run long enough to act in the middle of it.
+pub(crate) mod long_run;
+/// Writes are paused: by an operator, for a failover.
+mod pauses;
+/// Saves, refused writes, the end of the server.
+mod saving;
+/// Scripts that hold the server up.
+mod scripts;
+/// The module goes and comes back.
+mod unload;

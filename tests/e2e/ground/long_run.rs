@@ -1,0 +1,345 @@
+//! A run that takes seconds rather than milliseconds, so that a test can act in the middle of it, and what must hold
+//! of the keyspace wherever such a run was cut.
+//! Must not depend on the speed of the machine: a run is slowed down by its own settings and a busy neighbour.
+
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use blocking_harness::{
+    FAMILY_SIZE, Fleet, Reply, Server, cleanup, command, differing_keys, existing_keys,
+    foreign_pair, load_foreign, redis, server_now_ms, wait_for_value,
+};
+use redis::{Connection, RedisResult};
+
+/// For whatever must happen soon; far above what it takes, for machines that have other work.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Older than any threshold used here.
+const DEAD_AGE_S: i64 = 10_000;
+
+/// A server's data: the dead, the living, and the keys of others.
+pub struct World {
+    pub dead: Fleet,
+    pub live: Fleet,
+    foreign: u64,
+}
+
+impl World {
+    /// Large enough for a slow run to last two seconds or more.
+    pub fn load(conn: &mut Connection) -> Result<Self> {
+        Self::load_sized(conn, 1_500, 20, 600)
+    }
+
+    pub fn load_sized(
+        conn: &mut Connection,
+        dead: usize,
+        live: usize,
+        foreign: u64,
+    ) -> Result<Self> {
+        let now_ms = server_now_ms(conn)?;
+        let world = Self {
+            // Ids of one length: an idempotency key goes with the longest id in it, and where they are alike with the
+            // first, so every family has exactly its own six keys.
+            dead: Fleet::new((0..dead).map(|n| format!("dead-{n:05}")), now_ms).age_s(DEAD_AGE_S),
+            live: Fleet::numbered("live", live, now_ms),
+            foreign,
+        };
+        world.dead.load(conn, |_| ())?;
+        world.live.load(conn, |_| ())?;
+        load_foreign(conn, foreign, |_| ())?;
+        Ok(world)
+    }
+
+    pub fn dead_keys(&self) -> usize {
+        self.dead.len() * FAMILY_SIZE
+    }
+
+    /// Keys that no run may touch.
+    pub fn other_keys(&self) -> usize {
+        self.live.len() * FAMILY_SIZE + self.foreign as usize
+    }
+
+    /// Keys of the dead that are still there.
+    pub fn dead_keys_left(&self, conn: &mut Connection) -> Result<usize> {
+        Ok(existing_keys(conn, self.dead.keys())?.len())
+    }
+
+    /// Every key of the living and of others is as it was written.
+    pub fn assert_others_are_whole(&self, conn: &mut Connection) -> Result<()> {
+        let pairs = self.live.pairs().chain((0..self.foreign).map(foreign_pair));
+        let different = differing_keys(conn, pairs)?;
+        ensure!(
+            different.is_empty(),
+            "lost or changed: {}",
+            shown(&different)
+        );
+        Ok(())
+    }
+
+    /// Of no family there is something left but not the heartbeat: the next run finds everything.
+    pub fn assert_heartbeats_went_last(&self, conn: &mut Connection) -> Result<()> {
+        let left: HashSet<Vec<u8>> = existing_keys(conn, self.dead.keys())?.into_iter().collect();
+        let mut headless = Vec::new();
+        for index in 0..self.dead.len() {
+            let keys = self.dead.family_keys(index);
+            if !left.contains(&keys[0]) {
+                headless.extend(keys.into_iter().filter(|key| left.contains(key)));
+            }
+        }
+        ensure!(
+            headless.is_empty(),
+            "without heartbeat: {}",
+            shown(&headless)
+        );
+        Ok(())
+    }
+
+    /// What must hold after any run that was cut short: heartbeats last, others whole, and the next run does the rest.
+    pub fn assert_next_run_does_the_rest(&self, conn: &mut Connection) -> Result<()> {
+        self.assert_heartbeats_went_last(conn)?;
+        let left = self.dead_keys_left(conn)?;
+        let reply = cleanup(conn, &[])?;
+        ensure!(reply.text("status")? == "complete", "{reply:?}");
+        ensure!(
+            reply.int("keys_removed")? == left as i64,
+            "{left} left: {reply:?}"
+        );
+        ensure!(self.dead_keys_left(conn)? == 0, "something is left");
+        self.assert_others_are_whole(conn)
+    }
+}
+
+fn shown(keys: &[Vec<u8>]) -> String {
+    let some: Vec<_> = keys
+        .iter()
+        .take(10)
+        .map(|k| String::from_utf8_lossy(k))
+        .collect();
+    format!("{} keys, such as {some:?}", keys.len())
+}
+
+/// A neighbour who keeps the server busy, and with the settings that this puts in force the run at a crawl: some
+/// 50 us of work in every 5 ms. The run goes on at full speed when this is dropped.
+pub struct Slow {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Slow {
+    pub fn start(server: &Server) -> Result<Self> {
+        let mut conn = server.client()?;
+        let () = redis::cmd("CONFIG")
+            .arg(&[
+                "SET",
+                "blocking.slice-us",
+                "50",
+                "blocking.cpu-percent",
+                "1",
+            ])
+            .query(&mut conn)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            // Reads only, so that a pause of writes does not hold it up; costs the server some 300 us.
+            let mut work = redis::cmd("EVAL_RO");
+            work.arg("for i = 1, 20000 do end return 1").arg(0);
+            while !told.load(Ordering::Relaxed) {
+                // The server may be loading, busy or gone: no matter.
+                match work.query::<i64>(&mut conn) {
+                    Err(error) if error.is_io_error() => return,
+                    Err(_) => std::thread::sleep(Duration::from_millis(1)),
+                    Ok(_) => {}
+                }
+            }
+        });
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A caller in a thread of his own, waiting for the end of his run.
+pub struct Caller(JoinHandle<RedisResult<Reply>>);
+
+impl Caller {
+    pub fn start(server: &Server, args: &'static [&'static str]) -> Result<Self> {
+        let mut conn = server.client()?;
+        Ok(Self(std::thread::spawn(move || cleanup(&mut conn, args))))
+    }
+
+    /// What he was answered.
+    pub fn answer(self) -> RedisResult<Reply> {
+        self.0.join().expect("the caller's thread does not panic")
+    }
+
+    pub fn has_answer(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
+/// A connection by hand: lines out, lines in, and it may hang up in the middle of anything.
+pub struct Raw {
+    reader: BufReader<TcpStream>,
+}
+
+impl Raw {
+    pub fn connect(server: &Server) -> Result<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", server.port()))?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            reader: BufReader::new(stream),
+        })
+    }
+
+    /// Sends inline commands without waiting for anything.
+    pub fn send(&mut self, commands: &str) -> Result<()> {
+        self.reader
+            .get_mut()
+            .write_all(format!("{commands}\r\n").as_bytes())?;
+        Ok(())
+    }
+
+    /// The next line of what the server says.
+    pub fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        let length = self.reader.read_line(&mut line)?;
+        ensure!(length > 0, "the server hung up");
+        Ok(line.trim_end().to_owned())
+    }
+
+    /// Waits for the server to close the connection; whatever it says before is thrown away.
+    pub fn wait_until_closed(&mut self) -> Result<()> {
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            match self.reader.read_until(b'\n', &mut line) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The server's number for this connection.
+    pub fn id(&mut self) -> Result<i64> {
+        self.send("CLIENT ID")?;
+        let line = self.line()?;
+        let number = line
+            .strip_prefix(':')
+            .with_context(|| format!("no number: {line}"))?;
+        Ok(number.parse()?)
+    }
+}
+
+pub fn status(conn: &mut Connection) -> Result<Reply> {
+    Ok(command(conn, "BLOCKING.STATUS", &[])?)
+}
+
+pub fn state(conn: &mut Connection) -> Result<String> {
+    status(conn)?.text("state")
+}
+
+/// Waits for the run under way to end and yields its result.
+pub fn wait_until_idle(conn: &mut Connection) -> Result<Reply> {
+    let idle = |status: &Reply| status.text("state").is_ok_and(|state| state == "idle");
+    wait_for_value("the end of the run", DEADLINE, || status(conn), idle)?.map("last")
+}
+
+/// Waits until so many runs are over since the module was loaded, and yields the result of the last. For runs that
+/// nobody has seen begin: an idle server may not have read the command yet.
+pub fn wait_for_runs(conn: &mut Connection, runs: i64) -> Result<Reply> {
+    let over = |status: &Reply| {
+        let totals = status.map("totals");
+        let over = totals.and_then(|totals| totals.int("runs"));
+        over.is_ok_and(|over| over >= runs)
+    };
+    let status = wait_for_value("the end of the run", DEADLINE, || status(conn), over)?;
+    let state = status.text("state")?;
+    ensure!(state == "idle", "another run than expected: {status:?}");
+    ensure!(status.map("totals")?.int("runs")? == runs, "{status:?}");
+    status.map("last")
+}
+
+/// Where a test acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    Collecting,
+    /// Something is removed already, and not everything.
+    Reaping,
+}
+
+pub const MOMENTS: [Moment; 2] = [Moment::Collecting, Moment::Reaping];
+
+/// Waits until the run under way is there, and yields its number.
+pub fn wait_for(conn: &mut Connection, moment: Moment) -> Result<i64> {
+    let reached = |status: &Reply| {
+        let Ok(current) = status.map("current") else {
+            return false;
+        };
+        let more = |field| current.int(field).is_ok_and(|count| count > 0);
+        let word = status.text("state").unwrap_or_default();
+        match moment {
+            Moment::Collecting => word == "collecting" && more("keys_scanned"),
+            Moment::Reaping => word == "reaping" && more("keys_removed"),
+        }
+    };
+    let what = format!("a run that is {moment:?}");
+    wait_for_value(&what, DEADLINE, || status(conn), reached)?
+        .map("current")?
+        .int("run")
+}
+
+/// The server answers, and has not died in between.
+pub fn assert_healthy(server: &Server) -> Result<()> {
+    let log = server.log();
+    for sign in [
+        "ASSERTION FAILED",
+        "BUG REPORT",
+        "crashed by signal",
+        "panicked",
+    ] {
+        if log.contains(sign) {
+            bail!("the log says {sign}:\n{log}");
+        }
+    }
+    ensure!(server.is_alive(), "the server has ended:\n{log}");
+    let pong: String = redis::cmd("PING").query(&mut server.client()?)?;
+    ensure!(pong == "PONG", "{pong}");
+    Ok(())
+}
+
+/// One command whose reply does not matter as long as it is none of error.
+pub fn run(conn: &mut Connection, words: &str) -> Result<redis::Value> {
+    let mut words = words.split(' ');
+    let mut command = redis::cmd(words.next().unwrap_or_default());
+    command.arg(words.collect::<Vec<_>>());
+    Ok(command.query(conn)?)
+}
+
+/// `status` and `reason` of a result.
+pub fn ending(report: &Reply) -> Result<(String, Option<String>)> {
+    Ok((report.text("status")?, report.text("reason").ok()))
+}
+
+/// The ending that a test expects.
+pub fn ended(status: &str, reason: &str) -> (String, Option<String>) {
+    (status.to_owned(), Some(reason.to_owned()))
+}

@@ -1,0 +1,120 @@
+//! A script holds the server up past its patience: the server serves a few commands in the middle of it, and the
+//! keyspace must stand still for the script all the same.
+
+use anyhow::{Result, ensure};
+use blocking_harness::{Server, redis, wait_until};
+
+use super::long_run::{
+    Caller, DEADLINE, MOMENTS, Raw, Slow, World, assert_healthy, ending, run, wait_for,
+    wait_until_idle,
+};
+
+/// Spins for a time in milliseconds and tells how many keys went meanwhile.
+const SPIN: &str = "local function now() local t = redis.call('TIME') return t[1] * 1000 + t[2] / 1000 end \
+    local keys = redis.call('DBSIZE') local till = now() + tonumber(ARGV[1]) \
+    while now() < till do end return keys - redis.call('DBSIZE')";
+
+fn server() -> Result<Server> {
+    Server::builder()
+        .aof(true)
+        .arg("busy-reply-threshold", 50)
+        .start()
+}
+
+fn wait_until_busy(server: &Server) -> Result<()> {
+    let mut conn = server.client()?;
+    wait_until("a BUSY script", DEADLINE, || {
+        let error = redis::cmd("PING").query::<String>(&mut conn).err()?;
+        (error.code() == Some("BUSY")).then_some(())
+    })
+}
+
+#[test]
+fn a_run_stands_still_for_a_slow_script_and_goes_on_after_it() -> Result<()> {
+    let server = server()?;
+    let mut conn = server.client()?;
+    for moment in MOMENTS {
+        let world = World::load(&mut conn)?;
+        let slow = Slow::start(&server)?;
+        let caller = Caller::start(&server, &[])?;
+        wait_for(&mut conn, moment)?;
+        let mut scripter = server.client()?;
+        let script = std::thread::spawn(move || {
+            let mut eval = redis::cmd("EVAL");
+            eval.arg(SPIN).arg(0).arg(600).query::<i64>(&mut scripter)
+        });
+        wait_until_busy(&server)?;
+        let gone = script.join().expect("no panic")?;
+        ensure!(gone == 0, "{moment:?}: {gone} keys went during the script");
+        drop(slow);
+        let reply = caller.answer()?;
+        ensure!(
+            ending(&reply)? == ("complete".to_owned(), None),
+            "{moment:?}: {reply:?}"
+        );
+        ensure!(
+            reply.int("keys_removed")? == world.dead_keys() as i64,
+            "{reply:?}"
+        );
+        ensure!(world.dead_keys_left(&mut conn)? == 0);
+        world.assert_others_are_whole(&mut conn)?;
+    }
+    assert_healthy(&server)
+}
+
+#[test]
+fn a_script_killed_during_a_run_does_not_harm_it() -> Result<()> {
+    let server = server()?;
+    let mut conn = server.client()?;
+    for moment in MOMENTS {
+        let world = World::load(&mut conn)?;
+        let slow = Slow::start(&server)?;
+        run(&mut conn, "BLOCKING.CLEANUP ASYNC")?;
+        wait_for(&mut conn, moment)?;
+        let mut scripter = server.client()?;
+        let script = std::thread::spawn(move || {
+            let mut eval = redis::cmd("EVAL");
+            eval.arg("while true do end")
+                .arg(0)
+                .query::<i64>(&mut scripter)
+        });
+        wait_until_busy(&server)?;
+        run(&mut conn, "SCRIPT KILL")?;
+        ensure!(script.join().expect("no panic").is_err());
+        drop(slow);
+        let last = wait_until_idle(&mut conn)?;
+        ensure!(
+            ending(&last)? == ("complete".to_owned(), None),
+            "{moment:?}: {last:?}"
+        );
+        ensure!(world.dead_keys_left(&mut conn)? == 0);
+        world.assert_others_are_whole(&mut conn)?;
+    }
+    assert_healthy(&server)
+}
+
+#[test]
+fn a_caller_who_goes_during_a_slow_script_takes_his_run_with_him() -> Result<()> {
+    let server = server()?;
+    let mut conn = server.client()?;
+    for moment in MOMENTS {
+        let world = World::load(&mut conn)?;
+        let slow = Slow::start(&server)?;
+        let mut caller = Raw::connect(&server)?;
+        caller.send("BLOCKING.CLEANUP")?;
+        wait_for(&mut conn, moment)?;
+        let mut scripter = server.client()?;
+        let script = std::thread::spawn(move || {
+            let mut eval = redis::cmd("EVAL");
+            eval.arg(SPIN).arg(0).arg(400).query::<i64>(&mut scripter)
+        });
+        wait_until_busy(&server)?;
+        drop(caller);
+        ensure!(script.join().expect("no panic")? == 0);
+        let last = wait_until_idle(&mut conn)?;
+        drop(slow);
+        ensure!(last.text("status")? == "cancelled", "{moment:?}: {last:?}");
+        world.assert_next_run_does_the_rest(&mut conn)?;
+    }
+    assert_healthy(&server)
+}

@@ -1,0 +1,290 @@
+//! Many coordinators, long and odd ids, large and deep values, many keys whose TTL has passed.
+//! Correctness only: what it costs is measured elsewhere.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use blocking_harness::redis::{Connection, cmd};
+use blocking_harness::{
+    Fleet, Server, cleanup, differing_keys, load_foreign, server_now_ms, wait_for_value,
+};
+
+use super::{COORDINATORS, KEYS, beat, counts, size, write};
+
+type Key = Vec<u8>;
+
+fn keys(conn: &mut Connection) -> Result<BTreeSet<Key>> {
+    Ok(cmd("KEYS").arg("*").query(conn)?)
+}
+
+/// Numbers at which other cleanups broke: just over a stack, a buffer, a page.
+#[test]
+fn case_12_every_number_of_coordinators_is_removed_whole() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    for count in [1_299, 1_300, 7_999, 8_000] {
+        let () = cmd("FLUSHALL").query(&mut conn)?;
+        let now = server_now_ms(&mut conn)?;
+        let dead = Fleet::numbered("dead", count, now).ages_s(700..9_000);
+        let live = Fleet::numbered("live", 50, now).ages_s(0..300);
+        dead.load(&mut conn, |_| {})?;
+        live.load(&mut conn, |_| {})?;
+        load_foreign(&mut conn, 1_000, |_| {})?;
+        let reply = cleanup(&mut conn, &["IDS", "10000"])?;
+        let n = count as i64;
+        assert_eq!(reply.text("status")?, "complete");
+        assert_eq!(counts(&reply, COORDINATORS)?, [n + 50, n, 0, n]);
+        assert_eq!(counts(&reply, KEYS)?, [n * 6, 0, 0]);
+        assert_eq!(reply.list("stale_ids")?.len(), count);
+        assert_eq!(differing_keys(&mut conn, live.pairs())?, Vec::<Key>::new());
+        assert_eq!(size(&mut conn)?, 50 * 6 + 1_000);
+    }
+    Ok(())
+}
+
+#[test]
+fn case_12_100_000_coordinators_are_removed_whole() -> Result<()> {
+    const DEAD: i64 = 100_000;
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    let now = server_now_ms(&mut conn)?;
+    let value = beat(now, 700_000);
+    let family = |n| {
+        [
+            format!("blocking:heartbeat:dead-{n}"),
+            format!("blocking:ack:dead-{n}:s1"),
+        ]
+    };
+    let pairs = (0..DEAD).flat_map(|n| family(n).map(|key| (key, &value)));
+    write(&mut conn, pairs)?;
+    let live = Fleet::numbered("live", 50, now);
+    live.load(&mut conn, |_| {})?;
+    let reply = cleanup(&mut conn, &[])?;
+    assert_eq!(reply.text("status")?, "complete");
+    assert_eq!(counts(&reply, COORDINATORS)?, [DEAD + 50, DEAD, 0, DEAD]);
+    assert_eq!(counts(&reply, KEYS)?, [DEAD * 2, 0, 0]);
+    assert_eq!(reply.list("stale_ids")?.len(), 100);
+    assert_eq!(differing_keys(&mut conn, live.pairs())?, Vec::<Key>::new());
+    assert_eq!(size(&mut conn)?, 50 * 6);
+    Ok(())
+}
+
+/// All keys of an id, which is bytes.
+fn family(id: &[u8]) -> Vec<Key> {
+    let around = |before: &str, after: &str| [before.as_bytes(), id, after.as_bytes()].concat();
+    vec![
+        around("blocking:heartbeat:", ""),
+        around("blocking:signal:", ""),
+        around("blocking:ack:", ":s1"),
+        around("blocking:idempotency:x:", ":completion:1:9"),
+        around("coordinator:activity:", ""),
+        around("swarm:s:agent:", ":activity"),
+        around("swarm:s:blocking:", ""),
+    ]
+}
+
+/// Loads the families of these ids; the ages are those of the heartbeats, in seconds.
+fn load(conn: &mut Connection, ids: &[(&[u8], i64)]) -> Result<()> {
+    let now = server_now_ms(conn)?;
+    for (id, age_s) in ids {
+        let value = beat(now, age_s * 1_000);
+        write(conn, family(id).into_iter().map(|key| (key, &value)))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn ids_of_64_kib_are_ids_like_others() -> Result<()> {
+    const LENGTH: usize = 65_536;
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    let dead = vec![b'x'; LENGTH];
+    let live = vec![b'x'; LENGTH - 1];
+    // As many segments as fit, so that an idempotency key has two thousand million readings.
+    let colons = b"a:".repeat(LENGTH / 2 - 1);
+    let all_colons = vec![b':'; LENGTH];
+    load(
+        &mut conn,
+        &[(&dead, 900), (&live, 5), (&colons, 800), (&all_colons, 700)],
+    )?;
+    let reply = cleanup(&mut conn, &[])?;
+    assert_eq!(reply.text("status")?, "complete");
+    assert_eq!(counts(&reply, COORDINATORS)?, [4, 3, 0, 3]);
+    assert_eq!(counts(&reply, KEYS)?, [21, 0, 0]);
+    assert_eq!(reply.list("stale_ids")?, [dead, colons, all_colons]);
+    let expected: BTreeSet<Key> = family(&live).into_iter().collect();
+    assert_eq!(keys(&mut conn)?, expected);
+    Ok(())
+}
+
+/// Every number of segments occurs among the ids, so that every reading of a long key must be tried.
+#[test]
+fn ids_of_every_number_of_segments_do_not_stop_the_server() -> Result<()> {
+    const SEGMENTS: usize = 300;
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    let now = server_now_ms(&mut conn)?;
+    let id = |segments: usize| vec!["s"; segments].join(":");
+    let heartbeats = (1..=SEGMENTS).map(|n| {
+        (
+            format!("blocking:heartbeat:{}", id(n)),
+            beat(now, 700_000 + n as i64),
+        )
+    });
+    write(&mut conn, heartbeats)?;
+    let one = "1".to_owned();
+    let keys = (1..=SEGMENTS).map(|n| (format!("blocking:idempotency:{}", id(n)), &one));
+    write(&mut conn, keys)?;
+    let reply = cleanup(&mut conn, &[])?;
+    assert_eq!(reply.text("status")?, "complete");
+    let n = SEGMENTS as i64;
+    // A key that too many dead ones could own is kept like a vetoed one, and counted.
+    let [removed, vetoed, orphaned] = counts(&reply, KEYS)?;
+    assert_eq!(counts(&reply, COORDINATORS)?, [n, n, 0, n]);
+    assert_eq!([removed + vetoed, orphaned], [2 * n, 0]);
+    assert_eq!(size(&mut conn)?, vetoed);
+    Ok(())
+}
+
+#[test]
+fn ids_with_nul_and_bytes_that_are_no_text_are_ids_like_others() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    let dead = b"n\0\xff\\\n".as_slice();
+    let live: [&[u8]; 4] = [b"n", b"n\0", b"n\0\xff", b"\xff"];
+    let mut ids = vec![(dead, 700)];
+    ids.extend(live.map(|id| (id, 5)));
+    load(&mut conn, &ids)?;
+    let json: String = cmd("BLOCKING.CLEANUP")
+        .arg(&["DRYRUN", "JSON"])
+        .query(&mut conn)?;
+    let json: serde_json::Value = serde_json::from_str(&json).context(json)?;
+    let shown = serde_json::json!(["n\0\\xff\\\\\n"]);
+    assert_eq!(json["staleCoordinatorIds"], shown);
+    let reply = cleanup(&mut conn, &[])?;
+    assert_eq!(reply.list("stale_ids")?, [dead]);
+    assert_eq!(counts(&reply, COORDINATORS)?, [5, 1, 0, 1]);
+    assert_eq!(counts(&reply, KEYS)?, [7, 0, 0]);
+    let expected: BTreeSet<Key> = live.iter().flat_map(|id| family(id)).collect();
+    assert_eq!(keys(&mut conn)?, expected);
+    Ok(())
+}
+
+#[test]
+fn a_heartbeat_of_64_mib_is_unreadable_and_stops_nobody() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    let now = server_now_ms(&mut conn)?;
+    let mut huge = beat(now, 700_000).into_bytes();
+    huge.resize(64 << 20, b' ');
+    let one = b"1".to_vec();
+    write(
+        &mut conn,
+        [
+            ("blocking:heartbeat:huge", &huge),
+            ("blocking:signal:huge", &one),
+            ("blocking:heartbeat:a", &beat(now, 700_000).into_bytes()),
+            ("blocking:idempotency:a:huge:x", &one),
+        ],
+    )?;
+    let reply = cleanup(&mut conn, &[])?;
+    assert_eq!(counts(&reply, COORDINATORS)?, [2, 1, 1, 1]);
+    assert_eq!(counts(&reply, KEYS)?, [1, 1, 0]);
+    let length: i64 = cmd("STRLEN")
+        .arg("blocking:heartbeat:huge")
+        .query(&mut conn)?;
+    assert_eq!(length, 64 << 20);
+    assert_eq!(size(&mut conn)?, 3);
+    Ok(())
+}
+
+#[test]
+fn a_heartbeat_of_100_000_nested_brackets_is_unreadable_and_stops_nobody() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    let now = server_now_ms(&mut conn)?;
+    let deep = |open: &str, close: &str| open.repeat(100_000) + "1" + &close.repeat(100_000);
+    let behind = format!(r#"{{"timestamp":{},"x":"#, now - 700_000);
+    write(
+        &mut conn,
+        [
+            ("blocking:heartbeat:arrays", deep("[", "]")),
+            ("blocking:heartbeat:objects", deep(r#"{"x":"#, "}")),
+            ("blocking:heartbeat:open", "[".repeat(100_000)),
+            ("blocking:heartbeat:behind", behind + &deep("[", "]") + "}"),
+            ("blocking:heartbeat:a", beat(now, 700_000)),
+        ],
+    )?;
+    // By default they are too large to be looked at; the second time they are looked at.
+    for (limit, stale) in [(None, 1), (Some("2mb"), 0)] {
+        if let Some(limit) = limit {
+            let () = cmd("CONFIG")
+                .arg(&["SET", "blocking.max-heartbeat-bytes", limit])
+                .query(&mut conn)?;
+        }
+        let reply = cleanup(&mut conn, &[])?;
+        assert_eq!(counts(&reply, COORDINATORS)?, [4 + stale, stale, 4, stale]);
+        assert_eq!(size(&mut conn)?, 4);
+    }
+    Ok(())
+}
+
+/// Active expiry is off, so all of them are still stored when the run comes by.
+#[test]
+fn a_hundred_thousand_keys_whose_ttl_has_passed_do_not_exist() -> Result<()> {
+    const EXPIRED: i64 = 100_000;
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    let () = cmd("DEBUG")
+        .arg(&["SET-ACTIVE-EXPIRE", "0"])
+        .query(&mut conn)?;
+    let now = server_now_ms(&mut conn)?;
+    let mut keys = (0..EXPIRED / 2).flat_map(|n| {
+        [
+            format!("blocking:heartbeat:e-{n}"),
+            format!("blocking:signal:e-{n}"),
+        ]
+    });
+    // Half of them would protect, half of them would die.
+    let values = [beat(now, 0), beat(now, 700_000)];
+    for value in values {
+        let mut pipe = blocking_harness::redis::pipe();
+        for key in keys.by_ref().take(EXPIRED as usize / 2) {
+            pipe.cmd("SET")
+                .arg(key)
+                .arg(&value)
+                .arg("PX")
+                .arg(1)
+                .ignore();
+        }
+        let () = pipe.query(&mut conn)?;
+    }
+    write(
+        &mut conn,
+        [
+            ("blocking:heartbeat:a", &beat(now, 700_000)),
+            ("blocking:ack:a:1", &"1".to_owned()),
+            ("blocking:idempotency:a:e-1:x", &"1".to_owned()),
+            ("blocking:ack:e-1:1", &"1".to_owned()),
+        ],
+    )?;
+    let loaded_ms = server_now_ms(&mut conn)?;
+    wait_for_value(
+        "TTLs to pass",
+        Duration::from_secs(5),
+        || Ok(server_now_ms(&mut conn)?),
+        |ms| *ms > loaded_ms + 1,
+    )?;
+    assert_eq!(size(&mut conn)?, EXPIRED + 4);
+    let dry = cleanup(&mut conn, &["DRYRUN"])?;
+    assert_eq!(size(&mut conn)?, EXPIRED + 4);
+    let real = cleanup(&mut conn, &[])?;
+    for reply in [dry, real] {
+        assert_eq!(reply.int("keys_scanned")?, EXPIRED + 4);
+        assert_eq!(counts(&reply, COORDINATORS)?, [1, 1, 0, 1]);
+        assert_eq!(counts(&reply, KEYS)?, [3, 0, 1]);
+    }
+    assert_eq!(super::keys(&mut conn)?, super::set(&["blocking:ack:e-1:1"]));
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! Everything that is proved over the wire and not by time: one binary, one server a test.
+
+/// The server's ACL: what the caller may not delete stays and is counted.
+mod acl;
+/// Exact errors, COMMAND DOCS and INFO, MULTI, scripts, replicas, RESP2 and RESP3.
+mod arguments;
+/// Cluster mode on one node.
+mod cluster;
+/// The ground moves: pauses, flushes, swaps, loading, roles, callers, unloading.
+mod ground;
+/// Named hard cases.
+mod hard_cases;
+/// Effects where they must arrive: AOF, replica, other databases, after a crash.
+mod propagation;
+/// README.md: its transcripts are run, and everything on the wire is in it.
+mod readme;
+/// The scenario files, run against a server.
+mod scenarios;
+/// CONFIG, INFO, log lines, redis.conf.example.
+mod settings;

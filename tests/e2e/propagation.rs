@@ -1,0 +1,9 @@
+//! A removal arrives wherever a removal must arrive: append-only file, replica, other clients, and after a crash.
+//! What must not arrive anywhere is the command itself.
+
+/// The server ends without warning.
+mod crashes;
+/// Append-only file and replica hold what the primary holds.
+mod equality;
+/// Who watches, tracks or listens hears of it.
+mod observers;

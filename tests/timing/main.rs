@@ -1,0 +1,6 @@
+//! What is proved by time or memory: one test at a time, in a binary of its own.
+
+/// Memory before, during and after repeated walks.
+mod memory;
+/// Other clients are served while a run is on.
+mod stalls;
