@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build demo run unit e2e test lint clean
+.PHONY: help setup build demo run unit e2e timers test lint clean
 
 CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
@@ -39,7 +39,12 @@ unit: ## Tests without a server, in a build that checks overflow
 e2e: build ## Tests on real servers that they start and stop themselves
 	$(CARGO) test --locked --workspace --test '*'
 
-test: setup build unit e2e ## All tests
+timers: ## The same for a build without timerfd, as on macOS: scenarios and moving ground
+	$(CARGO) build --locked --release --package blocking-cleanup --features timers-only --target-dir $(TARGET_DIR)/timers-only
+	BLOCKING_MODULE=$(abspath $(TARGET_DIR)/timers-only/release/libblocking_cleanup.$(LIBRARY_SUFFIX)) \
+	  $(CARGO) test --locked --test e2e -- scenarios:: ground::
+
+test: setup build unit e2e timers ## All tests
 
 lint: ## Formatting and clippy, warnings are errors
 	$(CARGO) fmt --all --check

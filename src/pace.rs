@@ -19,10 +19,18 @@ const MAX_PAUSE_US: u64 = 100_000;
 pub struct Turn {
     /// CPU time of the main thread outside our slices.
     pub cpu_us: u64,
+    /// Of this, what our own slice left for the loop to do.
+    pub own_us: u64,
     /// Wall time, the pause we asked for included.
     pub wall_us: u64,
     /// The pause we had asked for, 0 for none.
     pub asked_us: u64,
+}
+
+/// What a slice of this length that removed keys leaves for the event loop to do: writing its
+/// UNLINKs to the AOF and to replicas. Measured: 40 to 75 us after a slice of 250 us.
+pub fn propagation_us(slice_us: u64) -> u64 {
+    slice_us / 3
 }
 
 /// Decides pauses from turn to turn.
@@ -37,10 +45,11 @@ impl Pace {
     /// `before` is the turn that came before that slice, `cpu_percent` (1 to 100) the share of
     /// the main thread that the run may use while others have work.
     pub fn pause_us(&mut self, before: Turn, slice_us: u64, cpu_percent: u64) -> u64 {
+        let others_us = before.cpu_us.saturating_sub(before.own_us);
         let busy = if before.asked_us > 0 {
-            before.cpu_us.saturating_mul(100) > before.wall_us.saturating_mul(QUIET_PERCENT)
+            others_us.saturating_mul(100) > before.wall_us.saturating_mul(QUIET_PERCENT)
         } else {
-            before.cpu_us > QUIET_TURN_US
+            others_us > QUIET_TURN_US
         };
         self.busy_turns = if busy {
             self.busy_turns.saturating_add(1)
@@ -69,6 +78,7 @@ mod tests {
     fn turn(cpu_us: u64) -> Turn {
         Turn {
             cpu_us,
+            own_us: 0,
             wall_us: cpu_us,
             asked_us: 0,
         }
@@ -77,6 +87,7 @@ mod tests {
     fn pause(cpu_us: u64, wall_us: u64, asked_us: u64) -> Turn {
         Turn {
             cpu_us,
+            own_us: 0,
             wall_us,
             asked_us,
         }
@@ -87,6 +98,19 @@ mod tests {
         let mut pace = Pace::default();
         for _ in 0..100 {
             assert_eq!(pace.pause_us(turn(QUIET_TURN_US), 250, 25), 0);
+        }
+    }
+
+    #[test]
+    fn writing_out_our_own_removals_is_not_the_work_of_others() {
+        let mut pace = Pace::default();
+        let own_us = propagation_us(250);
+        for cpu_us in [own_us, own_us + QUIET_TURN_US].repeat(10) {
+            let before = Turn {
+                own_us,
+                ..turn(cpu_us)
+            };
+            assert_eq!(pace.pause_us(before, 250, 25), 0);
         }
     }
 

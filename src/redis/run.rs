@@ -14,7 +14,7 @@ use super::wakeup::Wakeup;
 use super::worker::{Outcome, Worker};
 use crate::collection::Collection;
 use crate::options::CleanupOptions;
-use crate::pace::{Pace, Turn};
+use crate::pace::{self, Pace, Turn};
 use crate::plan::{self, Plan, Question};
 use crate::progress::{Activity, Progress};
 use crate::report::{Cost, Counts, Report, Status};
@@ -85,6 +85,8 @@ pub struct Run {
     turn_began_us: u64,
     turn_began_cpu_us: u64,
     paused_us: u64,
+    /// Length of the last slice if it removed keys.
+    removing_us: u64,
     /// While writes are paused: how long until the next look. Otherwise 0.
     look_after_us: u64,
     latency_threshold_ms: i64,
@@ -138,6 +140,7 @@ impl Run {
             turn_began_us: now_us,
             turn_began_cpu_us: system::thread_cpu_us(),
             paused_us: 0,
+            removing_us: 0,
             look_after_us: 0,
             latency_threshold_ms: api::server_setting(ctx, c"latency-monitor-threshold")
                 .unwrap_or_default(),
@@ -170,6 +173,7 @@ impl Run {
         let begin_cpu_us = system::thread_cpu_us();
         let before = Turn {
             cpu_us: begin_cpu_us.saturating_sub(self.turn_began_cpu_us),
+            own_us: pace::propagation_us(self.removing_us),
             wall_us: begin_us.saturating_sub(self.turn_began_us),
             asked_us: self.paused_us,
         };
@@ -185,6 +189,8 @@ impl Run {
         self.turn_began_cpu_us = system::thread_cpu_us();
         let took_us = self.turn_began_us.saturating_sub(begin_us);
         self.cost.add_slice(took_us, slice_us);
+        let removed = matches!(self.phase, Phase::Reaping(_));
+        self.removing_us = if removed { took_us } else { 0 };
         self.sample_latency(took_us);
         let percent = settings::CPU_PERCENT.get();
         self.paused_us = self.pace.pause_us(before, took_us, percent);

@@ -4,3 +4,5 @@
 mod memory;
 /// Other clients are served while a run is on.
 mod stalls;
+/// What the loaded module costs while no run is on.
+mod standing;
