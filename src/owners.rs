@@ -102,16 +102,12 @@ impl NameHasher {
         spread(self.beginnings.last().copied().unwrap_or_default())
     }
 
-    fn unscoped(&self, id: (usize, usize)) -> u64 {
+    fn by_id(&self, id: (usize, usize)) -> u64 {
         spread(self.part(id))
     }
 
-    fn scoped(&self, swarm: (usize, usize), id: (usize, usize)) -> u64 {
-        spread(self.part(id).wrapping_add(self.part(swarm).rotate_left(29)) ^ 0x5c0)
-    }
-
-    fn any_swarm(&self, id: (usize, usize)) -> u64 {
-        spread(self.part(id) ^ 0xa11)
+    fn by_swarm_and_id(&self, swarm: (usize, usize), id: (usize, usize)) -> u64 {
+        spread(self.part(id).wrapping_add(self.part(swarm).rotate_left(29)))
     }
 }
 
@@ -121,32 +117,25 @@ fn spread(hash: u64) -> u64 {
     mixed ^ (mixed >> 32)
 }
 
-/// How an entry of the index was made, and so which lookups may find it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// `blocking:heartbeat:{id}`, found by id.
-    Unscoped,
-    /// A scoped heartbeat, found by swarm and id.
-    Scoped,
-    /// The first of the scoped heartbeats of one id, found by id in whatever swarm.
-    AnySwarm,
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     hash: u64,
     heartbeat: HeartbeatNumber,
-    kind: Kind,
+    /// How the heartbeat's own name is read here.
     reading: Reading,
-    /// The next heartbeat of the same id in another swarm, as a place in `chain`.
+    /// The next heartbeat of the same id in another swarm, as a place in the chain.
     next: Option<u32>,
 }
 
 /// The index. Fill it with heartbeats, then ask for the possible owners of any key.
 #[derive(Debug, Default)]
 pub struct Owners {
-    table: HashTable<Entry>,
-    /// Further scoped heartbeats of an id, linked from the entry of kind `AnySwarm`.
+    /// `blocking:heartbeat:{id}`, by id.
+    unscoped: HashTable<Entry>,
+    /// Heartbeats of swarms, by swarm and id.
+    scoped: HashTable<Entry>,
+    /// For each id that beats in swarms, one of its heartbeats; the others follow in the chain.
+    any_swarm: HashTable<Entry>,
     chain: Vec<(HeartbeatNumber, Option<u32>)>,
     segment_counts: SegmentCounts,
 }
@@ -154,7 +143,7 @@ pub struct Owners {
 impl Owners {
     /// Whether no heartbeat was added yet.
     pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
+        self.unscoped.is_empty() && self.scoped.is_empty()
     }
 
     /// Add the heartbeat with this number. Of several scoped heartbeats of one id, the ones added
@@ -164,26 +153,22 @@ impl Owners {
         hasher.load(name);
         layout::beating(name, &mut |reading| {
             self.segment_counts.add(reading.id_of(name));
-            let entry = |kind, hash| Entry {
+            let entry = |hash| Entry {
                 hash,
                 heartbeat,
-                kind,
                 reading,
                 next: None,
             };
             let Some(swarm) = reading.swarm else {
-                self.insert(entry(Kind::Unscoped, hasher.unscoped(reading.id)));
-                return;
+                return insert(&mut self.unscoped, entry(hasher.by_id(reading.id)));
             };
-            self.insert(entry(Kind::Scoped, hasher.scoped(swarm, reading.id)));
-            let hash = hasher.any_swarm(reading.id);
+            let of_swarm = hasher.by_swarm_and_id(swarm, reading.id);
+            insert(&mut self.scoped, entry(of_swarm));
+            let hash = hasher.by_id(reading.id);
             let id = reading.id_of(name);
-            let same = |known: &Entry| {
-                known.kind == Kind::AnySwarm
-                    && known.reading.id_of(names.name(known.heartbeat)) == id
-            };
-            match self.table.find_mut(hash, same) {
-                None => self.insert(entry(Kind::AnySwarm, hash)),
+            let same = |known: &Entry| known.reading.id_of(names.name(known.heartbeat)) == id;
+            match self.any_swarm.find_mut(hash, same) {
+                None => insert(&mut self.any_swarm, entry(hash)),
                 Some(head) => {
                     // The head keeps its place in the table; the newcomer takes it over and the
                     // former head goes on in the chain.
@@ -195,11 +180,6 @@ impl Owners {
                 }
             }
         });
-    }
-
-    fn insert(&mut self, entry: Entry) {
-        self.table
-            .insert_unique(entry.hash, entry, |entry| entry.hash);
     }
 
     /// Visit every known heartbeat that could own the key `name`, with the reading of the key
@@ -221,33 +201,27 @@ impl Owners {
             if !go_on {
                 return;
             }
-            let unscoped = || {
-                self.find(
-                    Kind::Unscoped,
-                    hasher.unscoped(reading.id),
-                    name,
-                    reading,
-                    names,
-                )
-            };
+            let id = reading.id_of(name);
+            let by_id = hasher.by_id(reading.id);
+            let same_id = |entry: &Entry| entry.reading.id_of(names.name(entry.heartbeat)) == id;
+            let unscoped = || self.unscoped.find(by_id, same_id);
             let first = match reading.swarm {
                 None => unscoped(),
-                Some(swarm) => self
-                    .find(
-                        Kind::Scoped,
-                        hasher.scoped(swarm, reading.id),
-                        name,
-                        reading,
-                        names,
-                    )
-                    .or_else(unscoped),
+                Some(swarm) => {
+                    let same = |entry: &Entry| {
+                        let beating = names.name(entry.heartbeat);
+                        entry.reading.id_of(beating) == id
+                            && entry.reading.swarm_of(beating) == reading.swarm_of(name)
+                    };
+                    let of_swarm = hasher.by_swarm_and_id(swarm, reading.id);
+                    self.scoped.find(of_swarm, same).or_else(unscoped)
+                }
             };
             if let Some(entry) = first {
                 go_on = visit(entry.heartbeat, reading);
             }
             if reading.swarm.is_none() && go_on {
-                let hash = hasher.any_swarm(reading.id);
-                let Some(head) = self.find(Kind::AnySwarm, hash, name, reading, names) else {
+                let Some(head) = self.any_swarm.find(by_id, same_id) else {
                     return;
                 };
                 go_on = visit(head.heartbeat, reading);
@@ -262,23 +236,10 @@ impl Owners {
             }
         });
     }
+}
 
-    fn find(
-        &self,
-        kind: Kind,
-        hash: u64,
-        name: &[u8],
-        reading: Reading,
-        names: &impl Names,
-    ) -> Option<&Entry> {
-        self.table.find(hash, |entry| {
-            let beating = names.name(entry.heartbeat);
-            entry.kind == kind
-                && entry.reading.id_of(beating) == reading.id_of(name)
-                && (kind != Kind::Scoped
-                    || entry.reading.swarm_of(beating) == reading.swarm_of(name))
-        })
-    }
+fn insert(table: &mut HashTable<Entry>, entry: Entry) {
+    table.insert_unique(entry.hash, entry, |entry| entry.hash);
 }
 
 #[cfg(test)]
