@@ -4,8 +4,8 @@
 //! swarm nobody has heard of cannot be looked up by id. So the server tells of every new key while
 //! a run is on, and whatever a newborn heartbeat could own stays.
 //!
-//! The subscription is for the event `new` alone, which overwriting a key does not raise; without
-//! a run it costs one comparison for each key that is created.
+//! The subscription is for the event `new` alone where the server allows it, which overwriting a
+//! key does not raise; without a run it costs one comparison for each key that is created.
 
 use std::sync::Mutex;
 
@@ -22,28 +22,42 @@ const MAX_BYTES: usize = 64 << 20;
 /// Names not yet taken over by the run, and the bytes of all names since it began.
 static ARRIVED: Mutex<(Vec<Vec<u8>>, usize)> = Mutex::new((Vec::new(), 0));
 
-/// Subscribe to new keys; at load only.
-pub fn load(ctx: *mut RedisModuleCtx) -> bool {
-    // SAFETY: 1, 2, 3; the callback lives as long as the module.
-    let status = unsafe {
-        rm!(RedisModule_SubscribeToKeyspaceEvents)(ctx, raw::REDISMODULE_NOTIFY_NEW, Some(on_new))
+/// Which of the server's events tell of a new heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Events {
+    /// The event of every key that comes into being, by whatever command.
+    NewKeys,
+    /// The events of commands that write strings. On some servers an event about another database
+    /// than the client's leaves the client in that database, and MOVE and COPY send such ones:
+    /// there the event of new keys must not be asked for. A heartbeat that appears by RENAME,
+    /// COPY, MOVE or RESTORE during a run is missed then.
+    StringWrites,
+}
+
+/// Subscribe; at load only.
+pub fn load(ctx: *mut RedisModuleCtx, events: Events) -> bool {
+    let kinds = match events {
+        Events::NewKeys => raw::REDISMODULE_NOTIFY_NEW,
+        Events::StringWrites => raw::REDISMODULE_NOTIFY_STRING,
     };
+    // SAFETY: 1, 2, 3; the callback lives as long as the module.
+    let status = unsafe { rm!(RedisModule_SubscribeToKeyspaceEvents)(ctx, kinds, Some(on_event)) };
     status == api::OK
 }
 
-unsafe extern "C" fn on_new(
-    ctx: *mut RedisModuleCtx,
+/// The database is not looked at: inside a transaction some servers name another one than the
+/// event's, and life in another database protects no less.
+unsafe extern "C" fn on_event(
+    _ctx: *mut RedisModuleCtx,
     _kind: i32,
     _event: *const std::ffi::c_char,
     key: *mut RedisModuleString,
 ) -> i32 {
-    if let Some(db) = signals::running_db() {
+    if signals::running_db().is_some() {
         api::guard((), || {
-            // SAFETY: 1, 2, 3.
-            let here = unsafe { rm!(RedisModule_GetSelectedDb)(ctx) };
             // SAFETY: 3.
             let name = unsafe { api::bytes_of(key) };
-            if here == db && layout::family_of(name) == Some(Family::Heartbeat) {
+            if layout::family_of(name) == Some(Family::Heartbeat) {
                 arrive(name);
             }
         });

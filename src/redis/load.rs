@@ -8,6 +8,7 @@ use std::ffi::{CString, c_char};
 use redis_module::raw;
 
 use super::api::{self, Level, RedisModuleCtx, RedisModuleString, rm};
+use super::born::Events;
 use super::command::{self, Handler};
 use super::{born, events, info, keyspace, settings, state, wakeup};
 use crate::commands::{self, ArgumentKind, Command};
@@ -89,7 +90,7 @@ fn load(ctx: *mut RedisModuleCtx, argc: i32) -> Result<(), String> {
     )?;
     done(info::load(ctx), "the server refused the INFO section")?;
     wakeup::load(ctx);
-    let subscribed = born::load(ctx) && events::load(ctx);
+    let subscribed = born::load(ctx, events_of_births(version)) && events::load(ctx);
     if !subscribed {
         wakeup::unload();
     }
@@ -121,6 +122,28 @@ fn server_version() -> Option<(i32, i32, i32)> {
     // SAFETY: 2; older servers do not have the function, hence no `rm!`.
     let version = unsafe { raw::RedisModule_GetServerVersion.map(|get| get()) }?;
     Some((version >> 16, (version >> 8) & 0xff, version & 0xff))
+}
+
+/// From 8.1.1 on and before 9.1.1, Valkey leaves the client of a MOVE or COPY in the database that
+/// an event about its key was for.
+fn events_of_births(version: Option<(i32, i32, i32)>) -> Events {
+    let affected = version.is_none_or(|v| ((8, 1, 1)..(9, 1, 1)).contains(&v));
+    if is_valkey() && affected {
+        Events::StringWrites
+    } else {
+        Events::NewKeys
+    }
+}
+
+/// Valkey offers every function under a name of its own, too.
+fn is_valkey() -> bool {
+    let mut function: *mut std::ffi::c_void = std::ptr::null_mut();
+    // SAFETY: 2; the server writes the function's address to the place we name, if it has it.
+    let found = unsafe {
+        raw::RedisModule_GetApi
+            .map(|get| get(c"ValkeyModule_Alloc".as_ptr(), (&raw mut function).cast()))
+    };
+    found == Some(api::OK) && !function.is_null()
 }
 
 /// One call with all bits, for each call replaces what was set before.
