@@ -86,20 +86,25 @@ unsafe fn read_open_key(key: *mut raw::RedisModuleKey, max_bytes: usize) -> Opti
     if kind as isize != raw::REDISMODULE_KEYTYPE_STRING || length > max_bytes {
         return Some(UNREADABLE);
     }
-    if length <= EMBEDDED_MAX_BYTES.load(Ordering::Relaxed) {
-        return None;
-    }
+    // SAFETY: as above.
+    (length > EMBEDDED_MAX_BYTES.load(Ordering::Relaxed))
+        .then(|| unsafe { read_direct(key, max_bytes) })
+}
+
+/// # Safety
+/// `key` must be an open key (3 or 4).
+unsafe fn read_direct(key: *mut raw::RedisModuleKey, max_bytes: usize) -> Reading {
     let mut length = 0usize;
     // SAFETY: 1, 2; the caller vouches for the key.
     let start =
         unsafe { rm!(RedisModule_StringDMA)(key, &mut length, raw::REDISMODULE_READ as i32) };
     if start.is_null() {
-        return Some(UNREADABLE);
+        return UNREADABLE;
     }
     // SAFETY: the value stays in place until the key is closed or written, and neither happens
     // while it is parsed.
     let value = unsafe { std::slice::from_raw_parts(start.cast::<u8>(), length) };
-    Some(heartbeat::read(value, max_bytes))
+    heartbeat::read(value, max_bytes)
 }
 
 /// Read a heartbeat by name; `None` if there is none (any more).
@@ -108,18 +113,29 @@ pub fn read_heartbeat(
     name: &OwnString,
     max_bytes: usize,
 ) -> Option<Reading> {
+    with_open_key(ctx, name, |key| {
+        // SAFETY: 4; open for the time of this call.
+        unsafe { read_open_key(key, max_bytes) }
+    })?
+    .or_else(|| read_small(ctx, name, max_bytes))
+}
+
+/// Open a key to read, without counting that as a use of it; `None` if it does not exist.
+fn with_open_key<T>(
+    ctx: *mut RedisModuleCtx,
+    name: &OwnString,
+    read: impl FnOnce(*mut raw::RedisModuleKey) -> T,
+) -> Option<T> {
     let mode = raw::REDISMODULE_READ | raw::REDISMODULE_OPEN_KEY_NOTOUCH;
-    // SAFETY: 1, 2, 3, 4. The key is closed before anything else happens.
-    let direct = unsafe {
-        let key = rm!(RedisModule_OpenKey)(ctx, name.as_ptr(), mode as i32);
-        if key.is_null() {
-            return None;
-        }
-        let direct = read_open_key(key, max_bytes);
-        rm!(RedisModule_CloseKey)(key);
-        direct
-    };
-    direct.or_else(|| read_small(ctx, name, max_bytes))
+    // SAFETY: 1, 2, 3.
+    let key = unsafe { rm!(RedisModule_OpenKey)(ctx, name.as_ptr(), mode as i32) };
+    if key.is_null() {
+        return None;
+    }
+    let result = read(key);
+    // SAFETY: 1, 2, 4; opened above, and nobody kept it.
+    unsafe { rm!(RedisModule_CloseKey)(key) };
+    Some(result)
 }
 
 fn read_small(ctx: *mut RedisModuleCtx, name: &OwnString, max_bytes: usize) -> Option<Reading> {
@@ -127,12 +143,17 @@ fn read_small(ctx: *mut RedisModuleCtx, name: &OwnString, max_bytes: usize) -> O
     let reply =
         unsafe { rm!(RedisModule_Call)(ctx, c"GET".as_ptr(), c"Es".as_ptr(), name.as_ptr()) };
     let answer = Answer::new(reply)?;
-    if answer.error().is_some() {
-        return Some(UNREADABLE);
+    if answer.error().is_none() {
+        return answer
+            .string()
+            .map(|value| heartbeat::read(value, max_bytes));
     }
-    answer
-        .string()
-        .map(|value| heartbeat::read(value, max_bytes))
+    // There may be no GET: an operator can rename commands away. Better a rewritten value than a
+    // coordinator that cannot be judged.
+    with_open_key(ctx, name, |key| {
+        // SAFETY: 4; open for the time of this call.
+        unsafe { read_direct(key, max_bytes) }
+    })
 }
 
 /// Where a walk over the keyspace is.
