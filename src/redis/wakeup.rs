@@ -4,10 +4,16 @@
 //! (invariant 6), which fires in the same turn of the loop, after all clients that were ready, and
 //! brings a context that may touch the keyspace. Module timers alone could not do it: they fire at
 //! most once a millisecond. Where timerfd does not exist, they must.
+//!
+//! The server writes its replies at the end of a turn, after our slice. So the slice does not come
+//! in the turn that serves the clients who asked during the slice before, but in the next one:
+//! they wait for the rest of one slice and not for another one.
 
 use std::ffi::c_void;
 #[cfg(has_timerfd)]
 use std::sync::Arc;
+#[cfg(has_timerfd)]
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 #[cfg(has_timerfd)]
@@ -26,6 +32,10 @@ static ARMED_TIMER: AtomicU64 = AtomicU64::new(NO_TIMER);
 
 /// Servers make timer ids from the time they fire at, so none is 0.
 const NO_TIMER: u64 = 0;
+
+/// The loop has turned once since the last slice, and those who waited have their replies.
+#[cfg(has_timerfd)]
+static OTHERS_SERVED: AtomicBool = AtomicBool::new(false);
 
 /// If an armed timer has not fired after this long, it is armed anew: module timers follow the
 /// wall clock, and a clock set back would otherwise hold a run up for as long as the step.
@@ -141,11 +151,14 @@ impl Waker {
 #[cfg(has_timerfd)]
 unsafe extern "C" fn on_readable(_fd: i32, _data: *mut c_void, _mask: i32) {
     api::guard((), || {
+        let served = OTHERS_SERVED.fetch_not(Ordering::Relaxed);
         super::state::with_wakeup(|wakeup| {
             wakeup.fd.clear();
-            wakeup.fd.set_us(WATCHDOG_US);
+            wakeup.fd.set_us(if served { WATCHDOG_US } else { 0 });
         });
-        arm_timer(0);
+        if served {
+            arm_timer(0);
+        }
     });
 }
 
