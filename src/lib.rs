@@ -16,6 +16,7 @@
     )
 )]
 
+mod census;
 mod collection;
 mod commands;
 mod error;

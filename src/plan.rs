@@ -6,11 +6,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hashbrown::HashTable;
-
+use crate::census::{HeartbeatNames, Heartbeats, Seen, id_of, judge_heartbeats, shown_id};
 use crate::collection::{Collection, Position, Record};
-use crate::heartbeat::{self, Verdict};
-use crate::layout::{self, Family};
+use crate::heartbeat::Verdict;
+use crate::layout::Family;
 use crate::owners::{HeartbeatNumber, NameHasher, Names, Owners};
 use crate::pattern::Pattern;
 use crate::report::Counts;
@@ -20,7 +19,7 @@ use crate::report::Counts;
 pub const MAX_OWNERS: usize = 64;
 
 /// How many records are planned between two looks at the stop flag.
-const RECORDS_PER_LOOK: usize = 4096;
+pub const RECORDS_PER_LOOK: usize = 4096;
 
 /// What the plan is asked.
 #[derive(Clone, Debug)]
@@ -78,29 +77,6 @@ pub struct Plan {
     pub limited: bool,
     /// The walk had to leave family keys out, so heartbeats stay.
     pub truncated: bool,
-}
-
-/// A heartbeat's name by its number, as the owners index wants it.
-struct HeartbeatNames<'c> {
-    collection: &'c Collection,
-    positions: &'c [Position],
-}
-
-impl Names for HeartbeatNames<'_> {
-    fn name(&self, number: HeartbeatNumber) -> &[u8] {
-        self.positions
-            .get(number as usize)
-            .and_then(|position| self.collection.get(*position))
-            .map(|record| record.name)
-            .unwrap_or_default()
-    }
-}
-
-/// Each different heartbeat once, with all that was read of it.
-struct Heartbeats {
-    positions: Vec<Position>,
-    verdicts: Vec<Verdict>,
-    beats_ms: Vec<i64>,
 }
 
 /// What becomes of a key.
@@ -466,124 +442,6 @@ impl<'c> Planner<'c> {
         }
         let whole = doomed.iter().filter(|d| !d.keeps_heartbeat).count();
         self.counts.coordinators_removed = whole as u64;
-    }
-}
-
-/// Every different heartbeat of the collection with its verdict. One that the walk saw twice
-/// counts with its newest beat and with every doubt.
-fn judge_heartbeats(
-    collection: &Collection,
-    question: &Question,
-    hasher: &mut NameHasher,
-    stop: &AtomicBool,
-) -> Option<Heartbeats> {
-    let mut positions: Vec<Position> = Vec::new();
-    let mut readings: Vec<heartbeat::Reading> = Vec::new();
-    let mut numbers: HashTable<(u64, usize)> = HashTable::new();
-    for (looked, (position, record)) in collection.iter().enumerate() {
-        if looked.is_multiple_of(RECORDS_PER_LOOK) && stop.load(Ordering::Relaxed) {
-            return None;
-        }
-        let Some(beat) = record.beat else {
-            continue;
-        };
-        hasher.load(record.name);
-        let hash = hasher.whole();
-        let same = |(_, number): &(u64, usize)| {
-            let known = positions.get(*number).and_then(|p| collection.get(*p));
-            known.is_some_and(|known| known.name == record.name)
-        };
-        if let Some((_, number)) = numbers.find(hash, same) {
-            if let Some(reading) = readings.get_mut(*number) {
-                *reading = reading.merged(beat);
-            }
-        } else {
-            numbers.insert_unique(hash, (hash, positions.len()), |(hash, _)| *hash);
-            positions.push(position);
-            readings.push(beat);
-        }
-    }
-    let judge = |(reading, position): (&heartbeat::Reading, &Position)| {
-        let verdict = heartbeat::verdict(*reading, question.now_ms, question.threshold_s);
-        let name = collection.get(*position).map(|record| record.name);
-        // Stale, but under a name that no cleanup may remove: proof of nothing.
-        match verdict {
-            Verdict::Stale { .. } if name.is_some_and(layout::is_never_touched) => {
-                Verdict::Unreadable
-            }
-            verdict => verdict,
-        }
-    };
-    Some(Heartbeats {
-        verdicts: readings.iter().zip(&positions).map(judge).collect(),
-        beats_ms: readings
-            .iter()
-            .map(|r| r.newest_ms.unwrap_or_default())
-            .collect(),
-        positions,
-    })
-}
-
-/// Names met before, so that a key the walk reported twice counts once.
-struct Seen {
-    table: HashTable<Position>,
-}
-
-impl Seen {
-    fn with_capacity(capacity: usize) -> Self {
-        Self {
-            table: HashTable::with_capacity(capacity),
-        }
-    }
-
-    /// Whether this name, which has this hash, comes for the first time.
-    fn is_new(
-        &mut self,
-        collection: &Collection,
-        name: &[u8],
-        position: Position,
-        hash: u64,
-    ) -> bool {
-        let name_at = |p: &Position| {
-            collection
-                .get(*p)
-                .map(|record| record.name)
-                .unwrap_or_default()
-        };
-        if self.table.find(hash, |p| name_at(p) == name).is_some() {
-            return false;
-        }
-        // The capacity was given, so the table never grows and never hashes again.
-        self.table.insert_unique(hash, position, |_| hash);
-        true
-    }
-}
-
-/// The reading of a heartbeat's name that names the coordinator: the one with the longest id.
-fn coordinator(name: &[u8]) -> Option<layout::Reading> {
-    let mut first = None;
-    layout::beating(name, &mut |reading| {
-        first.get_or_insert(reading);
-    });
-    first
-}
-
-/// The id that MATCH looks at.
-fn id_of(heartbeat: &[u8]) -> &[u8] {
-    coordinator(heartbeat)
-        .map(|reading| reading.id_of(heartbeat))
-        .unwrap_or_default()
-}
-
-/// The id as listed: `{id}`, or `swarm:{swarm}:{id}` for a swarm-scoped coordinator.
-fn shown_id(heartbeat: &[u8]) -> Vec<u8> {
-    let Some(reading) = coordinator(heartbeat) else {
-        return Vec::new();
-    };
-    let id = reading.id_of(heartbeat);
-    match reading.swarm_of(heartbeat) {
-        None => id.to_vec(),
-        Some(swarm) => [b"swarm:", swarm, b":", id].concat(),
     }
 }
 

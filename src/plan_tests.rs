@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::heartbeat::Reading;
+use crate::heartbeat::{self, Reading};
+use crate::layout;
 use crate::plan_model::{Outcome, model};
 
 const NOW_MS: i64 = 1_700_000_000_000;

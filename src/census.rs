@@ -1,0 +1,155 @@
+//! Who beats: every different heartbeat of a collection once, with its verdict and its id.
+//!
+//! The first step of the plan, and what the other steps know of heartbeats. Which keys go with
+//! whom is not decided here.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hashbrown::HashTable;
+
+use crate::collection::{Collection, Position};
+use crate::heartbeat::{self, Verdict};
+use crate::layout;
+use crate::owners::{HeartbeatNumber, NameHasher, Names};
+use crate::plan::{Question, RECORDS_PER_LOOK};
+
+/// A heartbeat's name by its number, as the owners index wants it.
+pub struct HeartbeatNames<'c> {
+    pub collection: &'c Collection,
+    pub positions: &'c [Position],
+}
+
+impl Names for HeartbeatNames<'_> {
+    fn name(&self, number: HeartbeatNumber) -> &[u8] {
+        self.positions
+            .get(number as usize)
+            .and_then(|position| self.collection.get(*position))
+            .map(|record| record.name)
+            .unwrap_or_default()
+    }
+}
+
+/// Each different heartbeat once, with all that was read of it.
+pub struct Heartbeats {
+    pub positions: Vec<Position>,
+    pub verdicts: Vec<Verdict>,
+    pub beats_ms: Vec<i64>,
+}
+
+/// Every different heartbeat of the collection with its verdict. One that the walk saw twice
+/// counts with its newest beat and with every doubt.
+pub fn judge_heartbeats(
+    collection: &Collection,
+    question: &Question,
+    hasher: &mut NameHasher,
+    stop: &AtomicBool,
+) -> Option<Heartbeats> {
+    let mut positions: Vec<Position> = Vec::new();
+    let mut readings: Vec<heartbeat::Reading> = Vec::new();
+    let mut numbers: HashTable<(u64, usize)> = HashTable::new();
+    for (looked, (position, record)) in collection.iter().enumerate() {
+        if looked.is_multiple_of(RECORDS_PER_LOOK) && stop.load(Ordering::Relaxed) {
+            return None;
+        }
+        let Some(beat) = record.beat else {
+            continue;
+        };
+        hasher.load(record.name);
+        let hash = hasher.whole();
+        let same = |(_, number): &(u64, usize)| {
+            let known = positions.get(*number).and_then(|p| collection.get(*p));
+            known.is_some_and(|known| known.name == record.name)
+        };
+        if let Some((_, number)) = numbers.find(hash, same) {
+            if let Some(reading) = readings.get_mut(*number) {
+                *reading = reading.merged(beat);
+            }
+        } else {
+            numbers.insert_unique(hash, (hash, positions.len()), |(hash, _)| *hash);
+            positions.push(position);
+            readings.push(beat);
+        }
+    }
+    let judge = |(reading, position): (&heartbeat::Reading, &Position)| {
+        let verdict = heartbeat::verdict(*reading, question.now_ms, question.threshold_s);
+        let name = collection.get(*position).map(|record| record.name);
+        // Stale, but under a name that no cleanup may remove: proof of nothing.
+        match verdict {
+            Verdict::Stale { .. } if name.is_some_and(layout::is_never_touched) => {
+                Verdict::Unreadable
+            }
+            verdict => verdict,
+        }
+    };
+    Some(Heartbeats {
+        verdicts: readings.iter().zip(&positions).map(judge).collect(),
+        beats_ms: readings
+            .iter()
+            .map(|r| r.newest_ms.unwrap_or_default())
+            .collect(),
+        positions,
+    })
+}
+
+/// Room for a number of names met before, so that a key the walk reported twice counts once.
+pub struct Seen {
+    table: HashTable<Position>,
+}
+
+impl Seen {
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self {
+            table: HashTable::with_capacity(capacity),
+        }
+    }
+
+    /// Whether this name, which has this hash, comes for the first time.
+    pub fn is_new(
+        &mut self,
+        collection: &Collection,
+        name: &[u8],
+        position: Position,
+        hash: u64,
+    ) -> bool {
+        let name_at = |p: &Position| {
+            collection
+                .get(*p)
+                .map(|record| record.name)
+                .unwrap_or_default()
+        };
+        if self.table.find(hash, |p| name_at(p) == name).is_some() {
+            return false;
+        }
+        // The capacity was given, so the table never grows and never hashes again.
+        self.table.insert_unique(hash, position, |_| hash);
+        true
+    }
+}
+
+/// The reading of a heartbeat's name that names the coordinator: the one with the longest id.
+fn coordinator(name: &[u8]) -> Option<layout::Reading> {
+    let mut first = None;
+    layout::beating(name, &mut |reading| {
+        first.get_or_insert(reading);
+    });
+    first
+}
+
+/// The id that MATCH looks at.
+pub fn id_of(heartbeat: &[u8]) -> &[u8] {
+    coordinator(heartbeat)
+        .map(|reading| reading.id_of(heartbeat))
+        .unwrap_or_default()
+}
+
+/// The id as listed: `{id}`, or `swarm:{swarm}:{id}` for a swarm-scoped coordinator.
+pub fn shown_id(heartbeat: &[u8]) -> Vec<u8> {
+    let Some(reading) = coordinator(heartbeat) else {
+        return Vec::new();
+    };
+    let id = reading.id_of(heartbeat);
+    match reading.swarm_of(heartbeat) {
+        None => id.to_vec(),
+        Some(swarm) => [b"swarm:", swarm, b":", id].concat(),
+    }
+}

@@ -1,0 +1,133 @@
+//! What a run says of itself: its report, its progress, its line in the log.
+
+use super::super::api::{self, Level, RedisModuleCtx};
+use super::super::system;
+use super::{Phase, Run};
+use crate::progress::{Activity, Progress};
+use crate::report::{Cost, Counts, Report, Status};
+
+impl Run {
+    pub(super) fn cost_so_far(&self) -> Cost {
+        Cost {
+            elapsed_us: system::monotonic_us().saturating_sub(self.started_us),
+            ..self.cost
+        }
+    }
+
+    /// The counts as far as they are known in this state.
+    fn counts(&self) -> Counts {
+        match &self.phase {
+            Phase::Collecting(collect) => Counts {
+                keys_scanned: collect.keys_scanned,
+                ..Counts::default()
+            },
+            Phase::Planning(_, walked) => Counts {
+                keys_scanned: walked.keys_scanned,
+                ..Counts::default()
+            },
+            Phase::Reaping(reap) => reap.counts,
+            Phase::Releasing(_, report) => report.counts,
+            Phase::Moving => Counts::default(),
+        }
+    }
+
+    pub(super) fn report(&mut self, status: Status, reason: Option<String>) -> Report {
+        let stale_ids = match &mut self.phase {
+            Phase::Reaping(reap) => std::mem::take(&mut reap.plan.stale_ids),
+            _ => Vec::new(),
+        };
+        Report {
+            run: self.order.number,
+            status,
+            dry_run: self.order.options.dry_run,
+            threshold_s: self.order.threshold_s,
+            counts: self.counts(),
+            cost: self.cost_so_far(),
+            stale_ids,
+            reason,
+        }
+    }
+
+    /// A look at the run, for STATUS.
+    pub fn progress(&self) -> Progress {
+        let counts = self.counts();
+        let mut progress = Progress {
+            run: self.order.number,
+            database: u64::try_from(self.order.database).unwrap_or_default(),
+            dry_run: self.order.options.dry_run,
+            asynchronous: self.order.options.asynchronous,
+            threshold_s: self.order.threshold_s,
+            pattern: self
+                .order
+                .options
+                .pattern
+                .as_ref()
+                .map(|p| p.source().to_vec()),
+            limit: self.order.options.limit,
+            elapsed_us: system::monotonic_us().saturating_sub(self.started_us),
+            keys_expected: self.keys_expected,
+            keys_scanned: counts.keys_scanned,
+            coordinators_removed: counts.coordinators_removed,
+            coordinators_revived: counts.coordinators_revived,
+            keys_removed: counts.keys_removed(),
+            walk_done: !matches!(self.phase, Phase::Collecting(_)),
+            ..Progress::default()
+        };
+        match &self.phase {
+            Phase::Collecting(collect) => {
+                progress.keys_collected = collect.collection.records();
+            }
+            Phase::Planning(_, walked) => {
+                progress.activity = Activity::Planning;
+                progress.keys_collected = walked.keys_collected;
+            }
+            Phase::Reaping(reap) => {
+                progress.activity = Activity::Reaping;
+                progress.keys_collected = reap.collection.records();
+                progress.keys_planned = Some(reap.plan.removals.len() as u64);
+                progress.keys_done = reap.keys_done();
+            }
+            Phase::Releasing(..) | Phase::Moving => progress.activity = Activity::Reaping,
+        }
+        if self.look_after_us > 0 {
+            progress.activity = Activity::Paused;
+        }
+        progress
+    }
+}
+
+/// One line for a run that removed something, and one for a run that was cut short.
+pub fn log_end(ctx: *mut RedisModuleCtx, report: &Report, database: i32) {
+    let removed = !report.dry_run && report.counts.keys_removed() > 0;
+    let whole = matches!(report.status, Status::Complete | Status::Limited);
+    let line = format!(
+        "cleanup run {} of database {database}: {}{}; coordinators removed {}, keys removed {}, \
+         revived {}, slices {}, longest slice {} us, elapsed {} ms",
+        report.run,
+        report.status.word(),
+        report
+            .reason
+            .as_ref()
+            .map(|why| format!(" ({why})"))
+            .unwrap_or_default(),
+        if report.dry_run {
+            0
+        } else {
+            report.counts.coordinators_removed
+        },
+        if report.dry_run {
+            0
+        } else {
+            report.counts.keys_removed()
+        },
+        report.counts.coordinators_revived,
+        report.cost.slices,
+        report.cost.longest_slice_us,
+        report.cost.elapsed_us / 1000,
+    );
+    if !whole {
+        api::log(ctx, Level::Warning, &line);
+    } else if removed {
+        api::log(ctx, Level::Notice, &line);
+    }
+}
