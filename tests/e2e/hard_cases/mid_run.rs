@@ -159,8 +159,9 @@ fn case_9_of_5000_the_one_that_comes_back_is_kept() -> Result<()> {
     let deed = |pipe: &mut Pipeline| {
         pipe.cmd("SETEX").arg(&family[0]).arg(300).arg(&value);
     };
-    let doubling = (0..12).map(|power| (1 << power) - 1);
-    let steps = doubling.chain(std::iter::repeat_n(4_000, TOO_LATE));
+    // Steps of a quarter: the removal is a third of a run or more, so they cannot jump over it.
+    let growing = std::iter::successors(Some(0), |turns| Some(turns + 1 + turns / 4));
+    let steps = growing.take_while(|turns| *turns < 8_000);
     in_every_part(
         &mut conn,
         steps,
