@@ -19,6 +19,10 @@ use crate::report::Counts;
 /// measured, a batch of small keys takes some 40 us.
 const BATCH_KEYS: usize = 64;
 
+/// Bytes of names that one batch looks at. Names may be as long as 256 KiB, and copying and hashing
+/// 64 of those would take many slices' time.
+const BATCH_BYTES: usize = 32 * 1024;
+
 /// How a slice of the removal ended.
 #[derive(Debug)]
 pub enum Progress {
@@ -111,22 +115,30 @@ impl Reap {
         }
     }
 
-    /// Fill a batch with whole families, or with a part of one that is larger than a batch.
+    /// Fill a batch with whole families, or with a part of one that is larger than a batch, be it
+    /// by its keys or by the length of their names.
     fn fill(&mut self, slice: Slice, batch: &mut Batch) {
         let mut room = BATCH_KEYS;
+        let mut bytes = 0usize;
         while let Some(family) = self.plan.doomed.get(self.next_family).copied() {
             let left = family.end.saturating_sub(self.next_key);
             let is_small = family.end.saturating_sub(family.first) <= BATCH_KEYS;
-            if room == 0 || (is_small && left > room) {
+            if room == 0 || bytes > BATCH_BYTES || (is_small && left > room) {
                 return;
             }
+            bytes = bytes.saturating_add(self.heartbeat_name(family.heartbeat).len());
             match self.look_again(slice, &family) {
                 Some(Verdict::Stale { .. }) => {
-                    let part = left.min(room);
-                    for _ in 0..part {
-                        self.take_key(slice, &family, batch);
+                    let mut own_bytes = 0usize;
+                    for _ in 0..left.min(room) {
+                        own_bytes = own_bytes.saturating_add(self.take_key(slice, &family, batch));
+                        room = room.saturating_sub(1);
+                        // Only a family that is too long by itself is cut.
+                        if own_bytes > BATCH_BYTES {
+                            break;
+                        }
                     }
-                    room = room.saturating_sub(part);
+                    bytes = bytes.saturating_add(own_bytes);
                     if self.next_key >= family.end {
                         self.skip_family(&family);
                     }
@@ -200,32 +212,34 @@ impl Reap {
             .unwrap_or_default()
     }
 
-    /// Put the next key of the family into the batch, unless something speaks against it.
-    fn take_key(&mut self, slice: Slice, family: &Doomed, batch: &mut Batch) {
+    /// Put the next key of the family into the batch, unless something speaks against it; gives
+    /// the length of its name.
+    fn take_key(&mut self, slice: Slice, family: &Doomed, batch: &mut Batch) -> usize {
         let place = self.next_key;
         self.next_key = place.saturating_add(1);
         let has_living_rival = self.has_living_rival(slice, place);
         let Some((name, kind)) = self.key_at(place) else {
-            return;
+            return 0;
         };
         let is_heartbeat = !family.keeps_heartbeat && self.next_key == family.end;
         if has_living_rival || self.born.protects(&name) {
             self.counts.keys_vetoed = self.counts.keys_vetoed.saturating_add(1);
-            return;
+            return name.len();
         }
         let string = OwnString::new(&name);
         if !slice.user.may_delete(string.as_ptr()) {
             self.counts.keys_denied = self.counts.keys_denied.saturating_add(1);
             self.spoiled = true;
-            return;
+            return name.len();
         }
         // What was denied can be found again only through the heartbeat.
         if is_heartbeat && self.spoiled {
-            return;
+            return name.len();
         }
         if let Some(keys) = batch.get_mut(kind.index()) {
             keys.push(string);
         }
+        name.len()
     }
 
     fn key_at(&self, place: usize) -> Option<(Vec<u8>, Family)> {

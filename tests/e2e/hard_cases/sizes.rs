@@ -288,3 +288,26 @@ fn a_hundred_thousand_keys_whose_ttl_has_passed_do_not_exist() -> Result<()> {
     assert_eq!(super::keys(&mut conn)?, super::set(&["blocking:ack:e-1:1"]));
     Ok(())
 }
+
+/// Long names take long to copy and to hash: the clock is looked at by bytes, not only by keys.
+#[test]
+fn keys_with_long_names_are_removed_few_at_a_time() -> Result<()> {
+    const ACKS: i64 = 200;
+    let server = Server::builder().arg("blocking.slice-us", 50).start()?;
+    let mut conn = server.client()?;
+    let now = server_now_ms(&mut conn)?;
+    let long = "s".repeat(200 * 1024);
+    for n in 0..ACKS {
+        write(&mut conn, [(format!("blocking:ack:a:{n}:{long}"), "1")])?;
+    }
+    write(&mut conn, [("blocking:heartbeat:a", beat(now, 700_000))])?;
+    let walk = cleanup(&mut conn, &["DRYRUN"])?.int("slices")?;
+    let reply = cleanup(&mut conn, &[])?;
+    assert_eq!(counts(&reply, KEYS)?, [ACKS + 1, 0, 0]);
+    assert_eq!(reply.int("coordinators_removed")?, 1);
+    assert_eq!(size(&mut conn)?, 0);
+    // Without the limit the removal would be four batches of 64 keys.
+    let removal = reply.int("slices")? - walk;
+    assert!(removal > ACKS / 2, "{removal} slices to remove {ACKS} keys");
+    Ok(())
+}
