@@ -32,6 +32,7 @@ mod plan;
 mod plan_model;
 mod progress;
 mod redis;
+mod replica_lag;
 mod report;
 #[cfg(test)]
 mod scenario_tests;

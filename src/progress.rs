@@ -2,6 +2,25 @@
 
 use crate::value::Value;
 
+/// What a run that stands still waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Writes are paused: by an operator, for a failover, for a shutdown.
+    Writes,
+    /// A replica is so far behind that more removals could make the server cut it off.
+    Replicas,
+}
+
+impl Waiting {
+    /// The word in replies.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Writes => "writes",
+            Self::Replicas => "replicas",
+        }
+    }
+}
+
 /// What the run is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Activity {
@@ -9,8 +28,7 @@ pub enum Activity {
     Collecting,
     Planning,
     Reaping,
-    /// Writes are paused, so the run waits.
-    Paused,
+    Paused(Waiting),
 }
 
 impl Activity {
@@ -20,7 +38,7 @@ impl Activity {
             Self::Collecting => "collecting",
             Self::Planning => "planning",
             Self::Reaping => "reaping",
-            Self::Paused => "paused",
+            Self::Paused(_) => "paused",
         }
     }
 }
@@ -98,6 +116,14 @@ impl Progress {
         (done > 0).then(|| self.elapsed_us.saturating_mul(left) / done)
     }
 
+    /// What the run waits for, if it does.
+    fn waiting_for(&self) -> Option<&'static str> {
+        match self.activity {
+            Activity::Paused(waiting) => Some(waiting.word()),
+            _ => None,
+        }
+    }
+
     /// The field `current` of STATUS.
     pub fn to_value(&self) -> Value {
         let number_or_null = |number: Option<u64>| number.map_or(Value::Null, Value::from);
@@ -111,6 +137,10 @@ impl Progress {
             ("match", pattern.map_or(Value::Null, Value::Text)),
             ("limit", number_or_null(self.limit.map(u64::from))),
             ("progress_percent", self.percent().into()),
+            (
+                "waiting_for",
+                self.waiting_for().map_or(Value::Null, Value::Status),
+            ),
             ("elapsed_us", self.elapsed_us.into()),
             ("time_left_us", number_or_null(self.time_left_us())),
             ("keys_scanned", self.keys_scanned.into()),

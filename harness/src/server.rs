@@ -105,12 +105,25 @@ impl Server {
         Ok(())
     }
 
+    /// Makes the server stand still, as a machine does that is out of breath; `go_on` ends that.
+    pub fn stop(&self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    pub fn go_on(&self) -> Result<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill(Pid::from_raw(self.pid().try_into()?), signal)?)
+    }
+
     /// Asks the server to end (SIGTERM) and waits until it has; a server that does not is killed, and that is an error.
     pub fn shutdown(&self) -> Result<()> {
         if !self.is_alive() {
             return Ok(());
         }
-        kill(Pid::from_raw(self.pid().try_into()?), Signal::SIGTERM)?;
+        self.signal(Signal::SIGTERM)?;
         let ended = wait_until("the server's end", STOP_DEADLINE, || {
             (!self.is_alive()).then_some(())
         });

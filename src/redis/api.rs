@@ -65,6 +65,7 @@ required![
     RedisModule_EventLoopDel,
     RedisModule_FreeCallReply,
     RedisModule_FreeModuleUser,
+    RedisModule_FreeServerInfo,
     RedisModule_FreeString,
     RedisModule_FreeThreadSafeContext,
     RedisModule_GetAbsExpire,
@@ -77,6 +78,7 @@ required![
     RedisModule_GetDetachedThreadSafeContext,
     RedisModule_GetModuleUserFromUserName,
     RedisModule_GetSelectedDb,
+    RedisModule_GetServerInfo,
     RedisModule_InfoAddFieldULongLong,
     RedisModule_InfoAddSection,
     RedisModule_KeyType,
@@ -99,6 +101,7 @@ required![
     RedisModule_ScanCursorCreate,
     RedisModule_ScanCursorDestroy,
     RedisModule_SelectDb,
+    RedisModule_ServerInfoGetFieldC,
     RedisModule_SetCommandInfo,
     RedisModule_SetDisconnectCallback,
     RedisModule_SetModuleOptions,
@@ -260,8 +263,8 @@ pub fn writes_are_paused() -> bool {
     unsafe { rm!(RedisModule_AvoidReplicaTraffic)() != 0 }
 }
 
-/// The value of one of the server's own settings, as a number.
-pub fn server_setting(ctx: *mut RedisModuleCtx, name: &CStr) -> Option<i64> {
+/// The value of one of the server's own settings, as CONFIG GET shows it.
+pub fn server_setting(ctx: *mut RedisModuleCtx, name: &CStr) -> Option<Vec<u8>> {
     // SAFETY: 1, 2, 3; the format takes two C strings, which outlive the call.
     let reply = unsafe {
         rm!(RedisModule_Call)(
@@ -272,6 +275,5 @@ pub fn server_setting(ctx: *mut RedisModuleCtx, name: &CStr) -> Option<i64> {
             name.as_ptr(),
         )
     };
-    let value = Answer::new(reply)?.element(1)?;
-    std::str::from_utf8(&value).ok()?.parse().ok()
+    Answer::new(reply)?.element(1)
 }

@@ -25,6 +25,7 @@ mod info;
 mod keyspace;
 mod load;
 mod reap;
+mod replicas;
 mod reply;
 mod run;
 mod settings;

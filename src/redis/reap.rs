@@ -8,11 +8,13 @@ use super::acl::User;
 use super::api::{self, OwnString, RedisModuleCtx};
 use super::born::Born;
 use super::keyspace::{self, Refusal};
+use super::replicas::Replicas;
 use crate::collection::{Collection, Position};
 use crate::heartbeat::{self, Verdict};
 use crate::layout::Family;
 use crate::owners::HeartbeatNumber;
 use crate::plan::{Doomed, Plan};
+use crate::progress::Waiting;
 use crate::report::Counts;
 
 /// Keys that one batch unlinks. It is the smallest piece of work between two looks at the clock;
@@ -23,13 +25,15 @@ const BATCH_KEYS: usize = 64;
 /// 64 of those would take many slices' time.
 const BATCH_BYTES: usize = 32 * 1024;
 
+/// What a key costs in the stream to replicas and AOF beside its name.
+const KEY_OVERHEAD_BYTES: u64 = 16;
+
 /// How a slice of the removal ended.
 #[derive(Debug)]
 pub enum Progress {
     Unfinished,
     Finished,
-    /// Writes are paused.
-    Paused,
+    Paused(Waiting),
     /// The server refuses to remove anything; its own words.
     Refused(String),
 }
@@ -54,6 +58,7 @@ pub struct Reap {
     pub collection: Collection,
     pub plan: Plan,
     pub born: Born,
+    pub replicas: Replicas,
     /// What was really removed, kept and found; starts from what the plan only knew.
     pub counts: Counts,
     next_family: usize,
@@ -63,6 +68,8 @@ pub struct Reap {
     spoiled: bool,
     /// By heartbeat number: the slice in which it was last found not to protect anything.
     found_dead: Vec<u64>,
+    /// What the removals so far take in the stream to replicas, about.
+    written_bytes: u64,
 }
 
 /// Keys of one batch, by family.
@@ -81,11 +88,13 @@ impl Reap {
             collection,
             plan,
             born: Born::default(),
+            replicas: Replicas::default(),
             counts,
             next_family: 0,
             next_key: 0,
             next_rival: 0,
             spoiled: false,
+            written_bytes: 0,
         }
     }
 
@@ -98,7 +107,15 @@ impl Reap {
     pub fn slice(&mut self, slice: Slice, time_is_up: &mut dyn FnMut() -> bool) -> Progress {
         loop {
             if api::writes_are_paused() {
-                return Progress::Paused;
+                return Progress::Paused(Waiting::Writes);
+            }
+            let Self {
+                replicas,
+                written_bytes,
+                ..
+            } = self;
+            if replicas.are_too_far_behind(slice.ctx, *written_bytes) {
+                return Progress::Paused(Waiting::Replicas);
             }
             self.born.catch_up();
             let mut batch = Batch::default();
@@ -236,6 +253,8 @@ impl Reap {
         if is_heartbeat && self.spoiled {
             return name.len();
         }
+        let bytes = KEY_OVERHEAD_BYTES.saturating_add(name.len() as u64);
+        self.written_bytes = self.written_bytes.saturating_add(bytes);
         if let Some(keys) = batch.get_mut(kind.index()) {
             keys.push(string);
         }

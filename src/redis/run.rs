@@ -9,6 +9,7 @@ use super::caller::Caller;
 use super::collect::{Collect, Limits, Walk};
 use super::keyspace;
 use super::reap::{self, Reap};
+use super::replicas::Replicas;
 use super::signals::{self, End};
 use super::state;
 use super::system;
@@ -18,12 +19,13 @@ use crate::collection::Collection;
 use crate::options::CleanupOptions;
 use crate::pace::{self, Pace, Turn};
 use crate::plan::{self, Plan, Question};
+use crate::progress::Waiting;
 use crate::report::{Cost, Report, Status};
 use crate::settings;
 
 use redis_module::raw;
 
-/// While writes are paused the run looks again after this long, twice as long each time.
+/// A run that waits looks again after this long, twice as long each time.
 const FIRST_LOOK_US: u64 = 10_000;
 const LAST_LOOK_US: u64 = 100_000;
 
@@ -88,7 +90,8 @@ pub struct Run {
     paused_us: u64,
     /// Length of the last slice if it removed keys.
     removing_us: u64,
-    /// While writes are paused: how long until the next look. Otherwise 0.
+    /// What the run waits for, and how long until it looks again; 0 while it does not wait.
+    waiting: Option<Waiting>,
     look_after_us: u64,
     latency_threshold_ms: i64,
 }
@@ -142,8 +145,10 @@ impl Run {
             turn_began_cpu_us: system::thread_cpu_us(),
             paused_us: 0,
             removing_us: 0,
+            waiting: None,
             look_after_us: 0,
             latency_threshold_ms: api::server_setting(ctx, c"latency-monitor-threshold")
+                .and_then(|value| std::str::from_utf8(&value).ok()?.parse().ok())
                 .unwrap_or_default(),
             order,
         }
@@ -232,10 +237,10 @@ impl Run {
             return self.stop_for(End::Loading);
         }
         if let Phase::Planning(..) = self.phase {
-            return self.plan_step();
+            return self.plan_step(ctx);
         }
         if api::writes_are_paused() {
-            return self.look_later();
+            return self.look_later(Waiting::Writes);
         }
         let Some(user) = User::resolve(self.order.user.as_deref()) else {
             return self.stop(
@@ -246,19 +251,24 @@ impl Run {
         if !keyspace::select(ctx, self.order.database) {
             return self.stop(Status::Interrupted, Some("the database is gone".into()));
         }
-        self.look_after_us = 0;
         let mut time_is_up = || system::monotonic_us() >= deadline_us;
-        match &mut self.phase {
+        let next = match &mut self.phase {
             Phase::Collecting(_) => self.collect_step(ctx, &user, &mut time_is_up),
             Phase::Reaping(_) => {
                 let cluster = flags & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0;
                 self.reap_step(ctx, &user, cluster, &mut time_is_up)
             }
             _ => self.stop_for(End::InternalError),
+        };
+        if !matches!(next, Next::Look) {
+            self.waiting = None;
+            self.look_after_us = 0;
         }
+        next
     }
 
-    fn look_later(&mut self) -> Next {
+    fn look_later(&mut self, waiting: Waiting) -> Next {
+        self.waiting = Some(waiting);
         let longer_us = self.look_after_us.saturating_mul(2);
         self.look_after_us = longer_us.clamp(FIRST_LOOK_US, LAST_LOOK_US);
         Next::Look
@@ -318,7 +328,7 @@ impl Run {
         }
     }
 
-    fn plan_step(&mut self) -> Next {
+    fn plan_step(&mut self, ctx: *mut RedisModuleCtx) -> Next {
         let Phase::Planning(worker, walked) = &mut self.phase else {
             return Next::Slice;
         };
@@ -330,6 +340,7 @@ impl Run {
             Outcome::Done(None) | Outcome::Failed => return self.stop_for(End::InternalError),
         };
         reap.born = std::mem::take(&mut self.born);
+        reap.replicas = Replicas::begin(ctx);
         let dry_run = self.order.options.dry_run;
         if dry_run {
             // A dry run ends here, with what the plan says.
@@ -368,7 +379,7 @@ impl Run {
         };
         match reap.slice(slice, time_is_up) {
             reap::Progress::Unfinished => Next::Slice,
-            reap::Progress::Paused => self.look_later(),
+            reap::Progress::Paused(waiting) => self.look_later(waiting),
             reap::Progress::Refused(text) => self.stop(Status::Interrupted, Some(text)),
             reap::Progress::Finished => {
                 let status = end_status(&reap.plan);

@@ -7,7 +7,7 @@ use redis_module::raw;
 use super::run::Run;
 use super::signals;
 use super::wakeup::Wakeup;
-use crate::progress::Progress;
+use crate::progress::{Activity, Progress};
 use crate::report::{Report, Totals};
 use crate::value::Value;
 
@@ -173,7 +173,7 @@ pub fn info_fields() -> Vec<(String, u64)> {
         ),
         (
             "current_paused".to_owned(),
-            now(|p| u64::from(p.activity == crate::progress::Activity::Paused)),
+            now(|p| u64::from(matches!(p.activity, Activity::Paused(_)))),
         ),
     ];
     if let Some(last) = &state.last_report {

@@ -9,6 +9,8 @@ mod flushes;
 pub(crate) mod long_run;
 /// Writes are paused: by an operator, for a failover.
 mod pauses;
+/// A replica that cannot keep up.
+mod replica_lag;
 /// Saves, refused writes, the end of the server.
 mod saving;
 /// Scripts that hold the server up.

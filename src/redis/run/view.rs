@@ -89,8 +89,8 @@ impl Run {
             }
             Phase::Releasing(..) | Phase::Moving => progress.activity = Activity::Reaping,
         }
-        if self.look_after_us > 0 {
-            progress.activity = Activity::Paused;
+        if let Some(waiting) = self.waiting {
+            progress.activity = Activity::Paused(waiting);
         }
         progress
     }

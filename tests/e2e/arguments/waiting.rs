@@ -84,6 +84,7 @@ fn status_shows_the_run_under_way() -> Result<()> {
         "match",
         "limit",
         "progress_percent",
+        "waiting_for",
         "elapsed_us",
         "time_left_us",
         "keys_scanned",
@@ -119,6 +120,8 @@ fn status_shows_the_run_under_way() -> Result<()> {
         |state| state == "paused",
     )?;
     let paused = status(&mut conn)?.map("current")?;
+    assert_eq!(current.get("waiting_for"), Some(&Value::Nil));
+    assert_eq!(paused.text("waiting_for")?, "writes");
     assert!(paused.int("elapsed_us")? > current.int("elapsed_us")?);
     assert_eq!(key_count(&mut conn)?, 2);
     say(&mut conn, "CLIENT UNPAUSE")?;
