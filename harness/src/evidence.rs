@@ -38,6 +38,23 @@ pub enum Figure {
     LiveKeysLost,
 }
 
+impl Figure {
+    /// As the page names it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::FaultsInjected => "faults injected during runs",
+            Self::KillsSurvived => "kills survived",
+            Self::ReloadsSurvived => "times loaded and unloaded",
+            Self::KeyspacesCompared => "random keyspaces compared key by key",
+            Self::BeatsLogged => "beats logged while cleanups ran",
+            Self::CleanupsUnderBeats => "cleanups under these beats",
+            Self::DeadFamiliesRemoved => "coordinators that died under them and were removed",
+            Self::FuzzInputs => "inputs given to a parser by a fuzzer",
+            Self::LiveKeysLost => "**keys of living coordinators lost**",
+        }
+    }
+}
+
 /// One line of the file of tallies.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Tally {
