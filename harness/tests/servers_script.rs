@@ -14,6 +14,11 @@ const UNREACHABLE: &str = r#"cat "$(sed -n 's/^Dir::Etc::sourcelist "\(.*\)";$/\
 echo "E: nothing answers"; exit 100"#;
 /// Lists of packages arrive, packages do not.
 const BREAKS_OFF: &str = r#"case $* in *install*) echo "E: half of it"; exit 100 ;; esac"#;
+/// What arrives is no package.
+const BRINGS_RUBBISH: &str = r#"case $* in *install*)
+    archives=$(sed -n 's/^Dir::Cache "\(.*\)";$/\1/p' "$3")/archives
+    echo rubbish > "$archives/valkey-server.deb" ;;
+esac"#;
 
 /// A machine of its own for one run of the script.
 struct Machine {
@@ -132,17 +137,19 @@ fn one_of_another_series_or_that_does_not_run_does_not_count_as_there() -> Resul
 
 #[test]
 fn a_fetch_that_breaks_off_leaves_no_server_behind() -> Result<()> {
-    let machine = Machine::new("valkey 9 newer\n", BREAKS_OFF)?;
-    machine.write("servers/.new.killed/valkey-9/valkey-server", "half of it")?;
-    let output = machine.run(&[])?;
-    assert!(output.status.success(), "{output:?}");
-    assert_eq!(machine.made()?, ["valkey-9"]);
-    let why = machine.read("servers/valkey-9/missing")?;
-    assert_eq!(
-        why,
-        "Debian newer does not give valkey-server\nE: half of it\n"
-    );
-    assert_eq!(fs::read_dir(machine.path("servers/valkey-9"))?.count(), 1);
+    for (apt_get, why) in [
+        (BREAKS_OFF, "does not give valkey-server\nE: half of it\n"),
+        (BRINGS_RUBBISH, "cannot be unpacked\n"),
+    ] {
+        let machine = Machine::new("valkey 9 newer\n", apt_get)?;
+        machine.write("servers/.new.killed/valkey-9/valkey-server", "half of it")?;
+        let output = machine.run(&[])?;
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(machine.made()?, ["valkey-9"]);
+        let said = machine.read("servers/valkey-9/missing")?;
+        assert!(said.contains(why), "{said}");
+        assert_eq!(fs::read_dir(machine.path("servers/valkey-9"))?.count(), 1);
+    }
     Ok(())
 }
 
@@ -161,9 +168,10 @@ fn derived(sources: &[(&str, &str)]) -> Result<String> {
 fn the_source_is_the_machines_own_with_another_suite() -> Result<()> {
     let lines = "\
 # deb http://comment.test/debian old main
-deb cdrom:[Disk 1]/ old main
+deb cdrom:[Disk]/ old main
 deb-src http://archive.test/debian old main
-deb http://security.test/debian-security old-security main
+deb http://security.test/debian-security old main
+deb http://archive.test/debian old-security main
 deb http://archive.test/debian old-updates main
 deb http://archive.test/debian old contrib
 deb [arch=any signed-by=/keys/a.gpg] http://archive.test/debian old main contrib # ours
