@@ -18,6 +18,7 @@ const HIGHEST_PORT: u16 = 55_000;
 /// How to start a server; every setting has a default.
 #[derive(Clone, Debug, Default)]
 pub struct ServerBuilder {
+    program: Option<PathBuf>,
     without_module: bool,
     aof: bool,
     port: Option<u16>,
@@ -27,6 +28,12 @@ pub struct ServerBuilder {
 }
 
 impl ServerBuilder {
+    /// A given server program in place of the system's or the one that `BLOCKING_SERVER_BIN` names.
+    pub fn program(self, program: impl Into<PathBuf>) -> Self {
+        let program = Some(program.into());
+        Self { program, ..self }
+    }
+
     /// Whether to load the module; it is loaded by default.
     pub fn module(self, load: bool) -> Self {
         let without_module = !load;
@@ -89,7 +96,11 @@ impl ServerBuilder {
             .tempdir()?;
         let port = self.port.map_or_else(free_port, Ok)?;
         fs::write(dir.path().join(CONFIG_NAME), self.config(dir.path(), port)?)?;
-        Server::launch(dir, port)
+        Server::launch(
+            self.program.clone().unwrap_or_else(system_server),
+            dir,
+            port,
+        )
     }
 
     fn config(&self, dir: &Path, port: u16) -> Result<String> {
@@ -129,6 +140,11 @@ impl ServerBuilder {
         lines.push(String::new());
         Ok(lines.join("\n"))
     }
+}
+
+fn system_server() -> PathBuf {
+    let given = std::env::var_os("BLOCKING_SERVER_BIN");
+    given.map_or("redis-server".into(), PathBuf::from)
 }
 
 fn is_port_taken(error: &anyhow::Error) -> bool {

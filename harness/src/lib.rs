@@ -1,12 +1,15 @@
-//! What the tests and the demo of blocking-cleanup share: private servers, connections, test data, probes, checks.
+//! What the tests, the demo and the benchmark of blocking-cleanup share: private servers, connections, test data, probes, checks.
 //! Nothing here is part of the module, and nothing here may touch a server that it did not start itself.
 
 mod builder;
 mod check;
 mod client;
+mod crowd;
 mod evidence;
 mod fleet;
 mod foreign;
+pub mod known;
+mod memory;
 mod probe;
 mod process;
 mod reply;
@@ -16,10 +19,12 @@ mod wait;
 pub use builder::ServerBuilder;
 pub use check::{differing_keys, existing_keys};
 pub use client::{cleanup, cleanup_async, command, error_text, info_field, server_now_ms};
+pub use crowd::{CROWD_KEY, Crowd};
 pub use evidence::{EVIDENCE, Figure, SERVER_NAME, Tally, tally};
 pub use fleet::{FAMILY_SIZE, Fleet, load_coordinators};
 pub use foreign::{foreign_pair, load_foreign};
-pub use probe::{Ask, Probe, Waits};
+pub use memory::settled_memory;
+pub use probe::{Ask, Probe, Wait, Waits};
 pub use reply::{Reply, reply_map};
 pub use server::Server;
 pub use wait::{wait_for_value, wait_until};

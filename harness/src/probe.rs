@@ -36,6 +36,13 @@ pub struct Waits {
     pub p999_us: u64,
 }
 
+/// One question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    pub asked: Instant,
+    pub waited: Duration,
+}
+
 /// A running probe; dropping it stops it too.
 pub struct Probe {
     orders: Sender<Order>,
@@ -44,7 +51,7 @@ pub struct Probe {
 
 enum Order {
     /// Report and begin anew.
-    Take(Sender<Waits>),
+    Take(Sender<Vec<Wait>>),
     Stop,
 }
 
@@ -80,6 +87,11 @@ impl Probe {
     /// What was seen since the start or since the last `mark` or `take`. A question still on its way counts: its
     /// answer is awaited first.
     pub fn take(&mut self) -> Result<Waits> {
+        self.take_all().map(|waits| Waits::of(&waits))
+    }
+
+    /// The same, question by question.
+    pub fn take_all(&mut self) -> Result<Vec<Wait>> {
         let (report, waits) = channel();
         // Both fail only when the probe's thread has ended, and then its own error says why.
         if self.orders.send(Order::Take(report)).is_ok()
@@ -120,19 +132,15 @@ fn keep_asking(
     interval: Duration,
     inbox: &Receiver<Order>,
 ) -> Result<()> {
-    let mut seen = Histogram::<u64>::new_with_bounds(1, LONGEST_US, SIGNIFICANT_DIGITS)?;
-    let mut longest_us = 0;
+    let mut seen = Vec::new();
     loop {
-        let asked_at = Instant::now();
+        let asked = Instant::now();
         let () = question.query(conn)?;
-        let waited_us = asked_at.elapsed().as_micros().min(LONGEST_US.into()) as u64;
-        seen.saturating_record(waited_us);
-        longest_us = longest_us.max(waited_us);
+        let waited = asked.elapsed();
+        seen.push(Wait { asked, waited });
         match inbox.recv_timeout(interval) {
             Ok(Order::Take(report)) => {
-                let _ = report.send(Waits::of(&seen, longest_us));
-                seen.reset();
-                longest_us = 0;
+                let _ = report.send(std::mem::take(&mut seen));
             }
             Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
             Err(RecvTimeoutError::Timeout) => {}
@@ -141,7 +149,16 @@ fn keep_asking(
 }
 
 impl Waits {
-    fn of(seen: &Histogram<u64>, longest_us: u64) -> Self {
+    /// Of any questions: those of several runs can be put together.
+    pub fn of(waits: &[Wait]) -> Self {
+        let mut seen = Histogram::<u64>::new_with_bounds(1, LONGEST_US, SIGNIFICANT_DIGITS)
+            .expect("bounds that fit a histogram");
+        let mut longest_us = 0;
+        for wait in waits {
+            let waited_us = wait.waited.as_micros().min(LONGEST_US.into()) as u64;
+            seen.saturating_record(waited_us);
+            longest_us = longest_us.max(waited_us);
+        }
         // A percentile is the upper end of its bucket, which may lie just above the longest wait.
         let at = |quantile| seen.value_at_quantile(quantile).min(longest_us);
         Self {

@@ -19,8 +19,8 @@ use crate::client::{connect, info_field};
 use crate::process::spawn_bound;
 use crate::wait::wait_until;
 
-/// Until a server must answer; loading a large AOF counts too.
-const START_DEADLINE: Duration = Duration::from_secs(60);
+/// Until a server must answer; loading ten million keys counts too.
+const START_DEADLINE: Duration = Duration::from_secs(300);
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 const SYNC_DEADLINE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -31,6 +31,7 @@ const LOG_NAME: &str = "server.log";
 
 /// A running server; dropping it kills it and removes its folder.
 pub struct Server {
+    program: PathBuf,
     child: Mutex<Child>,
     port: u16,
     dir: TempDir,
@@ -47,9 +48,14 @@ impl Server {
     }
 
     /// Starts a server from the configuration in `dir` and waits until it answers.
-    pub(crate) fn launch(dir: TempDir, port: u16) -> Result<Self> {
-        let child = Mutex::new(launch(dir.path())?);
-        let server = Self { child, port, dir };
+    pub(crate) fn launch(program: PathBuf, dir: TempDir, port: u16) -> Result<Self> {
+        let child = Mutex::new(launch(&program, dir.path())?);
+        let server = Self {
+            program,
+            child,
+            port,
+            dir,
+        };
         server.wait_until_ready()?;
         Ok(server)
     }
@@ -138,7 +144,7 @@ impl Server {
         if self.is_alive() {
             self.kill9()?;
         }
-        *self.child() = launch(self.dir())?;
+        *self.child() = launch(&self.program, self.dir())?;
         self.wait_until_ready()
     }
 
@@ -227,13 +233,12 @@ impl Drop for Server {
     }
 }
 
-fn launch(dir: &Path) -> Result<Child> {
-    let binary = std::env::var_os("BLOCKING_SERVER_BIN").unwrap_or_else(|| "redis-server".into());
+fn launch(program: &Path, dir: &Path) -> Result<Child> {
     let log = File::options()
         .create(true)
         .append(true)
         .open(dir.join(LOG_NAME))?;
-    let mut command = Command::new(&binary);
+    let mut command = Command::new(program);
     command
         .arg(dir.join(CONFIG_NAME))
         .current_dir(dir)
@@ -241,7 +246,7 @@ fn launch(dir: &Path) -> Result<Child> {
         .stdout(log.try_clone()?)
         .stderr(log);
     spawn_bound(command).with_context(|| {
-        format!("cannot start {}; `make setup` installs redis-server, BLOCKING_SERVER_BIN names another", binary.display())
+        format!("cannot start {}; `make setup` installs redis-server, BLOCKING_SERVER_BIN names another", program.display())
     })
 }
 

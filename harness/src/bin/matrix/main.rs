@@ -5,8 +5,6 @@
 mod outcome;
 /// One suite on one server.
 mod run;
-/// Which servers there are.
-mod servers;
 /// The compiled test suites.
 mod suites;
 /// The table at the end, and what it amounts to.
@@ -16,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use blocking_harness::known as servers;
 use clap::Parser;
 
 use run::Runner;
