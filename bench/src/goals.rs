@@ -1,0 +1,289 @@
+//! What this project wants to reach, and what this run reached. Must not be the judge of its own noise: every figure is
+//! the worst that was seen, or a ratio of medians, and a goal that was not measured is said to be that.
+
+use comfy_table::Table;
+
+use crate::results::{On, Results};
+use crate::show::{percent, time, times, us};
+use crate::stats::Spread;
+use crate::tables::Form;
+use crate::ways::{CLIENT, LIMIT, MODULE, MODULE_AT_5, SCRIPT_B};
+use crate::works::{CLASSIC, FOREIGN, MILLION};
+
+/// The server that the goals speak of.
+const SERVER: &str = "Redis 7.0";
+const BYTES_PER_KEY: f64 = 100.0;
+/// What two servers that did the same may differ by: buffers of clients and the like.
+const SAME_BYTES: i64 = 64 * 1_024;
+
+pub struct Goal {
+    pub wanted: String,
+    pub reached: String,
+    pub met: bool,
+}
+
+/// The goals on the server that they speak of, or on the first one if that is not here.
+pub fn goals(results: &Results) -> Vec<Goal> {
+    let servers = results.servers();
+    let named = servers.iter().find(|name| name.starts_with(SERVER));
+    let Some(server) = named.or(servers.first()) else {
+        return Vec::new();
+    };
+    let classic = results.of(server, CLASSIC);
+    let mut goals = vec![
+        faster(classic, SCRIPT_B, 3.0),
+        faster(classic, CLIENT, 5.0),
+        near_limit(classic, CLASSIC, 1.25),
+        near_limit(results.of(server, MILLION), MILLION, 1.25),
+    ];
+    for work in results.works(server) {
+        let on = results.of(server, work);
+        goals.extend(calm(on, work));
+        goals.extend(shorter(on, work));
+        goals.extend(short_slices(on, work));
+    }
+    goals.push(kept(classic, MODULE, "at the default settings", 0.75));
+    goals.push(kept(
+        classic,
+        MODULE_AT_5,
+        "at `blocking.cpu-percent 5`",
+        0.95,
+    ));
+    for server in &servers {
+        goals.extend(walk(results.of(server, FOREIGN), server));
+    }
+    if !servers
+        .iter()
+        .any(|server| results.of(server, FOREIGN).first().is_some())
+    {
+        goals.push(not_measured(format!(
+            "{FOREIGN} foreign keys: as fast as the server's own SCAN, within 10 %"
+        )));
+    }
+    for work in results.works(server) {
+        goals.extend(memory(results.of(server, work), work));
+    }
+    goals
+}
+
+fn goal(wanted: String, reached: String, met: bool) -> Goal {
+    Goal {
+        wanted,
+        reached,
+        met,
+    }
+}
+
+fn not_measured(wanted: String) -> Goal {
+    goal(wanted, "not measured".to_owned(), false)
+}
+
+fn faster(on: On<'_>, than: &str, factor: f64) -> Goal {
+    let wanted = format!("{CLASSIC}, idle server: {factor} times faster than {than}");
+    match ratio(on.wall_ms(than), on.wall_ms(MODULE)) {
+        Some(ratio) => goal(wanted, times(ratio), ratio >= factor),
+        None => not_measured(wanted),
+    }
+}
+
+fn near_limit(on: On<'_>, work: &str, factor: f64) -> Goal {
+    let wanted = format!("{work}: main thread at most {factor} times the limit");
+    match ratio(on.main_ms(MODULE), on.charged_ms(LIMIT)) {
+        Some(all) => {
+            // The event loop's own turns between slices are in the first figure, and not in the second.
+            let slices = ratio(on.busy_ms(MODULE), on.charged_ms(LIMIT)).unwrap_or_default();
+            let reached = format!("{}; the slices alone {}", times(all), times(slices));
+            goal(wanted, reached, all <= factor)
+        }
+        None => not_measured(wanted),
+    }
+}
+
+fn calm(on: On<'_>, work: &str) -> Option<Goal> {
+    const MORE_US: u64 = 300;
+    let probed = on.probed(MODULE)?;
+    let more_us = probed.waits.p999_us.saturating_sub(probed.base.p999_us);
+    Some(goal(
+        format!("{work}: 99.9 % of a probe's waits at most {MORE_US} µs above its base line"),
+        format!("{} above {}", us(more_us), us(probed.base.p999_us)),
+        more_us <= MORE_US,
+    ))
+}
+
+fn shorter(on: On<'_>, work: &str) -> Option<Goal> {
+    const FACTOR: f64 = 50.0;
+    let (script, module) = (
+        on.probed(SCRIPT_B)?.waits.max_us,
+        on.probed(MODULE)?.waits.max_us,
+    );
+    let ratio = script as f64 / module.max(1) as f64;
+    Some(goal(
+        format!("{work}: longest wait at most 1/{FACTOR} of script B's"),
+        format!("1/{ratio:.0}: {} and {}", us(module), us(script)),
+        ratio >= FACTOR,
+    ))
+}
+
+fn short_slices(on: On<'_>, work: &str) -> Option<Goal> {
+    let longest = on.runs(MODULE).max_by_key(|run| run.longest_slice_us)?;
+    let overruns: u64 = on.runs(MODULE).map(|run| run.overruns).sum();
+    let slices: u64 = on.runs(MODULE).map(|run| run.slices).sum();
+    Some(goal(
+        format!("{work}: no slice longer than twice `blocking.slice-us`"),
+        format!(
+            "the longest {}; {overruns} of {slices} over {}",
+            us(longest.longest_slice_us),
+            us(longest.slice_us)
+        ),
+        longest.longest_slice_us <= 2 * longest.slice_us,
+    ))
+}
+
+fn kept(on: On<'_>, way: &str, how: &str, share: f64) -> Goal {
+    let wanted = format!("50 busy clients keep {} {how}", percent(share));
+    match on.kept(way) {
+        Some(Spread { median, min, max }) => goal(
+            wanted,
+            format!("{} ({} – {})", percent(median), percent(min), percent(max)),
+            median >= share,
+        ),
+        None => not_measured(wanted),
+    }
+}
+
+fn walk(on: On<'_>, server: &str) -> Option<Goal> {
+    let main = ratio(on.main_ms(MODULE), on.charged_ms(LIMIT))?;
+    let wall = ratio(on.wall_ms(MODULE), on.charged_ms(LIMIT))?;
+    Some(goal(
+        format!("{FOREIGN} foreign keys, {server}: as fast as the server's own SCAN, within 10 %"),
+        format!("main thread {}, wall time {}", times(main), times(wall)),
+        main <= 1.1,
+    ))
+}
+
+fn memory(on: On<'_>, work: &str) -> Vec<Goal> {
+    let keys = on.first().map_or(1, |record| record.family_keys.max(1)) as f64;
+    let Some(used) = on.memory(MODULE).map(|memory| memory.used_peak).max() else {
+        return Vec::new();
+    };
+    let resident = on
+        .memory(MODULE)
+        .map(|memory| memory.resident_peak)
+        .max()
+        .unwrap_or_default();
+    let each = |bytes: i64| bytes.max(0) as f64 / keys;
+    let mut goals = vec![goal(
+        format!("{work}: at most {BYTES_PER_KEY} bytes of extra memory per family key"),
+        format!("{:.0} used, {:.0} resident", each(used), each(resident)),
+        each(used) <= BYTES_PER_KEY,
+    )];
+    // The same keys gone by the server's own commands leave what a run should leave.
+    let after = |way| Spread::of(on.memory(way).map(|memory| memory.used_after as f64));
+    if let Some((module, limit)) = after(MODULE).zip(after(LIMIT)) {
+        let left = (module.median - limit.median) as i64;
+        goals.push(goal(
+            format!("{work}: nothing stays behind"),
+            format!("{left} bytes more than after UNLINK of the same keys"),
+            left <= SAME_BYTES,
+        ));
+    }
+    goals
+}
+
+fn ratio(upper: Option<Spread>, lower: Option<Spread>) -> Option<f64> {
+    let (upper, lower) = upper.zip(lower)?;
+    Some(upper.median / lower.median)
+}
+
+/// As the terminal and the page have them.
+pub fn table(goals: &[Goal], form: Form) -> Table {
+    let mut table = Table::new();
+    table.load_style(form.style());
+    table.set_header(["goal", "reached", ""]);
+    for goal in goals {
+        let met = if goal.met { "yes" } else { "no" };
+        table.add_row([&goal.wanted, &goal.reached, met]);
+    }
+    table
+}
+
+/// Ways are far apart only if the figures are; for messages about one.
+pub fn summary(goals: &[Goal]) -> String {
+    let met = goals.iter().filter(|goal| goal.met).count();
+    format!("{met} of {} goals reached", goals.len())
+}
+
+/// The module's wall time in words, for the line that is printed when a keyspace is done.
+pub fn in_short(on: On<'_>) -> String {
+    let wall = |way| {
+        on.wall_ms(way)
+            .map_or("-".to_owned(), |wall| time(wall.median))
+    };
+    format!(
+        "module {}, client {}, script B {}",
+        wall(MODULE),
+        wall(CLIENT),
+        wall(SCRIPT_B)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::made_up::results;
+
+    fn of<'a>(goals: &'a [Goal], words: &str) -> &'a Goal {
+        let found = goals.iter().find(|goal| goal.wanted.contains(words));
+        found.unwrap_or_else(|| panic!("no goal about {words}"))
+    }
+
+    #[test]
+    fn goals_are_ratios_of_one_run() {
+        let goals = goals(&results());
+        let met: Vec<(&str, bool, &str)> = [
+            ("faster than script B", true, "4.00 ×"),
+            ("faster than client", true, "8.00 ×"),
+            (
+                "classic: main thread",
+                true,
+                "1.11 ×; the slices alone 1.11 ×",
+            ),
+            ("1,000,000 coordinators: main thread", false, "not measured"),
+            ("99.9 % of a probe's waits", true, "250 µs above 200 µs"),
+            ("longest wait", true, "1/320: 1.0 ms and 320 ms"),
+            (
+                "no slice longer",
+                true,
+                "the longest 400 µs; 3 of 400 over 250 µs",
+            ),
+            ("at the default settings", true, "100 % (100 % – 100 %)"),
+            ("cpu-percent 5", false, "not measured"),
+            ("own SCAN", false, "not measured"),
+            ("extra memory", true, "80 used, 100 resident"),
+            ("stays behind", true, "1000 bytes more"),
+        ]
+        .to_vec();
+        for (words, met, reached) in met {
+            let goal = of(&goals, words);
+            assert!(
+                goal.reached.starts_with(reached),
+                "{words}: {}",
+                goal.reached
+            );
+            assert_eq!(goal.met, met, "{words}");
+        }
+    }
+
+    #[test]
+    fn a_goal_that_is_missed_says_no() {
+        let mut results = results();
+        results.records.retain(|record| record.way != CLIENT);
+        results
+            .records
+            .push(crate::results::made_up::timed(CLIENT, 300.0, 100.0));
+        let goals = goals(&results);
+        let goal = of(&goals, "faster than client");
+        assert!(!goal.met, "{}", goal.reached);
+        assert!(table(&goals, Form::Markdown).to_string().contains("no"));
+    }
+}

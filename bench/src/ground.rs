@@ -1,0 +1,192 @@
+//! A private server with one keyspace on it, which can be brought back as it was before every round.
+//! Must give every way the same keys, and must not take a way's own word for what it removed.
+//!
+//! The keys are written once and saved. For every round the server is started anew from that file, so that no way
+//! inherits the allocator or the tables that another one left. A new process hashes with a new seed, so keys that lie
+//! side by side in memory are walked in random order, as in a server that has lived for long.
+
+use anyhow::{Context, Result, ensure};
+use blocking_harness::known::Found;
+use blocking_harness::redis::{self, Connection};
+use blocking_harness::{
+    FAMILY_SIZE, Fleet, Server, existing_keys, foreign_pair, load_foreign, server_now_ms,
+};
+use indicatif::ProgressBar;
+
+use crate::works::Work;
+
+/// Dead for longer than any threshold used here. Live ones beat tomorrow, so that none dies while we measure.
+const STALE_AGES_S: std::ops::Range<i64> = 100_000..190_000;
+const LIVE_AGE_S: i64 = -80_000;
+/// Writers give no key more than a day.
+const ACK_TTL_S: u32 = 86_400;
+/// Keys of one kind that are asked for by name after a round; of more, evenly spaced ones.
+const LOOKED_AT: usize = 60_000;
+const BATCH: usize = 1_000;
+
+pub struct Ground {
+    pub server: Server,
+    pub work: Work,
+    pub stale: Fleet,
+    live: Fleet,
+    keys: u64,
+}
+
+impl Ground {
+    /// Starts the server, writes the keys and saves them.
+    pub fn make(found: &Found, work: &Work, bar: &ProgressBar) -> Result<Self> {
+        let server = Server::builder()
+            .program(&found.program)
+            // No client is to be told BUSY: it waits, and that is what we measure.
+            .arg("lua-time-limit", 0)
+            // For files that load quickly.
+            .arg("rdbcompression", "no")
+            .arg("rdbchecksum", "no")
+            .start()?;
+        crate::interrupt::removes(server.dir());
+        let mut conn = server.client()?;
+        let now_ms = server_now_ms(&mut conn)?;
+        let ground = Self {
+            stale: Fleet::numbered("dead", work.stale, now_ms).ages_s(STALE_AGES_S),
+            live: Fleet::numbered("live", work.live, now_ms).age_s(LIVE_AGE_S),
+            keys: (work.coordinators() * FAMILY_SIZE + work.acks) as u64 + work.foreign,
+            work: work.clone(),
+            server,
+        };
+        bar.set_length(ground.keys);
+        load_foreign(&mut conn, work.foreign, |written| bar.inc(written))?;
+        ground.live.load(&mut conn, |written| bar.inc(written))?;
+        ground.stale.load(&mut conn, |written| bar.inc(written))?;
+        ground.load_acks(&mut conn, bar)?;
+        let () = redis::cmd("SAVE").query(&mut conn)?;
+        Ok(ground)
+    }
+
+    /// The keyspace as it was made, in a new process.
+    pub fn renew(&self) -> Result<()> {
+        self.server.restart()?;
+        let keys = self.dbsize()?;
+        ensure!(keys == self.keys, "{keys} keys loaded, not {}", self.keys);
+        Ok(())
+    }
+
+    /// How many keys a cleanup has to remove.
+    pub fn doomed(&self) -> u64 {
+        (self.stale.len() * FAMILY_SIZE + self.work.acks) as u64
+    }
+
+    pub fn keys(&self) -> u64 {
+        self.keys
+    }
+
+    /// The keys a cleanup has to remove, coordinator by coordinator.
+    pub fn doomed_keys(&self) -> impl Iterator<Item = Vec<u8>> {
+        self.stale.keys().chain(self.acks())
+    }
+
+    /// Fails unless a way that had everything to do did exactly that.
+    pub fn check_all_gone(&self, said: u64) -> Result<()> {
+        self.check_count(said, self.doomed())?;
+        let mut conn = self.server.client()?;
+        let left = existing_keys(&mut conn, spread(self.doomed_keys(), self.doomed()))?;
+        ensure!(left.is_empty(), "{} keys of the dead are left", left.len());
+        self.check_others()
+    }
+
+    /// Fails unless the first `coordinators` of the dead are gone, and as many keys as `removed`.
+    pub fn check_first_gone(&self, coordinators: usize, said: u64, removed: u64) -> Result<()> {
+        self.check_count(said, removed)?;
+        let mut conn = self.server.client()?;
+        let keys = (0..coordinators).flat_map(|index| self.stale.family_keys(index));
+        let left = existing_keys(&mut conn, keys)?;
+        ensure!(left.is_empty(), "{} keys of the dead are left", left.len());
+        self.check_others()
+    }
+
+    /// Fails if anything at all is gone.
+    pub fn check_nothing_gone(&self) -> Result<()> {
+        self.check_count(0, 0)
+    }
+
+    fn check_count(&self, said: u64, removed: u64) -> Result<()> {
+        ensure!(
+            said == removed,
+            "it says that it removed {said} keys, not {removed}"
+        );
+        let (left, wanted) = (self.dbsize()?, self.keys - removed);
+        ensure!(left == wanted, "{left} keys are left, not {wanted}");
+        Ok(())
+    }
+
+    fn check_others(&self) -> Result<()> {
+        let mut conn = self.server.client()?;
+        for (whose, count) in [
+            (
+                "the living",
+                self.check_there(&mut conn, self.live.keys(), self.live.len() * FAMILY_SIZE)?,
+            ),
+            ("others", {
+                let keys = (0..self.work.foreign).map(|n| foreign_pair(n).0);
+                self.check_there(&mut conn, keys, self.work.foreign as usize)?
+            }),
+        ] {
+            ensure!(count == 0, "{count} keys of {whose} are gone");
+        }
+        Ok(())
+    }
+
+    /// How many of these are missing.
+    fn check_there(
+        &self,
+        conn: &mut Connection,
+        keys: impl Iterator<Item = Vec<u8>>,
+        count: usize,
+    ) -> Result<usize> {
+        let asked: Vec<Vec<u8>> = spread(keys, count as u64).collect();
+        let wanted = asked.len();
+        Ok(wanted - existing_keys(conn, asked)?.len())
+    }
+
+    fn dbsize(&self) -> Result<u64> {
+        let size = redis::cmd("DBSIZE").query(&mut self.server.client()?);
+        size.context("cannot count the keys")
+    }
+
+    fn acks(&self) -> impl Iterator<Item = Vec<u8>> {
+        let key = |n| format!("blocking:ack:{}:more-{n}", self.stale.ids()[0]).into_bytes();
+        (0..self.work.acks).map(key)
+    }
+
+    fn load_acks(&self, conn: &mut Connection, bar: &ProgressBar) -> Result<()> {
+        let keys: Vec<Vec<u8>> = self.acks().collect();
+        for batch in keys.chunks(BATCH) {
+            let mut pipe = redis::pipe();
+            for key in batch {
+                let write = pipe.cmd("SET").arg(key).arg(r#"{"status":"received"}"#);
+                write.arg("EX").arg(ACK_TTL_S).ignore();
+            }
+            let () = pipe.query(conn)?;
+            bar.inc(batch.len() as u64);
+        }
+        Ok(())
+    }
+}
+
+/// At most `LOOKED_AT` of `count` keys, evenly spaced.
+fn spread(keys: impl Iterator<Item = Vec<u8>>, count: u64) -> impl Iterator<Item = Vec<u8>> {
+    keys.step_by((count as usize).div_ceil(LOOKED_AT).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_keys_evenly_spaced_ones_are_looked_at() {
+        let keys = |count: u64| (0..count).map(|n| n.to_le_bytes().to_vec());
+        assert_eq!(spread(keys(60_000), 60_000).count(), 60_000);
+        let of_more: Vec<_> = spread(keys(180_000), 180_000).collect();
+        assert_eq!(of_more.len(), 60_000);
+        assert_eq!(of_more[1], 3_u64.to_le_bytes());
+    }
+}

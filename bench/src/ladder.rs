@@ -1,0 +1,74 @@
+//! From how many stale coordinators on script A fails. Finds it by trying, as a user would.
+//! Must not take another error for that failure.
+
+use anyhow::Result;
+use blocking_harness::known::Found;
+use indicatif::ProgressBar;
+
+use crate::ground::Ground;
+use crate::record::Figures;
+use crate::round;
+use crate::ways::ScriptA;
+use crate::works::{Rounds, Work};
+
+/// The first size that is tried; it doubles until one fails.
+const FIRST: usize = 500;
+
+/// The smallest number of stale coordinators of six keys that it is seen to fail at, within a twentieth.
+pub fn script_a_fails_from(found: &Found) -> Result<usize> {
+    first_failure(FIRST, |stale| {
+        let work = Work {
+            name: "ladder".to_owned(),
+            stale,
+            live: 0,
+            foreign: 0,
+            acks: 0,
+            rounds: Rounds::default(),
+        };
+        let ground = Ground::make(found, &work, &ProgressBar::hidden())?;
+        let figures = round::timed(&ground, &ScriptA::default())?;
+        Ok(matches!(figures, Figures::NotRun { .. }))
+    })
+}
+
+fn first_failure(first: usize, mut fails: impl FnMut(usize) -> Result<bool>) -> Result<usize> {
+    let (mut good, mut bad) = (0, first);
+    while !fails(bad)? {
+        (good, bad) = (bad, bad * 2);
+    }
+    while bad - good > (bad / 20).max(1) {
+        let middle = good.midpoint(bad);
+        match fails(middle)? {
+            true => bad = middle,
+            false => good = middle,
+        }
+    }
+    Ok(bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_failure_is_found_within_a_twentieth() {
+        for limit in [1, 499, 500, 1_333, 40_000] {
+            let mut tried = Vec::new();
+            let found = first_failure(500, |size| {
+                tried.push(size);
+                Ok(size >= limit)
+            });
+            let found = found.unwrap();
+            assert!(
+                found >= limit && found - limit <= found / 20 + 1,
+                "{limit}: {found}"
+            );
+            assert!(tried.contains(&found), "{tried:?}");
+        }
+    }
+
+    #[test]
+    fn another_error_is_an_error() {
+        assert!(first_failure(500, |_| anyhow::bail!("no server")).is_err());
+    }
+}

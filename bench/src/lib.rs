@@ -1,0 +1,39 @@
+//! The benchmark's parts, so that tests can take one and put something wrong in its place.
+//! Must treat all ways alike, and must fail when one of them did not do the work; goals that are missed are a result.
+
+/// What is wanted, and what was reached.
+pub mod goals;
+/// A server with keys on it.
+pub mod ground;
+/// Ctrl-C.
+pub mod interrupt;
+/// Where script A fails.
+pub mod ladder;
+/// What this runs on.
+pub mod machine;
+/// Time and memory of a server.
+pub mod measure;
+/// Command line.
+pub mod options;
+/// docs/benchmark.md.
+pub mod page;
+/// SVG.
+pub mod plots;
+/// A measured round as data.
+pub mod record;
+/// All of them.
+pub mod results;
+/// One round.
+pub mod round;
+/// Numbers for people.
+pub mod show;
+/// Medians.
+pub mod stats;
+/// Everything, in the right order.
+pub mod suite;
+/// Results as tables.
+pub mod tables;
+/// What is compared.
+pub mod ways;
+/// What there is to do.
+pub mod works;

@@ -1,0 +1,78 @@
+//! The command line. Must have a default for everything.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// Measures BLOCKING.CLEANUP against everything a user would do instead, on private servers.
+#[derive(Parser)]
+#[command(version)]
+pub struct Options {
+    /// All keyspaces on all servers; hours rather than minutes
+    #[arg(long)]
+    pub full: bool,
+    /// Tiny keyspaces, to see that everything works; the figures mean nothing
+    #[arg(long, conflicts_with = "full")]
+    pub quick: bool,
+    /// Only these servers, by the name of their folder in .servers, or `system`
+    #[arg(long, value_delimiter = ',')]
+    pub servers: Vec<String>,
+    /// Only keyspaces with one of these words in their names
+    #[arg(long, value_delimiter = ';')]
+    pub works: Vec<String>,
+    /// Only these ways; the module and the limit are always among them
+    #[arg(long, value_delimiter = ',')]
+    pub ways: Vec<String>,
+    /// At most this many rounds of each kind
+    #[arg(long)]
+    pub rounds: Option<u32>,
+    /// Where the page goes; without this and with a choice of servers, keyspaces or ways, none is written
+    #[arg(long)]
+    pub page: Option<PathBuf>,
+    /// Where a line for every round goes
+    #[arg(long, default_value = "bench-results")]
+    pub results: PathBuf,
+}
+
+impl Options {
+    pub fn page(&self) -> Option<PathBuf> {
+        let is_whole = self.servers.is_empty()
+            && self.works.is_empty()
+            && self.ways.is_empty()
+            && self.rounds.is_none()
+            && !self.quick;
+        self.page
+            .clone()
+            .or(is_whole.then(|| "docs/benchmark.md".into()))
+    }
+
+    pub fn command(&self) -> &'static str {
+        match (self.full, self.quick) {
+            (true, _) => "make bench-full",
+            (_, true) => "bench --quick",
+            _ => "make bench",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_the_benchmark_does_not_replace_the_page() {
+        let page = |words: &[&str]| Options::parse_from([&["bench"], words].concat()).page();
+        assert_eq!(page(&[]), Some("docs/benchmark.md".into()));
+        assert_eq!(page(&["--full"]), Some("docs/benchmark.md".into()));
+        for part in [
+            "--servers=system",
+            "--works=classic",
+            "--ways=client",
+            "--quick",
+            "--rounds=1",
+        ] {
+            assert_eq!(page(&[part]), None, "{part}");
+        }
+        assert_eq!(page(&["--quick", "--page=a.md"]), Some("a.md".into()));
+    }
+}

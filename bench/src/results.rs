@@ -1,0 +1,304 @@
+//! All rounds of this benchmark, written down as they come and asked for by server, work and way.
+//! Must not mix servers: every comparison is within one of them and one run of this program.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::record::{Crowded, Figures, Memory, Probed, Record, Timed};
+use crate::stats::Spread;
+use crate::ways::Run;
+
+#[derive(Default)]
+pub struct Results {
+    pub records: Vec<Record>,
+    file: Option<File>,
+}
+
+impl Results {
+    /// Keeps a line for every record in a new file in `folder`.
+    pub fn in_folder(folder: &Path, name: &str) -> Result<(Self, PathBuf)> {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let path = folder.join(format!("{name}.jsonl"));
+        let file = Some(File::create(&path)?);
+        let records = Vec::new();
+        Ok((Self { records, file }, path))
+    }
+
+    pub fn add(&mut self, record: Record) -> Result<()> {
+        if let Some(file) = &mut self.file {
+            let mut line = serde_json::to_vec(&record)?;
+            line.push(b'\n');
+            file.write_all(&line)?;
+        }
+        self.records.push(record);
+        Ok(())
+    }
+
+    /// Names in the order in which they first came.
+    pub fn servers(&self) -> Vec<&str> {
+        unique(self.records.iter().map(|record| record.server.as_str()))
+    }
+
+    pub fn works(&self, server: &str) -> Vec<&str> {
+        let records = self.records.iter().filter(|record| record.server == server);
+        unique(records.map(|record| record.work.as_str()))
+    }
+
+    pub fn of<'a>(&'a self, server: &'a str, work: &'a str) -> On<'a> {
+        On {
+            all: self,
+            server,
+            work,
+        }
+    }
+}
+
+/// The results of one keyspace on one server.
+#[derive(Clone, Copy)]
+pub struct On<'a> {
+    all: &'a Results,
+    server: &'a str,
+    work: &'a str,
+}
+
+impl<'a> On<'a> {
+    pub fn records(self) -> impl Iterator<Item = &'a Record> {
+        let all = self.all.records.iter();
+        all.filter(move |record| record.server == self.server && record.work == self.work)
+    }
+
+    pub fn first(self) -> Option<&'a Record> {
+        self.records().next()
+    }
+
+    fn figures(self, way: &str) -> impl Iterator<Item = &'a Figures> {
+        self.records()
+            .filter(move |record| record.way == way)
+            .map(|record| &record.figures)
+    }
+
+    pub fn timed(self, way: &str) -> impl Iterator<Item = &'a Timed> {
+        self.figures(way).filter_map(|figures| match figures {
+            Figures::Timed(timed) => Some(timed),
+            _ => None,
+        })
+    }
+
+    pub fn wall_ms(self, way: &str) -> Option<Spread> {
+        Spread::of(self.timed(way).map(|timed| timed.wall_ms))
+    }
+
+    pub fn main_ms(self, way: &str) -> Option<Spread> {
+        Spread::of(self.timed(way).map(|timed| timed.main_ms))
+    }
+
+    pub fn charged_ms(self, way: &str) -> Option<Spread> {
+        Spread::of(self.timed(way).filter_map(|timed| timed.charged_ms))
+    }
+
+    pub fn busy_ms(self, way: &str) -> Option<Spread> {
+        Spread::of(
+            self.timed(way)
+                .filter_map(|timed| Some(timed.run?.busy_us as f64 / 1_000.0)),
+        )
+    }
+
+    /// All questions of all rounds together.
+    pub fn probed(self, way: &str) -> Option<&'a Probed> {
+        self.figures(way).find_map(|figures| match figures {
+            Figures::ProbedAll(probed) => Some(probed),
+            _ => None,
+        })
+    }
+
+    pub fn kept(self, way: &str) -> Option<Spread> {
+        Spread::of(self.crowded(way).map(Crowded::kept))
+    }
+
+    pub fn crowded(self, way: &str) -> impl Iterator<Item = &'a Crowded> {
+        self.figures(way).filter_map(|figures| match figures {
+            Figures::Crowded(crowded) => Some(crowded),
+            _ => None,
+        })
+    }
+
+    pub fn memory(self, way: &str) -> impl Iterator<Item = &'a Memory> {
+        self.figures(way).filter_map(|figures| match figures {
+            Figures::Memory(memory) => Some(memory),
+            _ => None,
+        })
+    }
+
+    /// What the module said, timed and probed.
+    pub fn runs(self, way: &str) -> impl Iterator<Item = Run> + use<'a> {
+        let way = way.to_owned();
+        let records = self.records().filter(move |record| record.way == way);
+        records.filter_map(|record| match &record.figures {
+            Figures::Timed(timed) => timed.run,
+            Figures::Probed(probed) => probed.run,
+            _ => None,
+        })
+    }
+
+    pub fn not_run(self, way: &str) -> Option<&'a str> {
+        self.figures(way).find_map(|figures| match figures {
+            Figures::NotRun { why } => Some(why.as_str()),
+            _ => None,
+        })
+    }
+}
+
+fn unique<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen = Vec::new();
+    for name in names {
+        if !seen.contains(&name) {
+            seen.push(name);
+        }
+    }
+    seen
+}
+
+/// Made-up results for the tests of what is made from results.
+#[cfg(test)]
+pub mod made_up {
+    use super::*;
+    use crate::record::WaitsUs;
+    use crate::ways::{CLIENT, LIMIT, MODULE, SCRIPT_A, SCRIPT_B, SHELL};
+    use crate::works::CLASSIC;
+
+    pub fn record(way: &str, figures: Figures) -> Record {
+        Record {
+            server: "Redis 7.0.15".to_owned(),
+            work: CLASSIC.to_owned(),
+            stale: 9_900,
+            coordinators: 10_000,
+            foreign: 0,
+            family_keys: 60_000,
+            usual_share: true,
+            way: way.to_owned(),
+            round: 0,
+            figures,
+        }
+    }
+
+    pub fn timed(way: &str, wall_ms: f64, main_ms: f64) -> Record {
+        let run = Run {
+            slices: 400,
+            overruns: 3,
+            longest_slice_us: 400,
+            slice_us: 250,
+            busy_us: (main_ms * 1_000.0) as u64,
+        };
+        record(
+            way,
+            Figures::Timed(Timed {
+                wall_ms,
+                main_ms,
+                charged_ms: (way == LIMIT).then_some(main_ms),
+                sample: (way == SHELL).then_some(5),
+                run: (way == MODULE).then_some(run),
+            }),
+        )
+    }
+
+    pub fn probed(way: &str, p999_us: u64, max_us: u64) -> Record {
+        let waits = |p999_us, max_us| WaitsUs {
+            count: 1_000,
+            p50_us: 50,
+            p99_us: 90,
+            p999_us,
+            max_us,
+        };
+        record(
+            way,
+            Figures::ProbedAll(Probed {
+                wall_ms: 100.0,
+                waits: waits(p999_us, max_us),
+                base: waits(200, 300),
+                run: None,
+            }),
+        )
+    }
+
+    pub fn results() -> Results {
+        let records = vec![
+            timed(SHELL, 3_600_000.0, 100_000.0),
+            record(
+                SCRIPT_A,
+                Figures::NotRun {
+                    why: "fails".to_owned(),
+                },
+            ),
+            timed(SCRIPT_B, 300.0, 300.0),
+            timed(SCRIPT_B, 320.0, 310.0),
+            timed(SCRIPT_B, 340.0, 330.0),
+            timed(CLIENT, 640.0, 200.0),
+            timed(MODULE, 80.0, 50.0),
+            timed(LIMIT, 70.0, 45.0),
+            probed(SCRIPT_B, 100_000, 320_000),
+            probed(MODULE, 450, 1_000),
+            record(
+                MODULE,
+                Figures::Crowded(Crowded {
+                    wall_ms: 500.0,
+                    before: 100.0,
+                    during: 80.0,
+                    after: 60.0,
+                }),
+            ),
+            record(
+                MODULE,
+                Figures::Memory(Memory {
+                    used_peak: 4_800_000,
+                    resident_peak: 6_000_000,
+                    used_after: -9_000_000,
+                }),
+            ),
+            record(
+                LIMIT,
+                Figures::Memory(Memory {
+                    used_peak: 1_000,
+                    resident_peak: 0,
+                    used_after: -9_001_000,
+                }),
+            ),
+        ];
+        Results {
+            records,
+            file: None,
+        }
+    }
+
+    #[test]
+    fn results_are_found_by_server_work_and_way() {
+        let results = results();
+        assert_eq!(results.servers(), ["Redis 7.0.15"]);
+        assert_eq!(results.works("Redis 7.0.15"), [CLASSIC]);
+        let on = results.of("Redis 7.0.15", CLASSIC);
+        assert_eq!(on.wall_ms(SCRIPT_B).unwrap().median, 320.0);
+        assert_eq!(on.charged_ms(LIMIT).unwrap().median, 45.0);
+        assert_eq!(on.charged_ms(MODULE), None);
+        assert_eq!(on.kept(MODULE).unwrap().median, 1.0);
+        assert_eq!(on.not_run(SCRIPT_A), Some("fails"));
+        assert!(results.of("Valkey 9.1.2", CLASSIC).first().is_none());
+    }
+
+    #[test]
+    fn every_record_becomes_a_line_that_can_be_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut written, path) = Results::in_folder(&folder.path().join("new"), "a").unwrap();
+        for record in results().records {
+            written.add(record).unwrap();
+        }
+        let text = fs::read_to_string(path).unwrap();
+        let read: Vec<Record> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(read.len(), written.records.len());
+        assert_eq!(format!("{read:?}"), format!("{:?}", written.records));
+    }
+}

@@ -1,0 +1,165 @@
+//! One round of one way on one keyspace: brought back, run, measured, checked.
+//! Must not let a way that removed another number of keys pass as one that did the work.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use blocking_harness::{Ask, Crowd, Probe, Wait, Waits, settled_memory};
+
+use crate::ground::Ground;
+use crate::measure::{Resident, UsedPeak, main_thread_ms};
+use crate::record::{Crowded, Figures, Memory, Probed, Timed};
+use crate::stats::extrapolated;
+use crate::ways::{Done, TOO_MANY, Way, shell_removes};
+
+/// The probe rests this long between two questions.
+const PROBE_REST: Duration = Duration::from_micros(200);
+const CLIENTS: usize = 50;
+
+/// How long is looked at a server on which nothing goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Rest(pub Duration);
+
+/// What the probe saw, question by question, and when the run began.
+pub struct Trace {
+    pub started: Instant,
+    pub ended: Instant,
+    pub waits: Vec<Wait>,
+    pub base: Vec<Wait>,
+}
+
+/// Nothing else goes on.
+pub fn timed(ground: &Ground, way: &dyn Way) -> Result<Figures> {
+    ground.renew()?;
+    let mut conn = ground.server.client()?;
+    way.prepare(&mut conn)?;
+    let mut control = ground.server.client()?;
+    let main_before = main_thread_ms(&mut control)?;
+    let started = Instant::now();
+    let done = way.run(ground, &mut conn);
+    let wall_ms = ms(started.elapsed());
+    let main_ms = main_thread_ms(&mut control)? - main_before;
+    let done = match done {
+        // A limit of the way, not of this program; then it must have done nothing at all.
+        Err(error) if format!("{error:#}").contains(TOO_MANY) => {
+            ground.check_nothing_gone()?;
+            return Ok(Figures::NotRun {
+                why: format!("fails: {TOO_MANY}"),
+            });
+        }
+        done => done?,
+    };
+    check(ground, way, &done)?;
+    let whole = |took| match done.sample {
+        Some(sample) => {
+            let keys = ground.keys();
+            extrapolated(
+                took,
+                sample,
+                ground.stale.len(),
+                keys,
+                keys - ground.doomed(),
+            )
+        }
+        None => took,
+    };
+    Ok(Figures::Timed(Timed {
+        wall_ms: whole(wall_ms),
+        main_ms: whole(main_ms),
+        charged_ms: done.charged.map(ms),
+        sample: done.sample,
+        run: done.run,
+    }))
+}
+
+/// Another client keeps asking, before and meanwhile.
+pub fn probed(ground: &Ground, way: &dyn Way, rest: Rest) -> Result<(Figures, Trace)> {
+    ground.renew()?;
+    let mut conn = ground.server.client()?;
+    way.prepare(&mut conn)?;
+    let mut probe = Probe::start(&ground.server, PROBE_REST, Ask::Ping)?;
+    probe.mark()?;
+    std::thread::sleep(rest.0);
+    let base = probe.take_all()?;
+    let started = Instant::now();
+    let done = way.run(ground, &mut conn)?;
+    let ended = Instant::now();
+    let waits = probe.take_all()?;
+    drop(probe);
+    check(ground, way, &done)?;
+    let figures = Figures::Probed(Probed {
+        wall_ms: ms(ended - started),
+        waits: Waits::of(&waits).into(),
+        base: Waits::of(&base).into(),
+        run: done.run,
+    });
+    let trace = Trace {
+        started,
+        ended,
+        waits,
+        base,
+    };
+    Ok((figures, trace))
+}
+
+/// Fifty clients keep the server busy.
+pub fn crowded(ground: &Ground, way: &dyn Way, rest: Rest) -> Result<Figures> {
+    ground.renew()?;
+    let mut conn = ground.server.client()?;
+    way.prepare(&mut conn)?;
+    let crowd = Crowd::start(&ground.server, CLIENTS)?;
+    let wait = || {
+        std::thread::sleep(rest.0);
+        Ok(())
+    };
+    let ((), before) = crowd.rate(wait)?;
+    let started = Instant::now();
+    let (done, during) = crowd.rate(|| way.run(ground, &mut conn))?;
+    let wall_ms = ms(started.elapsed());
+    let ((), after) = crowd.rate(wait)?;
+    crowd.finish()?;
+    check(ground, way, &done)?;
+    Ok(Figures::Crowded(Crowded {
+        wall_ms,
+        before,
+        during,
+        after,
+    }))
+}
+
+/// The server's memory is watched.
+pub fn memory(ground: &Ground, way: &dyn Way) -> Result<Figures> {
+    ground.renew()?;
+    let mut conn = ground.server.client()?;
+    way.prepare(&mut conn)?;
+    let mut control = ground.server.client()?;
+    let used = i64::try_from(settled_memory(&mut control)?)?;
+    let watch = UsedPeak::watch(&ground.server)?;
+    let (resident, resident_before) = Resident::begin(&ground.server)?;
+    let done = way.run(ground, &mut conn)?;
+    let resident_peak = resident.peak()? - resident_before;
+    let used_peak = watch.end()?;
+    drop(conn);
+    let used_after = i64::try_from(settled_memory(&mut control)?)? - used;
+    check(ground, way, &done)?;
+    Ok(Figures::Memory(Memory {
+        used_peak: used_peak - used,
+        resident_peak,
+        used_after,
+    }))
+}
+
+fn check(ground: &Ground, way: &dyn Way, done: &Done) -> Result<()> {
+    let checked = match done.sample {
+        None => ground.check_all_gone(done.removed),
+        Some(sample) => {
+            let removed = shell_removes(sample, ground.stale.len());
+            ground.check_first_gone(sample, done.removed, removed)
+        }
+    };
+    checked.with_context(|| format!("{} did not do the work", way.name()))
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1_000.0
+}

@@ -1,0 +1,398 @@
+//! The whole benchmark: servers, on each its keyspaces, on each the rounds of all ways by turns.
+//! Must interleave the ways, so that noise hits all alike.
+
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, ensure};
+use blocking_harness::Waits;
+use blocking_harness::known::{self, Found, Server};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::ground::Ground;
+use crate::machine::Machine;
+use crate::options::Options;
+use crate::page::Page;
+use crate::record::{Figures, Probed, Record};
+use crate::results::Results;
+use crate::round::{self, Rest, Trace};
+use crate::stats::Spread;
+use crate::tables::Form;
+use crate::ways::{CLIENT, LIMIT, MODULE, Module, SCRIPT_B, SHELL, ScriptA, Way};
+use crate::works::{self, CLASSIC, Work};
+use crate::{goals, interrupt, ladder, tables, ways};
+
+/// How long a server is looked at on which nothing goes on.
+const REST: Rest = Rest(Duration::from_secs(2));
+const QUICK_REST: Rest = Rest(Duration::from_millis(200));
+
+/// Those whose runs another client watches; the others take too long or do not come to an end.
+const PROBED: [&str; 3] = [SCRIPT_B, CLIENT, MODULE];
+const WATCHED: [&str; 4] = [SCRIPT_B, CLIENT, MODULE, LIMIT];
+/// The share of a busy server that the second of the two runs under load is given.
+const LOW_PERCENT: u32 = 5;
+
+pub fn run(options: &Options) -> Result<()> {
+    interrupt::install()?;
+    let machine = Machine::describe();
+    println!("{machine}");
+    let began = Instant::now();
+    let servers = servers(options)?;
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let name = format!("{}-{}", machine.date, since_1970.as_secs());
+    let (results, path) = Results::in_folder(&options.results, &name)?;
+    let mut suite = Suite {
+        options,
+        results,
+        traces: Vec::new(),
+        ladder: Vec::new(),
+        classic: 0,
+        bar: ProgressBar::new_spinner(),
+    };
+    suite.bar.enable_steady_tick(Duration::from_millis(200));
+    for (n, (title, found)) in servers.iter().enumerate() {
+        suite.server(title, found, n == 0)?;
+    }
+    suite.bar.finish_and_clear();
+    suite.report(&machine, &path)?;
+    println!("This took {:.0} s.", began.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Those that are here and wanted. One that is not here is named, and so is a wanted one that nobody knows.
+fn servers(options: &Options) -> Result<Vec<(String, Found)>> {
+    let known = known::find(Path::new("scripts/servers.list"), Path::new(".servers"))?;
+    for wanted in &options.servers {
+        let is_known = known.iter().any(|server: &Server| server.name == *wanted);
+        ensure!(is_known, "there is no server {wanted}");
+    }
+    let mut here = Vec::new();
+    for server in known {
+        if !options.servers.is_empty() && !options.servers.contains(&server.name) {
+            continue;
+        }
+        println!("{server}");
+        let title = server.title();
+        match server.found {
+            Ok(found) => here.push((title, found)),
+            Err(why) => ensure!(
+                options.servers.is_empty(),
+                "{} is not here: {why}",
+                server.name
+            ),
+        }
+    }
+    ensure!(!here.is_empty(), "no server");
+    Ok(here)
+}
+
+struct Suite<'a> {
+    options: &'a Options,
+    results: Results,
+    /// The last probed round of each way, of the classic case on the first server.
+    traces: Vec<(String, Trace)>,
+    ladder: Vec<(String, usize)>,
+    classic: usize,
+    bar: ProgressBar,
+}
+
+impl Suite<'_> {
+    fn server(&mut self, title: &str, found: &Found, is_first: bool) -> Result<()> {
+        let mut fails_from = None;
+        if !self.options.quick && self.wants(ways::SCRIPT_A) {
+            self.say(format!(
+                "{title}: looking for the size at which script A fails"
+            ));
+            let stale = ladder::script_a_fails_from(found)?;
+            fails_from = Some(stale);
+            self.ladder.push((title.to_owned(), stale));
+        }
+        let ways = self.ways(fails_from);
+        for work in self.works(is_first) {
+            self.work(title, found, is_first, &work, &ways)
+                .with_context(|| format!("{title}, {}", work.name))?;
+        }
+        Ok(())
+    }
+
+    fn wants(&self, way: &str) -> bool {
+        let chosen = &self.options.ways;
+        chosen.is_empty() || [MODULE, LIMIT].contains(&way) || chosen.iter().any(|name| name == way)
+    }
+
+    fn ways(&self, fails_from: Option<usize>) -> Vec<Box<dyn Way>> {
+        let mut ways = ways::all();
+        for way in &mut ways {
+            if way.name() == ways::SCRIPT_A {
+                *way = Box::new(ScriptA::failing_from(fails_from));
+            }
+        }
+        ways.retain(|way| self.wants(way.name()));
+        ways
+    }
+
+    fn works(&self, is_first: bool) -> Vec<Work> {
+        let mut works = match (self.options.full, self.options.quick) {
+            (true, _) => works::all(),
+            (_, true) => works::tiny(),
+            _ => works::usual(is_first),
+        };
+        let chosen = &self.options.works;
+        works
+            .retain(|work| chosen.is_empty() || chosen.iter().any(|word| work.name.contains(word)));
+        if let Some(rounds) = self.options.rounds {
+            works
+                .iter_mut()
+                .for_each(|work| work.rounds = work.rounds.limited_to(rounds));
+        }
+        works
+    }
+
+    fn say(&self, what: String) {
+        self.bar.set_message(what);
+    }
+
+    /// Outlives the bar, and is there where no bar is shown.
+    fn line(&self, line: String) {
+        self.bar.suspend(|| println!("{line}"));
+    }
+
+    fn work(
+        &mut self,
+        title: &str,
+        found: &Found,
+        is_first: bool,
+        work: &Work,
+        ways: &[Box<dyn Way>],
+    ) -> Result<()> {
+        let loading = ProgressBar::new(0).with_style(ProgressStyle::with_template(
+            "{msg} {bar:40} {human_pos} of {human_len} keys",
+        )?);
+        loading.set_message(format!("{title}, {}: loading", work.name));
+        let began = Instant::now();
+        let ground = Ground::make(found, work, &loading)?;
+        loading.finish_and_clear();
+        let loaded = began.elapsed();
+        let mut take = Take {
+            suite: self,
+            title,
+            ground: &ground,
+        };
+        take.timed(ways)?;
+        let traces = take.probed(ways)?;
+        take.crowded(ways)?;
+        take.memory(ways)?;
+        if is_first && work.name == CLASSIC {
+            self.traces = traces;
+            self.classic = work.coordinators();
+        }
+        let short = goals::in_short(self.results.of(title, &work.name));
+        let name = &work.name;
+        self.line(format!(
+            "{title}, {name}: {short}; loaded in {:.1} s, measured in {:.1} s",
+            loaded.as_secs_f64(),
+            (began.elapsed() - loaded).as_secs_f64()
+        ));
+        Ok(())
+    }
+
+    fn report(&self, machine: &Machine, path: &Path) -> Result<()> {
+        let results = &self.results;
+        for server in results.servers() {
+            for work in results.works(server) {
+                let on = results.of(server, work);
+                println!(
+                    "\n{server}, {work}\n{}",
+                    tables::speed(on, Form::Terminal).trim_fmt()
+                );
+                let more = [
+                    tables::waits(on, Form::Terminal),
+                    tables::throughput(on, Form::Terminal),
+                    tables::memory(on, Form::Terminal),
+                ];
+                for table in more.into_iter().flatten() {
+                    println!("\n{}", table.trim_fmt());
+                }
+                if let Some(slices) = tables::slices(on) {
+                    println!("\n{slices}");
+                }
+            }
+        }
+        for (server, stale) in &self.ladder {
+            println!("\n{server}: script A fails from {stale} stale coordinators on");
+        }
+        let goals = goals::goals(results);
+        println!(
+            "\n{}\n\n{}.",
+            goals::table(&goals, Form::Terminal).trim_fmt(),
+            goals::summary(&goals)
+        );
+        println!("A line for every round is in {}.", path.display());
+        if let Some(page) = self.options.page() {
+            let contents = Page {
+                machine,
+                command: self.options.command(),
+                results,
+                goals: &goals,
+                traces: &self.traces,
+                classic: self.classic,
+                ladder: &self.ladder,
+            };
+            contents.write(&page)?;
+            println!("Tables and plots are in {}.", page.display());
+        }
+        Ok(())
+    }
+}
+
+/// The rounds on one keyspace.
+struct Take<'a, 'b> {
+    suite: &'a mut Suite<'b>,
+    title: &'a str,
+    ground: &'a Ground,
+}
+
+impl Take<'_, '_> {
+    fn timed(&mut self, ways: &[Box<dyn Way>]) -> Result<()> {
+        let work = &self.ground.work;
+        for round in 0..work.rounds.timed {
+            for way in ways {
+                // The shell is slow and steady, and the reason why a way is left out stays the same.
+                let once = way.name() == SHELL || self.was_not_run(way.name());
+                if round > 0 && once {
+                    continue;
+                }
+                let figures = match way.left_out(work) {
+                    Some(why) => Figures::NotRun { why },
+                    None => {
+                        self.say("timed", round, work.rounds.timed, way.as_ref());
+                        round::timed(self.ground, way.as_ref())?
+                    }
+                };
+                self.add(way.name(), round, figures)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Yields the last round of each way, question by question.
+    fn probed(&mut self, ways: &[Box<dyn Way>]) -> Result<Vec<(String, Trace)>> {
+        let rounds = self.ground.work.rounds.probed;
+        let ways: Vec<_> = ways
+            .iter()
+            .filter(|way| PROBED.contains(&way.name()))
+            .collect();
+        let mut all: Vec<Vec<(Figures, Trace)>> = ways.iter().map(|_| Vec::new()).collect();
+        for round in 0..rounds {
+            for (way, seen) in ways.iter().zip(&mut all) {
+                self.say("probed", round, rounds, way.as_ref());
+                let (figures, trace) = round::probed(self.ground, way.as_ref(), self.rest())?;
+                self.add(way.name(), round, figures.clone())?;
+                seen.push((figures, trace));
+            }
+        }
+        let mut last = Vec::new();
+        for (way, seen) in ways.iter().zip(all) {
+            if let Some(together) = together(&seen) {
+                self.add(way.name(), rounds, Figures::ProbedAll(together))?;
+            }
+            last.extend(
+                seen.into_iter()
+                    .last()
+                    .map(|(_, trace)| (way.name().to_owned(), trace)),
+            );
+        }
+        Ok(last)
+    }
+
+    fn crowded(&mut self, ways: &[Box<dyn Way>]) -> Result<()> {
+        let rounds = self.ground.work.rounds.crowded;
+        let low = Module {
+            cpu_percent: Some(LOW_PERCENT),
+        };
+        for round in 0..rounds {
+            let ways = ways.iter().map(Box::as_ref);
+            let ways = ways.filter(|way| PROBED.contains(&way.name()));
+            for way in ways.chain([&low as &dyn Way]) {
+                self.say("under load", round, rounds, way);
+                let figures = round::crowded(self.ground, way, self.rest())?;
+                self.add(way.name(), round, figures)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn memory(&mut self, ways: &[Box<dyn Way>]) -> Result<()> {
+        let rounds = self.ground.work.rounds.memory;
+        for round in 0..rounds {
+            for way in ways.iter().filter(|way| WATCHED.contains(&way.name())) {
+                self.say("memory", round, rounds, way.as_ref());
+                let figures = round::memory(self.ground, way.as_ref())?;
+                self.add(way.name(), round, figures)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn rest(&self) -> Rest {
+        match self.suite.options.quick {
+            true => QUICK_REST,
+            false => REST,
+        }
+    }
+
+    fn was_not_run(&self, way: &str) -> bool {
+        self.suite
+            .results
+            .of(self.title, &self.ground.work.name)
+            .not_run(way)
+            .is_some()
+    }
+
+    fn say(&self, kind: &str, round: u32, rounds: u32, way: &dyn Way) {
+        let (title, work) = (self.title, &self.ground.work.name);
+        self.suite.say(format!(
+            "{title}, {work}, {kind}, round {} of {rounds}: {}",
+            round + 1,
+            way.name()
+        ));
+    }
+
+    fn add(&mut self, way: &str, round: u32, figures: Figures) -> Result<()> {
+        let work = &self.ground.work;
+        self.suite.results.add(Record {
+            server: self.title.to_owned(),
+            work: work.name.clone(),
+            stale: work.stale,
+            coordinators: work.coordinators(),
+            foreign: work.foreign,
+            family_keys: self.ground.doomed(),
+            usual_share: work.has_usual_share(),
+            way: way.to_owned(),
+            round,
+            figures,
+        })
+    }
+}
+
+/// All questions of all rounds of a way.
+fn together(seen: &[(Figures, Trace)]) -> Option<Probed> {
+    let walls = seen.iter().filter_map(|(figures, _)| match figures {
+        Figures::Probed(probed) => Some(probed.wall_ms),
+        _ => None,
+    });
+    let wall_ms = Spread::of(walls)?.median;
+    let traces = || seen.iter().map(|(_, trace)| trace);
+    let waits: Vec<_> = traces()
+        .flat_map(|trace| trace.waits.iter().copied())
+        .collect();
+    let base: Vec<_> = traces()
+        .flat_map(|trace| trace.base.iter().copied())
+        .collect();
+    Some(Probed {
+        wall_ms,
+        waits: Waits::of(&waits).into(),
+        base: Waits::of(&base).into(),
+        run: None,
+    })
+}

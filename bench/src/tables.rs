@@ -1,0 +1,253 @@
+//! Results as tables, for the terminal and for the page alike: one for each keyspace on each server.
+//! Must say why a way has no figures, and which figures are extrapolated.
+
+use comfy_table::{Table, TableStyle, presets};
+
+use crate::results::On;
+use crate::show::{count, mib, percent, spread, time, times, us};
+use crate::ways::{CLIENT, LIMIT, MODULE, MODULE_AT_5, SCRIPT_A, SCRIPT_B, SHELL};
+
+/// Lines for the terminal, Markdown for the page.
+#[derive(Clone, Copy)]
+pub enum Form {
+    Terminal,
+    Markdown,
+}
+
+impl Form {
+    pub fn style(self) -> TableStyle {
+        match self {
+            Self::Terminal => presets::UTF8_HORIZONTAL_ONLY,
+            Self::Markdown => presets::ASCII_MARKDOWN,
+        }
+    }
+}
+
+const WAYS: [&str; 6] = [SHELL, SCRIPT_A, SCRIPT_B, CLIENT, MODULE, LIMIT];
+
+/// Time: how long each way takes, and what it takes of the server's main thread.
+pub fn speed(on: On<'_>, form: Form) -> Table {
+    let mut table = table(
+        form,
+        [
+            "way",
+            "wall time",
+            "module is",
+            "coordinators/s",
+            "main thread",
+            "of the limit",
+        ],
+    );
+    let limit_ms = on.charged_ms(LIMIT).map(|charged| charged.median);
+    let module_ms = on.wall_ms(MODULE).map(|wall| wall.median);
+    let stale = on.first().map_or(0, |record| record.stale);
+    for way in WAYS {
+        if let Some(why) = on.not_run(way) {
+            table.add_row([way, &format!("not run: {why}")]);
+            continue;
+        }
+        let Some(wall) = on.wall_ms(way) else {
+            continue;
+        };
+        let label = match on.timed(way).find_map(|timed| timed.sample) {
+            Some(sample) => format!("{way}, extrapolated from {sample}"),
+            None => way.to_owned(),
+        };
+        if way == LIMIT {
+            let charged = on.charged_ms(LIMIT).map_or(String::new(), spread);
+            table.add_row([
+                label,
+                String::new(),
+                String::new(),
+                String::new(),
+                charged,
+                "1".to_owned(),
+            ]);
+            continue;
+        }
+        let faster = module_ms
+            .filter(|_| way != MODULE)
+            .map(|module| faster(wall.median / module));
+        let main = on.main_ms(way);
+        let of_limit = main
+            .zip(limit_ms)
+            .map(|(main, limit)| times(main.median / limit));
+        table.add_row([
+            label,
+            spread(wall),
+            faster.unwrap_or_default(),
+            count(stale as f64 * 1_000.0 / wall.median),
+            main.map_or(String::new(), spread),
+            of_limit.unwrap_or_default(),
+        ]);
+    }
+    table
+}
+
+fn faster(ratio: f64) -> String {
+    match ratio >= 1.0 {
+        true => format!("{} faster", times(ratio)),
+        false => format!("{} slower", times(1.0 / ratio)),
+    }
+}
+
+/// What another client waits meanwhile; none where nobody asked.
+pub fn waits(on: On<'_>, form: Form) -> Option<Table> {
+    let mut table = table(
+        form,
+        [
+            "way",
+            "longest wait",
+            "99.9 %",
+            "99 %",
+            "median",
+            "asked",
+            "without: longest",
+            "99.9 %",
+        ],
+    );
+    for way in WAYS {
+        let Some(probed) = on.probed(way) else {
+            continue;
+        };
+        let (waits, base) = (probed.waits, probed.base);
+        table.add_row([
+            way.to_owned(),
+            us(waits.max_us),
+            us(waits.p999_us),
+            us(waits.p99_us),
+            us(waits.p50_us),
+            count(waits.count as f64),
+            us(base.max_us),
+            us(base.p999_us),
+        ]);
+    }
+    (table.row_count() > 0).then_some(table)
+}
+
+/// What fifty busy clients get done.
+pub fn throughput(on: On<'_>, form: Form) -> Option<Table> {
+    let mut table = table(form, ["way", "requests/s before", "during", "kept", "for"]);
+    for way in [SCRIPT_B, CLIENT, MODULE, MODULE_AT_5] {
+        let Some(kept) = on.kept(way) else { continue };
+        let middle = |pick: fn(&crate::record::Crowded) -> f64| {
+            let spread = crate::stats::Spread::of(on.crowded(way).map(pick));
+            spread.map_or(0.0, |spread| spread.median)
+        };
+        table.add_row([
+            way.to_owned(),
+            count(middle(|crowded| crowded.before)),
+            count(middle(|crowded| crowded.during)),
+            format!(
+                "{} ({} – {})",
+                percent(kept.median),
+                percent(kept.min),
+                percent(kept.max)
+            ),
+            time(middle(|crowded| crowded.wall_ms)),
+        ]);
+    }
+    (table.row_count() > 0).then_some(table)
+}
+
+/// What the server's memory does beyond what it held before.
+pub fn memory(on: On<'_>, form: Form) -> Option<Table> {
+    let mut table = table(
+        form,
+        [
+            "way",
+            "used, peak",
+            "resident, peak",
+            "bytes per family key",
+        ],
+    );
+    let keys = on.first().map_or(1, |record| record.family_keys.max(1));
+    for way in [SCRIPT_B, CLIENT, MODULE, LIMIT] {
+        let used = on.memory(way).map(|memory| memory.used_peak).max();
+        let resident = on.memory(way).map(|memory| memory.resident_peak).max();
+        let (Some(used), Some(resident)) = (used, resident) else {
+            continue;
+        };
+        let each = used.max(resident).max(0) as f64 / keys as f64;
+        table.add_row([
+            way.to_owned(),
+            mib(used),
+            mib(resident),
+            format!("{each:.0}"),
+        ]);
+    }
+    (table.row_count() > 0).then_some(table)
+}
+
+/// What the module says of its slices; `None` where it did not run.
+pub fn slices(on: On<'_>) -> Option<String> {
+    let runs: Vec<_> = on.runs(MODULE).collect();
+    let longest = runs.iter().map(|run| run.longest_slice_us).max()?;
+    let (slices, overruns) = runs.iter().fold((0, 0), |(slices, overruns), run| {
+        (slices + run.slices, overruns + run.overruns)
+    });
+    let slice_us = runs[0].slice_us;
+    Some(format!(
+        "Slices of the module in {} runs: {}, of which {} over {slice_us} µs; the longest {}.",
+        runs.len(),
+        count(slices as f64),
+        count(overruns as f64),
+        us(longest)
+    ))
+}
+
+fn table<const N: usize>(form: Form, header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(form.style());
+    table.set_header(header);
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::made_up::results;
+    use crate::works::CLASSIC;
+
+    #[test]
+    fn every_way_has_a_row_with_figures_or_with_a_reason() {
+        let results = results();
+        let on = results.of("Redis 7.0.15", CLASSIC);
+        let text = speed(on, Form::Markdown).to_string();
+        let row = |way: &str| {
+            let start = format!("| {way}");
+            text.lines()
+                .find(|line| line.starts_with(&start))
+                .unwrap_or_else(|| panic!("no {way} in {text}"))
+        };
+        assert!(
+            row("shell, extrapolated from 5").contains("60 min"),
+            "{text}"
+        );
+        assert!(row("script A").contains("not run: fails"));
+        assert!(row("script B").contains("320 ms (300 ms – 340 ms)"));
+        assert!(row("script B").contains("4.00 × faster"));
+        assert!(row("module").contains("123,750") && row("module").contains("1.11 ×"));
+        assert!(row("limit").contains("45.0 ms"));
+    }
+
+    #[test]
+    fn other_tables_have_the_ways_that_were_looked_at() {
+        let results = results();
+        let on = results.of("Redis 7.0.15", CLASSIC);
+        assert_eq!(waits(on, Form::Markdown).unwrap().row_count(), 2);
+        assert!(
+            throughput(on, Form::Markdown)
+                .unwrap()
+                .to_string()
+                .contains("100 %")
+        );
+        let memory = memory(on, Form::Markdown).unwrap().to_string();
+        assert!(
+            memory.contains("5.7 MiB") && memory.contains("100"),
+            "{memory}"
+        );
+        assert!(slices(on).unwrap().contains("400, of which 3 over 250"));
+        assert!(waits(results.of("Redis 7.0.15", "other"), Form::Markdown).is_none());
+    }
+}

@@ -1,0 +1,94 @@
+//! The ways to clean up, all behind one trait. Each must do the same job to the same keys; none may know another.
+
+/// A client in Rust: pages of SCAN, MGET, UNLINK in pipelines.
+mod client;
+/// What the server itself charges for the commands without which nobody can do it.
+mod limit;
+/// BLOCKING.CLEANUP.
+mod module;
+/// A Lua script that walks the keyspace twice for every stale coordinator.
+mod script_a;
+/// A Lua script that walks the keyspace once.
+mod script_b;
+/// redis-cli, coordinator by coordinator.
+mod shell;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use blocking_harness::redis::Connection;
+
+use crate::ground::Ground;
+use crate::works::Work;
+
+pub use client::Client;
+pub use limit::Limit;
+pub use module::{Module, Run};
+pub use script_a::{ScriptA, TOO_MANY};
+pub use script_b::ScriptB;
+pub use shell::{Shell, removed_with as shell_removes};
+
+/// Seconds without a beat; all ways are given the same.
+pub const THRESHOLD_S: u32 = 600;
+
+pub trait Way {
+    /// As the tables have it.
+    fn name(&self) -> &'static str;
+
+    /// One line for the page.
+    fn what(&self) -> &'static str;
+
+    /// Why it is not run on this work, if it would take hours or cannot work.
+    fn left_out(&self, _work: &Work) -> Option<String> {
+        None
+    }
+
+    /// Makes ready what is not part of the work.
+    fn prepare(&self, _conn: &mut Connection) -> Result<()> {
+        Ok(())
+    }
+
+    /// Does the work once, over this connection or over others.
+    fn run(&self, ground: &Ground, conn: &mut Connection) -> Result<Done>;
+}
+
+/// What a way says of itself; ground.rs looks whether it is so.
+#[derive(Debug, Default)]
+pub struct Done {
+    pub removed: u64,
+    /// Only that many coordinators were cleaned up; the rest is extrapolated.
+    pub sample: Option<usize>,
+    /// What the server charged, where that is the way's figure.
+    pub charged: Option<Duration>,
+    pub run: Option<Run>,
+}
+
+impl Done {
+    fn removed(removed: u64) -> Self {
+        Self {
+            removed,
+            ..Self::default()
+        }
+    }
+}
+
+/// The ways in the order of the tables.
+pub fn all() -> Vec<Box<dyn Way>> {
+    vec![
+        Box::new(Shell),
+        Box::new(ScriptA::default()),
+        Box::new(ScriptB),
+        Box::new(Client),
+        Box::new(Module::default()),
+        Box::new(Limit),
+    ]
+}
+
+pub const SHELL: &str = "shell";
+pub const SCRIPT_A: &str = "script A";
+pub const SCRIPT_B: &str = "script B";
+pub const CLIENT: &str = "client";
+pub const MODULE: &str = "module";
+/// The module with `blocking.cpu-percent 5`.
+pub const MODULE_AT_5: &str = "module, 5 %";
+pub const LIMIT: &str = "limit";

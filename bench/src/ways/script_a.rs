@@ -1,0 +1,59 @@
+//! Script A: two walks for every stale coordinator, and a limit on how many keys it can hand over at once.
+//! Must stay what it stands for; script B is the good one.
+
+use std::cell::Cell;
+
+use anyhow::Result;
+use blocking_harness::redis::{self, Connection};
+
+use super::{Done, SCRIPT_A, THRESHOLD_S, Way};
+use crate::ground::Ground;
+use crate::works::Work;
+
+const SCRIPT: &str = include_str!("script_a.lua");
+/// What the server says when `unpack` is given more than Lua's stack takes.
+pub const TOO_MANY: &str = "too many results to unpack";
+/// It is quadratic: walks times keys. A hundred million looks take some ten seconds.
+const MOST_LOOKS: u64 = 100_000_000;
+
+#[derive(Default)]
+pub struct ScriptA {
+    /// The smallest number of stale coordinators it is known to fail at.
+    fails_from: Cell<Option<usize>>,
+}
+
+impl ScriptA {
+    pub fn failing_from(fails_from: Option<usize>) -> Self {
+        Self {
+            fails_from: Cell::new(fails_from),
+        }
+    }
+}
+
+impl Way for ScriptA {
+    fn name(&self) -> &'static str {
+        SCRIPT_A
+    }
+
+    fn what(&self) -> &'static str {
+        "Lua: collects heartbeats, walks the keyspace twice for every stale coordinator, DEL in batches"
+    }
+
+    fn left_out(&self, work: &Work) -> Option<String> {
+        match self.fails_from.get() {
+            Some(limit) if work.stale >= limit => {
+                return Some(format!("fails from {limit} stale on: {TOO_MANY}"));
+            }
+            _ => {}
+        }
+        let keys = work.coordinators() as u64 * 6 + work.acks as u64 + work.foreign;
+        let looks = 2 * work.stale as u64 * keys;
+        (looks > MOST_LOOKS).then(|| format!("{looks:.0e} looks at keys"))
+    }
+
+    fn run(&self, _ground: &Ground, conn: &mut Connection) -> Result<Done> {
+        let mut eval = redis::cmd("EVAL");
+        let eval = eval.arg(SCRIPT).arg(0).arg(THRESHOLD_S).arg("demo");
+        Ok(Done::removed(eval.query(conn)?))
+    }
+}

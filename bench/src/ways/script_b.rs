@@ -1,0 +1,29 @@
+//! Script B: the best Lua we can write, and the yardstick for stalls.
+//! Must do the whole job; being faster by doing less is no comparison.
+
+use anyhow::Result;
+use blocking_harness::redis::{self, Connection};
+
+use super::{Done, SCRIPT_B, THRESHOLD_S, Way};
+use crate::ground::Ground;
+
+pub struct ScriptB;
+
+impl Way for ScriptB {
+    fn name(&self) -> &'static str {
+        SCRIPT_B
+    }
+
+    fn what(&self) -> &'static str {
+        "Lua: one walk, everything decided in tables, UNLINK in chunks"
+    }
+
+    fn run(&self, _ground: &Ground, conn: &mut Connection) -> Result<Done> {
+        let mut eval = redis::cmd("EVAL");
+        let eval = eval
+            .arg(include_str!("script_b.lua"))
+            .arg(0)
+            .arg(THRESHOLD_S);
+        Ok(Done::removed(eval.query(conn)?))
+    }
+}

@@ -1,0 +1,156 @@
+//! What there is to clean up: how many coordinators, how many of them dead, among how many other keys.
+//! Must only describe; ground.rs makes the keys.
+
+/// One keyspace, and how often each kind of measurement is taken on it.
+#[derive(Clone, Debug)]
+pub struct Work {
+    pub name: String,
+    pub stale: usize,
+    pub live: usize,
+    pub foreign: u64,
+    /// Acks that the first stale coordinator has besides its own six keys.
+    pub acks: usize,
+    pub rounds: Rounds,
+}
+
+/// How often. Timed rounds are measured by themselves: a probe slows down an idle server's run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rounds {
+    /// Nothing else goes on.
+    pub timed: u32,
+    /// Another client keeps asking.
+    pub probed: u32,
+    /// Fifty busy clients.
+    pub crowded: u32,
+    /// The server's memory is watched.
+    pub memory: u32,
+}
+
+impl Rounds {
+    /// At most so many of each kind.
+    pub fn limited_to(self, most: u32) -> Self {
+        Self {
+            timed: self.timed.min(most),
+            probed: self.probed.min(most),
+            crowded: self.crowded.min(most),
+            memory: self.memory.min(most),
+        }
+    }
+}
+
+impl Work {
+    fn new(name: &str, coordinators: usize, stale_percent: usize, rounds: Rounds) -> Self {
+        let stale = coordinators * stale_percent / 100;
+        Self {
+            name: name.to_owned(),
+            stale,
+            live: coordinators - stale,
+            foreign: 0,
+            acks: 0,
+            rounds,
+        }
+    }
+
+    fn foreign(self, foreign: u64) -> Self {
+        Self { foreign, ..self }
+    }
+
+    pub fn coordinators(&self) -> usize {
+        self.stale + self.live
+    }
+
+    /// Whether it belongs to the line of a plot: coordinators alone, or ten thousand of them among foreign keys.
+    pub fn has_usual_share(&self) -> bool {
+        self.acks == 0 && self.live * 99 == self.stale
+    }
+}
+
+const fn rounds(timed: u32, probed: u32, crowded: u32, memory: u32) -> Rounds {
+    Rounds {
+        timed,
+        probed,
+        crowded,
+        memory,
+    }
+}
+
+pub const CLASSIC: &str = "classic";
+pub const MILLION: &str = "1,000,000 coordinators";
+pub const FOREIGN: &str = "among 10,000,000";
+
+/// `make bench`: the classic case on every server; on the first one also a large one, and what the plots need.
+pub fn usual(first_server: bool) -> Vec<Work> {
+    let classic = Work::new(CLASSIC, 10_000, 99, rounds(7, 5, 3, 3));
+    if !first_server {
+        return vec![classic];
+    }
+    let timed_only = rounds(5, 0, 0, 0);
+    vec![
+        Work::new("1,000 coordinators", 1_000, 99, timed_only),
+        classic,
+        Work::new("100,000 coordinators", 100_000, 99, rounds(3, 0, 2, 0)),
+        Work::new(MILLION, 1_000_000, 99, rounds(3, 1, 0, 1)),
+        Work::new("among 1,000,000", 10_000, 99, rounds(3, 0, 0, 0)).foreign(1_000_000),
+    ]
+}
+
+/// `make bench-full`: everything.
+pub fn all() -> Vec<Work> {
+    let one_with_acks = Work {
+        name: "one with 1,000,000 acks".to_owned(),
+        stale: 1,
+        live: 99,
+        foreign: 0,
+        acks: 1_000_000,
+        rounds: rounds(3, 2, 0, 1),
+    };
+    vec![
+        Work::new("1,000 coordinators", 1_000, 99, rounds(7, 0, 0, 0)),
+        Work::new(CLASSIC, 10_000, 99, rounds(11, 7, 5, 3)),
+        Work::new("1 % stale", 10_000, 1, rounds(7, 5, 0, 1)),
+        Work::new("50 % stale", 10_000, 50, rounds(7, 5, 0, 1)),
+        Work::new("100,000 coordinators", 100_000, 99, rounds(5, 3, 3, 1)),
+        Work::new(MILLION, 1_000_000, 99, rounds(3, 2, 0, 1)),
+        Work::new("among 100,000", 10_000, 99, rounds(5, 0, 0, 0)).foreign(100_000),
+        Work::new("among 1,000,000", 10_000, 99, rounds(3, 0, 0, 0)).foreign(1_000_000),
+        Work::new(FOREIGN, 10_000, 99, rounds(3, 2, 0, 1)).foreign(10_000_000),
+        one_with_acks,
+    ]
+}
+
+/// As small as makes sense, for the test that keeps this program working.
+pub fn tiny() -> Vec<Work> {
+    // More acks than `unpack` can hand over.
+    let acks = Work {
+        acks: 9_000,
+        foreign: 300,
+        ..Work::new("acks", 100, 1, rounds(1, 0, 0, 0))
+    };
+    vec![
+        Work::new(CLASSIC, 200, 99, rounds(2, 1, 1, 1)),
+        Work::new("among others", 100, 50, rounds(1, 1, 0, 0)).foreign(2_000),
+        acks,
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_classic_case_is_ten_thousand_coordinators_of_which_99_percent_are_dead() {
+        for works in [usual(true), usual(false), all()] {
+            let classic = works.iter().find(|work| work.name == CLASSIC).unwrap();
+            assert_eq!(
+                (classic.stale, classic.live, classic.foreign),
+                (9_900, 100, 0)
+            );
+            assert!(classic.has_usual_share());
+        }
+        let works = all();
+        let of = |name: &str| works.iter().find(|work| work.name == name).unwrap();
+        assert_eq!(of(MILLION).coordinators(), 1_000_000);
+        assert_eq!(of(FOREIGN).foreign, 10_000_000);
+        assert!(!of("1 % stale").has_usual_share());
+    }
+}

@@ -1,0 +1,198 @@
+//! The benchmark itself, on keyspaces so small that its figures mean nothing: every way does the work, every figure is
+//! there, and a way that does something else is found out.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use blocking_bench::ground::Ground;
+use blocking_bench::record::{Figures, Record};
+use blocking_bench::round;
+use blocking_bench::ways::{self, Done, Way};
+use blocking_bench::works::{self, CLASSIC, Work};
+use blocking_harness::known::{self, Found};
+use blocking_harness::redis::{self, Connection};
+use indicatif::ProgressBar;
+
+/// The server that these tests are run on.
+fn server() -> Result<Found> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let known = known::find(&root.join("scripts/servers.list"), &root.join(".servers"))?;
+    let system = known.into_iter().next().context("no server")?;
+    system.found.map_err(anyhow::Error::msg)
+}
+
+fn tiny(name: &str) -> Work {
+    let work = works::tiny().into_iter().find(|work| work.name == name);
+    work.expect("a keyspace of that name")
+}
+
+#[test]
+fn every_way_does_the_work_and_every_figure_is_there() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (page, lines) = (folder.path().join("page.md"), folder.path().join("lines"));
+    let output = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .args(["--quick", "--servers", "system", "--page"])
+        .arg(&page)
+        .arg("--results")
+        .arg(&lines)
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{complained}\n{said}");
+
+    let file = fs::read_dir(&lines)?.next().context("no lines")??.path();
+    let text = fs::read_to_string(file)?;
+    let records: Vec<Record> = text
+        .lines()
+        .map(|line| Ok(serde_json::from_str(line)?))
+        .collect::<Result<_>>()?;
+    let ways = |work: &str, kind: fn(&Figures) -> bool| -> BTreeSet<&str> {
+        let found = records
+            .iter()
+            .filter(|r| r.work == work && kind(&r.figures));
+        found.map(|record| record.way.as_str()).collect()
+    };
+    let is_timed = |figures: &Figures| matches!(figures, Figures::Timed(_));
+    let all = BTreeSet::from(["shell", "script A", "script B", "client", "module", "limit"]);
+    for work in [CLASSIC, "among others"] {
+        assert_eq!(ways(work, is_timed), all, "{work}");
+    }
+    // One coordinator has more keys than script A can hand over.
+    let mut others = all.clone();
+    others.remove("script A");
+    assert_eq!(ways("acks", is_timed), others);
+    assert_eq!(
+        ways(
+            "acks",
+            |figures| matches!(figures, Figures::NotRun { why } if why.contains(ways::TOO_MANY))
+        ),
+        BTreeSet::from(["script A"])
+    );
+    assert_eq!(
+        ways(CLASSIC, |figures| matches!(figures, Figures::ProbedAll(_))),
+        BTreeSet::from(["script B", "client", "module"])
+    );
+    assert_eq!(
+        ways(CLASSIC, |figures| matches!(figures, Figures::Crowded(_))),
+        BTreeSet::from(["script B", "client", "module", "module, 5 %"])
+    );
+    assert_eq!(
+        ways(CLASSIC, |figures| matches!(figures, Figures::Memory(_))),
+        BTreeSet::from(["script B", "client", "module", "limit"])
+    );
+    for record in &records {
+        if let Figures::Timed(timed) = &record.figures {
+            ensure!(timed.wall_ms > 0.0 && timed.main_ms > 0.0, "{record:?}");
+            assert_eq!(timed.run.is_some(), record.way == "module");
+            assert_eq!(timed.charged_ms.is_some(), record.way == "limit");
+        }
+        if let Figures::Probed(probed) = &record.figures {
+            ensure!(
+                probed.waits.count > 0 && probed.base.count > 0,
+                "{record:?}"
+            );
+        }
+    }
+
+    let page = fs::read_to_string(page)?;
+    for words in [
+        "## Goals",
+        "### classic",
+        "fails: too many",
+        "waits.svg",
+        "coordinators.svg",
+        "foreign.svg",
+    ] {
+        ensure!(page.contains(words), "no {words} in {page}");
+    }
+    for plot in ["waits", "coordinators", "foreign"] {
+        let svg = fs::read_to_string(folder.path().join(format!("page/{plot}.svg")))?;
+        ensure!(svg.contains("module") && svg.contains("script B"), "{svg}");
+    }
+    ensure!(said.contains("goals reached"), "{said}");
+    Ok(())
+}
+
+/// A way that is not one: it removes what it likes and says what it likes.
+struct Wrong {
+    removes: fn(&Ground) -> Vec<Vec<u8>>,
+    says: fn(&Ground) -> u64,
+}
+
+impl Way for Wrong {
+    fn name(&self) -> &'static str {
+        "wrong"
+    }
+
+    fn what(&self) -> &'static str {
+        "something else"
+    }
+
+    fn run(&self, ground: &Ground, conn: &mut Connection) -> Result<Done> {
+        let _: u64 = redis::cmd("DEL").arg((self.removes)(ground)).query(conn)?;
+        Ok(Done {
+            removed: (self.says)(ground),
+            ..Done::default()
+        })
+    }
+}
+
+#[test]
+fn a_way_that_removes_other_keys_is_found_out() -> Result<()> {
+    let ground = Ground::make(&server()?, &tiny("among others"), &ProgressBar::hidden())?;
+    let right = Wrong {
+        removes: |ground| ground.doomed_keys().collect(),
+        says: Ground::doomed,
+    };
+    ensure!(matches!(round::timed(&ground, &right)?, Figures::Timed(_)));
+    let wrong = [
+        // One key is left, and it says so.
+        Wrong {
+            removes: |ground| ground.doomed_keys().skip(1).collect(),
+            says: |ground| ground.doomed() - 1,
+        },
+        // One key is left, and it says nothing of it.
+        Wrong {
+            removes: |ground| ground.doomed_keys().skip(1).collect(),
+            ..right
+        },
+        // As many as there should be, but one of them is a living one's, or somebody else's.
+        Wrong {
+            removes: |ground| {
+                let living = b"blocking:signal:live-7".to_vec();
+                ground.doomed_keys().skip(1).chain([living]).collect()
+            },
+            ..right
+        },
+        Wrong {
+            removes: |ground| {
+                ground
+                    .doomed_keys()
+                    .skip(1)
+                    .chain([b"user:3".to_vec()])
+                    .collect()
+            },
+            ..right
+        },
+        // Everything that had to go, and one more.
+        Wrong {
+            removes: |ground| ground.doomed_keys().chain([b"user:3".to_vec()]).collect(),
+            ..right
+        },
+    ];
+    for (n, way) in wrong.iter().enumerate() {
+        let error = round::timed(&ground, way)
+            .err()
+            .with_context(|| format!("{n} passed"))?;
+        ensure!(
+            format!("{error:#}").contains("wrong did not do the work"),
+            "{n}: {error:#}"
+        );
+    }
+    // The next round begins with every key again.
+    ensure!(matches!(round::timed(&ground, &right)?, Figures::Timed(_)));
+    Ok(())
+}
