@@ -8,7 +8,7 @@ list = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup servers build demo run unit harness e2e matrix timers test lint clean
+.PHONY: help setup servers build demo run unit harness e2e matrix timers test bench bench-full lint clean
 
 CARGO ?= cargo
 export CARGO
@@ -18,7 +18,7 @@ BLOCKING_MODULE ?= $(abspath $(TARGET_DIR)/release/libblocking_cleanup.$(LIBRARY
 export BLOCKING_MODULE
 
 # The suites that run on every server. Those of the second line mostly wait, and do it on all servers at the same time.
-SUITES ?= e2e timing
+SUITES ?= e2e timing bench
 SUITES_AT_ONCE ?=
 # REQUIRE_ALL=1: a server that `make servers` cannot bring is an error.
 REQUIRE_ALL ?=
@@ -29,9 +29,11 @@ TESTS ?=
 PORT ?= 0
 # Options of `make demo`, for example DEMO="--stale 100000 --foreign 3000000".
 DEMO ?=
+# Options of `make bench`, for example BENCH="--servers system --works classic"; bench/src/options.rs has them all.
+BENCH ?=
 
 help: ## Lists what there is
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Installs what is missing (Debian): a server, redis-cli, libclang, C headers
 	@scripts/setup.sh
@@ -70,6 +72,13 @@ timers: ## The same for a build without timerfd, as on macOS: scenarios and movi
 	  $(CARGO) test --locked --workspace --test e2e -- scenarios:: ground::
 
 test: setup servers build unit harness matrix timers ## All tests, on every server
+
+bench: setup servers build ## Measures the module against scripts and clients; writes docs/benchmark.md
+	$(CARGO) build --locked --release --package blocking-bench
+	@$(TARGET_DIR)/release/bench $(FULL) $(BENCH)
+
+bench-full: FULL = --full
+bench-full: bench ## The same on all keyspaces and all servers, for hours
 
 lint: ## Formatting and clippy, warnings are errors
 	$(CARGO) fmt --all --check

@@ -13,8 +13,9 @@ use crate::works::{CLASSIC, FOREIGN, MILLION};
 /// The server that the goals speak of.
 const SERVER: &str = "Redis 7.0";
 const BYTES_PER_KEY: f64 = 100.0;
-/// What two servers that did the same may differ by: buffers of clients and the like.
-const SAME_BYTES: i64 = 64 * 1_024;
+/// What two servers that did the same may differ by: buffers of clients, and what the first run after the start of a
+/// server makes once for all later ones, some 130 KB. What is left behind for every key or coordinator is far more.
+const SAME_BYTES: i64 = 256 * 1_024;
 
 pub struct Goal {
     pub wanted: String,

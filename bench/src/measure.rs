@@ -1,5 +1,5 @@
 //! What a server spends, read from outside: time of its main thread, memory.
-//! Must cost the server as little as possible while it is measured.
+//! Must cost the server as little as possible while it is measured. Linux only: it reads /proc.
 
 use std::fs;
 use std::sync::Arc;

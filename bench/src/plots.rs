@@ -159,14 +159,16 @@ pub fn draw(path: &Path, plot: &Plot<'_>, lines: &[Line]) -> Result<()> {
     root.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&root)
         .margin(14)
-        .caption(plot.title, ("sans-serif", 17))
-        .x_label_area_size(44)
-        .y_label_area_size(72)
+        .caption(plot.title, ("sans-serif", 20))
+        .x_label_area_size(50)
+        .y_label_area_size(80)
         .build_cartesian_2d(x_from..x_to, y_from..y_to)?;
     let whole = |log: f64| (log - log.round()).abs() < 1e-6;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
+        .label_style(("sans-serif", 15))
+        .axis_desc_style(("sans-serif", 16))
         .x_desc(plot.x)
         .y_desc(plot.y)
         .y_labels((y_to - y_from) as usize + 1)
@@ -202,6 +204,7 @@ pub fn draw(path: &Path, plot: &Plot<'_>, lines: &[Line]) -> Result<()> {
     chart
         .configure_series_labels()
         .position(SeriesLabelPosition::UpperLeft)
+        .label_font(("sans-serif", 15))
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK.mix(0.3))
         .draw()?;

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use blocking_harness::{Ask, Crowd, Probe, Wait, Waits, settled_memory};
+use blocking_harness::{Ask, Crowd, Probe, Wait, Waits, redis, settled_memory};
 
 use crate::ground::Ground;
 use crate::measure::{Resident, UsedPeak, main_thread_ms};
@@ -49,7 +49,7 @@ pub fn timed(ground: &Ground, way: &dyn Way) -> Result<Figures> {
         }
         done => done?,
     };
-    check(ground, way, &done)?;
+    let done = look_back(ground, way, done)?;
     let whole = |took| match done.sample {
         Some(sample) => {
             let keys = ground.keys();
@@ -86,7 +86,7 @@ pub fn probed(ground: &Ground, way: &dyn Way, rest: Rest) -> Result<(Figures, Tr
     let ended = Instant::now();
     let waits = probe.take_all()?;
     drop(probe);
-    check(ground, way, &done)?;
+    let done = look_back(ground, way, done)?;
     let figures = Figures::Probed(Probed {
         wall_ms: ms(ended - started),
         waits: Waits::of(&waits).into(),
@@ -133,6 +133,10 @@ pub fn memory(ground: &Ground, way: &dyn Way) -> Result<Figures> {
     let mut conn = ground.server.client()?;
     way.prepare(&mut conn)?;
     let mut control = ground.server.client()?;
+    // Only so that the server soon comes to rest.
+    let () = redis::cmd("CONFIG")
+        .arg(&["SET", "hz", "100"])
+        .query(&mut control)?;
     let used = i64::try_from(settled_memory(&mut control)?)?;
     let watch = UsedPeak::watch(&ground.server)?;
     let (resident, resident_before) = Resident::begin(&ground.server)?;
@@ -147,6 +151,13 @@ pub fn memory(ground: &Ground, way: &dyn Way) -> Result<Figures> {
         resident_peak,
         used_after,
     }))
+}
+
+/// Checks that the work was done, and yields what is to be known about it.
+fn look_back(ground: &Ground, way: &dyn Way, mut done: Done) -> Result<Done> {
+    way.look_back(&mut ground.server.client()?, &mut done)?;
+    check(ground, way, &done)?;
+    Ok(done)
 }
 
 fn check(ground: &Ground, way: &dyn Way, done: &Done) -> Result<()> {

@@ -17,7 +17,7 @@ pub enum Form {
 impl Form {
     pub fn style(self) -> TableStyle {
         match self {
-            Self::Terminal => presets::UTF8_HORIZONTAL_ONLY,
+            Self::Terminal => presets::NOTHING,
             Self::Markdown => presets::ASCII_MARKDOWN,
         }
     }

@@ -80,10 +80,10 @@ pub const FOREIGN: &str = "among 10,000,000";
 
 /// `make bench`: the classic case on every server; on the first one also a large one, and what the plots need.
 pub fn usual(first_server: bool) -> Vec<Work> {
-    let classic = Work::new(CLASSIC, 10_000, 99, rounds(7, 5, 3, 3));
     if !first_server {
-        return vec![classic];
+        return vec![Work::new(CLASSIC, 10_000, 99, rounds(5, 3, 1, 1))];
     }
+    let classic = Work::new(CLASSIC, 10_000, 99, rounds(7, 5, 3, 2));
     let timed_only = rounds(5, 0, 0, 0);
     vec![
         Work::new("1,000 coordinators", 1_000, 99, timed_only),
@@ -152,5 +152,11 @@ mod tests {
         assert_eq!(of(MILLION).coordinators(), 1_000_000);
         assert_eq!(of(FOREIGN).foreign, 10_000_000);
         assert!(!of("1 % stale").has_usual_share());
+        let least = of(CLASSIC).rounds.limited_to(1);
+        assert_eq!(
+            (least.timed, least.probed, least.crowded, least.memory),
+            (1, 1, 1, 1)
+        );
+        assert_eq!(of("among 100,000").rounds.limited_to(9).probed, 0);
     }
 }

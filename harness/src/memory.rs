@@ -11,10 +11,30 @@ use crate::wait::wait_for_value;
 
 const SETTLE_DEADLINE: Duration = Duration::from_secs(60);
 
+/// Looks in a row that must find the same: several turns of the server's clock at `hz 100`, which decides now and then
+/// that a table is too large.
+const SAME_LOOKS: usize = 20;
+
 /// What the server uses when everything that it frees in the background is freed and its tables have their size.
+/// The server should tick often: `hz 100`.
 pub fn settled_memory(conn: &mut Connection) -> Result<u64> {
     settle(conn)?;
-    Ok(info_field(conn, "memory", "used_memory")?.parse()?)
+    let mut last = (0, 0);
+    let look = || {
+        let used = info_field(conn, "memory", "used_memory")?.parse()?;
+        last = if used == last.0 {
+            (used, last.1 + 1)
+        } else {
+            (used, 0)
+        };
+        Ok(last)
+    };
+    let (used, _) = wait_for_value("memory to rest", SETTLE_DEADLINE, look, |last| {
+        last.1 >= SAME_LOOKS
+    })?;
+    // Nothing may have begun meanwhile.
+    settle(conn)?;
+    Ok(used)
 }
 
 fn settle(conn: &mut Connection) -> Result<()> {

@@ -50,6 +50,11 @@ pub trait Way {
 
     /// Does the work once, over this connection or over others.
     fn run(&self, ground: &Ground, conn: &mut Connection) -> Result<Done>;
+
+    /// Asks for what is to be known about the run, when it is no longer measured.
+    fn look_back(&self, _conn: &mut Connection, _done: &mut Done) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// What a way says of itself; ground.rs looks whether it is so.

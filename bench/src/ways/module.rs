@@ -53,22 +53,27 @@ impl Way for Module {
         let reply = cleanup(conn, &["THRESHOLD", &THRESHOLD_S.to_string()])?;
         ensure!(reply.text("status")? == "complete", "{reply:?}");
         let number = |name| anyhow::Ok(reply.int(name)?.try_into()?);
-        // Asked for only now. The server has just been started, so its totals are those of this run.
-        let totals = command(conn, "BLOCKING.STATUS", &[])?.map("totals")?;
-        let slice_us: (String, u64) = redis::cmd("CONFIG")
-            .arg("GET")
-            .arg("blocking.slice-us")
-            .query(conn)?;
         let run = Run {
             slices: number("slices")?,
-            overruns: totals.int("overruns")?.try_into()?,
             longest_slice_us: number("longest_slice_us")?,
-            slice_us: slice_us.1,
             busy_us: number("busy_us")?,
+            ..Run::default()
         };
         Ok(Done {
             run: Some(run),
             ..Done::removed(number("keys_removed")?)
         })
+    }
+
+    fn look_back(&self, conn: &mut Connection, done: &mut Done) -> Result<()> {
+        // The server has just been started, so its totals are those of this run.
+        let totals = command(conn, "BLOCKING.STATUS", &[])?.map("totals")?;
+        let mut get = redis::cmd("CONFIG");
+        let (_, slice_us): (String, u64) = get.arg("GET").arg("blocking.slice-us").query(conn)?;
+        if let Some(run) = &mut done.run {
+            run.overruns = totals.int("overruns")?.try_into()?;
+            run.slice_us = slice_us;
+        }
+        Ok(())
     }
 }
