@@ -63,7 +63,8 @@ fn status_bytes(status: &str, field: &str) -> Option<i64> {
     Some(kib * 1_024)
 }
 
-/// Looks at `used_memory` all the time and keeps the highest.
+/// Looks at `used_memory` all the time and keeps the highest. While a script runs nobody is answered; what the server
+/// itself noticed of that is asked for afterwards.
 pub struct UsedPeak {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<i64>>,
@@ -72,15 +73,20 @@ pub struct UsedPeak {
 impl UsedPeak {
     pub fn watch(server: &Server) -> Result<Self> {
         let mut conn = server.client()?;
+        let noticed_before = bytes(&mut conn, "used_memory_peak")?;
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             let mut peak = 0;
             while !told.load(Ordering::Relaxed) {
-                peak = peak.max(info_field(&mut conn, "memory", "used_memory")?.parse()?);
+                peak = peak.max(bytes(&mut conn, "used_memory")?);
                 std::thread::sleep(LOOK_EVERY);
             }
-            Ok(peak)
+            // The highest of all times, so it says something only if it is of this time.
+            match bytes(&mut conn, "used_memory_peak")? {
+                noticed if noticed > noticed_before => Ok(peak.max(noticed)),
+                _ => Ok(peak),
+            }
         });
         Ok(Self { stop, thread })
     }
@@ -91,6 +97,10 @@ impl UsedPeak {
             .join()
             .map_err(|_| anyhow!("the watch over memory panicked"))?
     }
+}
+
+fn bytes(conn: &mut Connection, field: &str) -> Result<i64> {
+    Ok(info_field(conn, "memory", field)?.parse()?)
 }
 
 #[cfg(test)]

@@ -175,7 +175,7 @@ Every round begins with a new server process that has loaded the same file of ke
 writers give. The ways take turns, round by round. After every round the keys are counted, and asked for by name: a way that
 removed another number of keys than the others would end the benchmark. Figures are medians, with the smallest and the
 largest value in brackets; wall time is the client's, from the first command to the last reply; main thread is the CPU time
-of the server's main thread as INFO reports it. For the limit it is what commandstats charges, without reading commands and
+of the server's main thread as INFO reports it. For the limit it is what commandstats charges, by the clock, without reading commands and
 writing replies, which every way but the module has to pay on top.
 
 A probe asks PING, rests for 0.2 ms, and asks again; its rounds are not those that are timed. Percentiles are over all

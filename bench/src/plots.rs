@@ -15,7 +15,11 @@ use crate::show;
 use crate::stats::Spread;
 use crate::ways::{CLIENT, MODULE, SCRIPT_A, SCRIPT_B, SHELL};
 
-const SIZE: (u32, u32) = (860, 420);
+const SIZE: (u32, u32) = (920, 420);
+const MARGIN: u32 = 14;
+const Y_LABELS: u32 = 80;
+/// Room for the names of the lines, beside them.
+const NAMES: u32 = 190;
 /// Points of a line over time.
 const POINTS: usize = 400;
 
@@ -158,10 +162,11 @@ pub fn draw(path: &Path, plot: &Plot<'_>, lines: &[Line]) -> Result<()> {
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&root)
-        .margin(14)
+        .margin(MARGIN)
+        .margin_right(NAMES)
         .caption(plot.title, ("sans-serif", 20))
         .x_label_area_size(50)
-        .y_label_area_size(80)
+        .y_label_area_size(Y_LABELS)
         .build_cartesian_2d(x_from..x_to, y_from..y_to)?;
     let whole = |log: f64| (log - log.round()).abs() < 1e-6;
     chart
@@ -203,7 +208,10 @@ pub fn draw(path: &Path, plot: &Plot<'_>, lines: &[Line]) -> Result<()> {
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(SeriesLabelPosition::Coordinate(
+            (SIZE.0 - MARGIN - Y_LABELS - NAMES + 8) as i32,
+            0,
+        ))
         .label_font(("sans-serif", 15))
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK.mix(0.3))

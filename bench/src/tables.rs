@@ -171,7 +171,7 @@ pub fn memory(on: On<'_>, form: Form) -> Option<Table> {
         let each = used.max(resident).max(0) as f64 / keys as f64;
         table.add_row([
             way.to_owned(),
-            mib(used),
+            mib(used.max(0)),
             mib(resident),
             format!("{each:.0}"),
         ]);
