@@ -5,6 +5,8 @@
 //! inherits the allocator or the tables that another one left. A new process hashes with a new seed, so keys that lie
 //! side by side in memory are walked in random order, as in a server that has lived for long.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use blocking_harness::known::Found;
 use blocking_harness::redis::{self, Connection};
@@ -23,6 +25,7 @@ const ACK_TTL_S: u32 = 86_400;
 /// Keys of one kind that are asked for by name after a round; of more, evenly spaced ones.
 const LOOKED_AT: usize = 60_000;
 const BATCH: usize = 1_000;
+const PATIENCE: Duration = Duration::from_secs(3_600);
 
 pub struct Ground {
     pub server: Server,
@@ -68,6 +71,13 @@ impl Ground {
         let keys = self.dbsize()?;
         ensure!(keys == self.keys, "{keys} keys loaded, not {}", self.keys);
         Ok(())
+    }
+
+    /// A connection that waits for as long as a way takes on a slow machine.
+    pub fn patient_client(&self) -> Result<Connection> {
+        let conn = self.server.client()?;
+        conn.set_read_timeout(Some(PATIENCE))?;
+        Ok(conn)
     }
 
     /// How many keys a cleanup has to remove.

@@ -31,7 +31,7 @@ pub struct Trace {
 /// Nothing else goes on.
 pub fn timed(ground: &Ground, way: &dyn Way) -> Result<Figures> {
     ground.renew()?;
-    let mut conn = ground.server.client()?;
+    let mut conn = ground.patient_client()?;
     way.prepare(&mut conn)?;
     let mut control = ground.server.client()?;
     let main_before = main_thread_ms(&mut control)?;
@@ -75,7 +75,7 @@ pub fn timed(ground: &Ground, way: &dyn Way) -> Result<Figures> {
 /// Another client keeps asking, before and meanwhile.
 pub fn probed(ground: &Ground, way: &dyn Way, rest: Rest) -> Result<(Figures, Trace)> {
     ground.renew()?;
-    let mut conn = ground.server.client()?;
+    let mut conn = ground.patient_client()?;
     way.prepare(&mut conn)?;
     let mut probe = Probe::start(&ground.server, PROBE_REST, Ask::Ping)?;
     probe.mark()?;
@@ -105,7 +105,7 @@ pub fn probed(ground: &Ground, way: &dyn Way, rest: Rest) -> Result<(Figures, Tr
 /// Fifty clients keep the server busy.
 pub fn crowded(ground: &Ground, way: &dyn Way, rest: Rest) -> Result<Figures> {
     ground.renew()?;
-    let mut conn = ground.server.client()?;
+    let mut conn = ground.patient_client()?;
     way.prepare(&mut conn)?;
     let crowd = Crowd::start(&ground.server, CLIENTS)?;
     let wait = || {
@@ -130,7 +130,7 @@ pub fn crowded(ground: &Ground, way: &dyn Way, rest: Rest) -> Result<Figures> {
 /// The server's memory is watched.
 pub fn memory(ground: &Ground, way: &dyn Way) -> Result<Figures> {
     ground.renew()?;
-    let mut conn = ground.server.client()?;
+    let mut conn = ground.patient_client()?;
     way.prepare(&mut conn)?;
     let mut control = ground.server.client()?;
     // Only so that the server soon comes to rest.

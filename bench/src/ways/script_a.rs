@@ -13,8 +13,8 @@ use crate::works::Work;
 const SCRIPT: &str = include_str!("script_a.lua");
 /// What the server says when `unpack` is given more than Lua's stack takes.
 pub const TOO_MANY: &str = "too many results to unpack";
-/// It is quadratic: walks times keys. A hundred million looks take some ten seconds.
-const MOST_LOOKS: u64 = 100_000_000;
+/// It is quadratic: walks times keys. So many looks take some ten seconds.
+const MOST_LOOKS: u64 = 30_000_000;
 
 #[derive(Default)]
 pub struct ScriptA {
