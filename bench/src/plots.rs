@@ -195,27 +195,20 @@ pub fn draw(path: &Path, plot: &Plot<'_>, lines: &[Line]) -> Result<()> {
             }
         })
         .draw()?;
-    for line in lines {
+    for (n, line) in lines.iter().enumerate() {
         let color = color_of(&line.name);
         let points = line.points.iter().map(|(x, y)| (x_of(*x), y_of(*y)));
-        chart
-            .draw_series(LineSeries::new(points.clone(), color.stroke_width(2)))?
-            .label(line.name.clone())
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(3)));
+        chart.draw_series(LineSeries::new(points.clone(), color.stroke_width(2)))?;
         if line.points.len() < 20 {
             chart.draw_series(points.map(|point| Circle::new(point, 3, color.filled())))?;
         }
+        // The library's own legend lies inside the plot, over the lines.
+        let (x, y) = ((SIZE.0 - NAMES) as i32 + 12, 54 + 22 * n as i32);
+        let sample = PathElement::new([(x, y), (x + 18, y)], color.stroke_width(3));
+        root.draw(&sample)?;
+        let name = Text::new(line.name.clone(), (x + 26, y - 7), ("sans-serif", 15));
+        root.draw(&name)?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::Coordinate(
-            (SIZE.0 - MARGIN - Y_LABELS - NAMES + 8) as i32,
-            0,
-        ))
-        .label_font(("sans-serif", 15))
-        .background_style(WHITE.mix(0.8))
-        .border_style(BLACK.mix(0.3))
-        .draw()?;
     root.present()?;
     Ok(())
 }
