@@ -1,15 +1,29 @@
 # The ways into this project; `make help` lists them. Every cargo call is --locked: Cargo.lock decides.
-# BLOCKING_MODULE names another module to test, BLOCKING_SERVER_BIN another server to test it on.
+# BLOCKING_MODULE names another module to test, BLOCKING_SERVER_BIN another server than the system's to test it on.
+
+# e2e timing -> e2e,timing
+comma := ,
+empty :=
+list = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build demo run unit e2e timers test lint clean
+.PHONY: help setup servers build demo run unit harness e2e matrix timers test lint clean
 
 CARGO ?= cargo
+export CARGO
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 LIBRARY_SUFFIX := $(if $(filter Darwin,$(shell uname -s)),dylib,so)
 BLOCKING_MODULE ?= $(abspath $(TARGET_DIR)/release/libblocking_cleanup.$(LIBRARY_SUFFIX))
 export BLOCKING_MODULE
+
+# The suites that run on every server. Those of the second line mostly wait, and do it on all servers at the same time.
+SUITES ?= e2e timing
+SUITES_AT_ONCE ?=
+# REQUIRE_ALL=1: a server that `make servers` cannot bring is an error.
+REQUIRE_ALL ?=
+# Part of a test's name: `make matrix` then runs these tests only, for example TESTS=settings::
+TESTS ?=
 
 # Port of `make run`; 0 takes a free one.
 PORT ?= 0
@@ -17,10 +31,13 @@ PORT ?= 0
 DEMO ?=
 
 help: ## Lists what there is
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Installs what is missing (Debian): a server, redis-cli, libclang, C headers
 	@scripts/setup.sh
+
+servers: ## Brings Redis 8, Valkey 8.1 and Valkey 9 into .servers, without installing them
+	@scripts/servers.sh $(if $(REQUIRE_ALL),--require-all)
 
 build: ## Builds the module: target/release/libblocking_cleanup.so
 	$(CARGO) build --locked --release --package blocking-cleanup
@@ -34,22 +51,30 @@ run: setup build ## Runs a private server with the module until Ctrl-C; PORT=640
 	@$(CARGO) run --locked --quiet --package blocking-harness --bin serve -- --port $(PORT)
 
 unit: ## Tests without a server, in a build that checks overflow
-	$(CARGO) test --locked --workspace --lib --bins
+	$(CARGO) test --locked --workspace --lib --bins --test border
 
-e2e: build ## Tests on real servers that they start and stop themselves
-	$(CARGO) test --locked --workspace --test '*'
+harness: ## Tests of what the tests stand on: private servers, the script that brings servers
+	$(CARGO) test --locked --workspace --test server --test servers_script
+
+e2e: build ## The suite e2e on one server, the system's or BLOCKING_SERVER_BIN
+	$(CARGO) test --locked --workspace --test e2e $(if $(TESTS),-- $(TESTS))
+
+matrix: servers build ## Every suite on every server, and a table of how each did
+	$(CARGO) build --locked --workspace --bin matrix
+	@$(TARGET_DIR)/debug/matrix --one-by-one $(call list,$(SUITES)) $(if $(SUITES_AT_ONCE),--at-once $(call list,$(SUITES_AT_ONCE))) \
+	  $(if $(REQUIRE_ALL),--require-all) --output $(TARGET_DIR)/matrix $(if $(TESTS),-- $(TESTS))
 
 timers: ## The same for a build without timerfd, as on macOS: scenarios and moving ground
 	$(CARGO) build --locked --release --package blocking-cleanup --features timers-only --target-dir $(TARGET_DIR)/timers-only
 	BLOCKING_MODULE=$(abspath $(TARGET_DIR)/timers-only/release/libblocking_cleanup.$(LIBRARY_SUFFIX)) \
-	  $(CARGO) test --locked --test e2e -- scenarios:: ground::
+	  $(CARGO) test --locked --workspace --test e2e -- scenarios:: ground::
 
-test: setup build unit e2e timers ## All tests
+test: setup servers build unit harness matrix timers ## All tests, on every server
 
 lint: ## Formatting and clippy, warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck scripts/setup.sh .ci/run; fi
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; fi
 
 clean: ## Removes what was built
 	$(CARGO) clean

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use redis::io::tcp::TcpSettings;
 use redis::{
     Connection, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
@@ -72,4 +72,16 @@ pub fn info_field(conn: &mut Connection, section: &str, field: &str) -> Result<S
 pub fn server_now_ms(conn: &mut Connection) -> RedisResult<i64> {
     let (seconds, micros): (i64, i64) = redis::cmd("TIME").query(conn)?;
     Ok(seconds * 1_000 + micros / 1_000)
+}
+
+/// Where the module lies that the server has loaded. Servers list modules of their own beside it: Redis 8 its vector
+/// sets, Valkey 9 its Lua.
+pub fn module_path(conn: &mut Connection) -> Result<String> {
+    let modules: Vec<Reply> = redis::cmd("MODULE").arg("LIST").query(conn)?;
+    for module in &modules {
+        if module.text("name")? == "blocking" {
+            return module.text("path");
+        }
+    }
+    bail!("the module is not among {modules:?}")
 }

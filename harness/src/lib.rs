@@ -15,7 +15,9 @@ mod wait;
 
 pub use builder::ServerBuilder;
 pub use check::{differing_keys, existing_keys};
-pub use client::{cleanup, cleanup_async, command, error_text, info_field, server_now_ms};
+pub use client::{
+    cleanup, cleanup_async, command, error_text, info_field, module_path, server_now_ms,
+};
 pub use evidence::{EVIDENCE, Figure, SERVER_NAME, Tally, tally};
 pub use fleet::{FAMILY_SIZE, Fleet, load_coordinators};
 pub use foreign::{foreign_pair, load_foreign};

@@ -64,18 +64,6 @@ fn refusal(conn: &mut Connection, name: &str, value: &str) -> Result<String> {
     }
 }
 
-/// Where the module under test lies, from the server that loaded it.
-fn module_path(server: &Server) -> Result<String> {
-    let mut conn = server.client3()?;
-    let list: Vec<BTreeMap<String, Value>> = redis::cmd("MODULE").arg("LIST").query(&mut conn)?;
-    let ours = list.iter().find_map(|module| match module.get("path") {
-        Some(Value::BulkString(path)) => String::from_utf8(path.clone()).ok(),
-        Some(Value::SimpleString(path)) => Some(path.clone()),
-        _ => None,
-    });
-    ours.with_context(|| format!("no path in {list:?}"))
-}
-
 /// The lines that the module itself wrote to the log.
 fn module_lines(server: &Server) -> Vec<String> {
     let log = server.log();

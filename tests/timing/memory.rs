@@ -1,12 +1,12 @@
 //! Memory before and after many runs and many loads of the module: nothing may stay behind.
 //! Looks at the server's own account of its memory, which the module's allocations are part of, and at the process's.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use blocking_harness::{
-    Fleet, Server, cleanup, info_field, load_foreign, redis, reply_map, server_now_ms,
+    Fleet, Server, cleanup, info_field, load_foreign, module_path, redis, server_now_ms,
     wait_for_value,
 };
-use redis::{Connection, Value};
+use redis::Connection;
 
 use super::stalls::one_at_a_time;
 
@@ -133,9 +133,7 @@ fn a_hundred_reloads_with_a_run_each_keep_next_to_nothing() -> Result<()> {
     let _alone = one_at_a_time();
     let server = server()?;
     let mut conn = server.client()?;
-    let modules: Vec<Value> = redis::cmd("MODULE").arg("LIST").query(&mut conn)?;
-    let module = modules.into_iter().next().context("no module")?;
-    let path = reply_map(module)?.text("path")?;
+    let path = module_path(&mut conn)?;
     load_foreign(&mut conn, 1_000, |_| ())?;
     let now_ms = server_now_ms(&mut conn)?;
     let fleet = Fleet::numbered("dead", 50, now_ms).age_s(10_000);

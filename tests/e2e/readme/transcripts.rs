@@ -91,9 +91,18 @@ fn masked(line: &str) -> String {
     text
 }
 
+/// What redis-cli adds when an answer took half a second or longer: `(0.57s)`. On a busy machine one may.
+fn is_duration(line: &str) -> bool {
+    let seconds = line
+        .strip_prefix('(')
+        .and_then(|line| line.strip_suffix("s)"));
+    seconds.is_some_and(|seconds| seconds.parse::<f64>().is_ok())
+}
+
 fn comparable<'l>(lines: impl IntoIterator<Item = &'l str>) -> Vec<String> {
     let lines = lines.into_iter().map(str::trim_end);
-    lines.filter(|line| !line.is_empty()).map(masked).collect()
+    let counts = |line: &&str| !line.is_empty() && !is_duration(line);
+    lines.filter(counts).map(masked).collect()
 }
 
 #[test]
