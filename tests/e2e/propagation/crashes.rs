@@ -252,7 +252,9 @@ fn a_crash_in_a_large_family_leaves_its_heartbeat_to_the_last() -> Result<()> {
 /// The one file that the server appends to.
 fn appended_file(server: &Server) -> Result<PathBuf> {
     let folder = fs::read_dir(server.dir().join("appendonlydir"))?;
-    let paths: Vec<PathBuf> = folder.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    let paths: Vec<PathBuf> = folder
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_>>()?;
     let mut appended = paths
         .into_iter()
         .filter(|path| path.to_string_lossy().ends_with(".incr.aof"));
@@ -292,7 +294,9 @@ fn a_file_cut_anywhere_in_a_run_leaves_no_family_without_its_heartbeat() -> Resu
         assert_healthy(&server)?;
         server.kill9()?;
     }
-    eprintln!("{torn} of {CUTS} cuts tore something, {in_the_middle} left something and not everything");
+    eprintln!(
+        "{torn} of {CUTS} cuts tore something, {in_the_middle} left something and not everything"
+    );
     ensure!(torn >= CUTS / 2 && in_the_middle >= CUTS / 2);
     tally(Figure::FaultsInjected, CUTS)
 }

@@ -99,7 +99,9 @@ fn written(server: &Server) -> Result<Vec<Vec<String>>> {
     ensure!(log.torn_bytes == 0, "cut short");
     let text = |word: &Vec<u8>| String::from_utf8_lossy(word).into_owned();
     let commands = log.appended.iter();
-    Ok(commands.map(|words| words.iter().map(text).collect()).collect())
+    Ok(commands
+        .map(|words| words.iter().map(text).collect())
+        .collect())
 }
 
 #[test]
