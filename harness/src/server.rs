@@ -133,6 +133,23 @@ impl Server {
         ended.with_context(|| self.log_tail())
     }
 
+    /// Stops the server's process as it is (SIGSTOP): it hears and says nothing, and nobody is told. Dropping the
+    /// server ends it all the same.
+    pub fn freeze(&self) -> Result<()> {
+        Ok(kill(
+            Pid::from_raw(self.pid().try_into()?),
+            Signal::SIGSTOP,
+        )?)
+    }
+
+    /// Lets a frozen server go on.
+    pub fn thaw(&self) -> Result<()> {
+        Ok(kill(
+            Pid::from_raw(self.pid().try_into()?),
+            Signal::SIGCONT,
+        )?)
+    }
+
     /// Starts the server again, killing it first if it still runs: same folder, same port, same configuration.
     pub fn restart(&self) -> Result<()> {
         if self.is_alive() {

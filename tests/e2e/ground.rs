@@ -3,6 +3,8 @@
 
 /// Who waits for a run, and what becomes of it when he does not.
 mod callers;
+/// The primary of a cluster hands over to its replica.
+mod cluster_failover;
 /// The data set is flushed, swapped, reloaded or replaced.
 mod flushes;
 /// A run long enough to act in the middle of it.
@@ -11,9 +13,15 @@ pub(crate) mod long_run;
 mod pauses;
 /// A replica that cannot keep up.
 mod replica_lag;
-/// Saves, refused writes, the end of the server.
+/// Who is primary changes, and with it whose data it is.
+mod resync;
+/// Saves, refused writes, full memory.
 mod saving;
 /// Scripts that hold the server up.
 mod scripts;
+/// The server is asked to end.
+mod shutdown;
+/// Nothing is removed while writes are paused: how that is looked at.
+mod standstill;
 /// The module goes and comes back.
 mod unload;
