@@ -10,18 +10,18 @@ use super::long_run::{
     wait_for, wait_for_runs, wait_until_idle,
 };
 
-const CALLER_GONE: &str = "the caller went away";
+pub const CALLER_GONE: &str = "the caller went away";
 
 /// Ways to lose a caller.
 #[derive(Clone, Copy, Debug)]
-enum Leave {
+pub enum Leave {
     HangUp,
     Kill,
     UnblockWithTimeout,
     UnblockWithError,
 }
 
-const LEAVES: [Leave; 4] = [
+pub const LEAVES: [Leave; 4] = [
     Leave::HangUp,
     Leave::Kill,
     Leave::UnblockWithTimeout,

@@ -2,22 +2,28 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use blocking_harness::{
-    Server, cleanup, cleanup_async, error_text, redis, reply_map, wait_for_value,
+    Figure, Server, cleanup, cleanup_async, error_text, redis, reply_map, tally, wait_for_value,
 };
 use redis::{Connection, Value};
 
 use super::long_run::{
-    Caller, DEADLINE, MOMENTS, Moment, Slow, World, assert_healthy, ending, run, state, wait_for,
-    wait_until_idle,
+    Caller, DEADLINE, MOMENTS, Moment, Raw, Slow, World, assert_healthy, ending, run, state,
+    wait_for, wait_until_idle,
 };
 
 /// Where the server has the library from.
 fn library(conn: &mut Connection) -> Result<String> {
     let modules: Vec<Value> = redis::cmd("MODULE").arg("LIST").query(conn)?;
-    let module = modules.into_iter().next().context("no module is loaded")?;
-    reply_map(module)?.text("path")
+    // A server may have modules of its own.
+    for module in modules {
+        let module = reply_map(module)?;
+        if module.text("name")? == "blocking" {
+            return module.text("path");
+        }
+    }
+    bail!("the module is not loaded")
 }
 
 fn assert_unload_is_refused(conn: &mut Connection) -> Result<()> {
@@ -133,32 +139,152 @@ fn an_unloaded_module_leaves_nothing_that_calls_back() -> Result<()> {
     assert_healthy(&server)
 }
 
+/// Descriptors and threads of the server's process: a timer or a worker left behind by each run would show here.
+#[cfg(target_os = "linux")]
+fn holdings(server: &Server) -> Result<[usize; 2]> {
+    let count = |what: &str| -> Result<usize> {
+        let dir = format!("/proc/{}/{what}", server.pid());
+        Ok(std::fs::read_dir(dir)?.count())
+    };
+    Ok([count("fd")?, count("task")?])
+}
+
+/// How a run is on its way out when the module is to be unloaded.
+const EXITS: usize = 5;
+
+/// Starts a run, in one of several ways, that ends soon by itself, by CANCEL or because its caller goes.
+fn start_a_run(server: &Server, conn: &mut Connection, exit: usize) -> Result<()> {
+    match exit % EXITS {
+        0 => cleanup_async(conn, &[]).map(drop)?,
+        1 => cleanup_async(conn, &["DRYRUN"]).map(drop)?,
+        2 => {
+            cleanup_async(conn, &[])?;
+            // It may be over.
+            let _ = run(conn, "BLOCKING.CANCEL");
+        }
+        3 => Raw::connect(server)?.send("BLOCKING.CLEANUP")?,
+        _ => {
+            let mut caller = Raw::connect(server)?;
+            let id = caller.id()?;
+            caller.send("BLOCKING.CLEANUP")?;
+            // What was sent before it is read before it.
+            run(conn, &format!("CLIENT KILL ID {id}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Tries to unload in every turn of a run until the server agrees: the earliest moment that there is.
+fn unload_as_soon_as_possible(conn: &mut Connection) -> Result<u64> {
+    let started = Instant::now();
+    let mut refused = 0;
+    loop {
+        let mut unload = redis::cmd("MODULE");
+        match unload.arg(&["UNLOAD", "blocking"]).query::<Value>(conn) {
+            Ok(_) => return Ok(refused),
+            Err(error) => {
+                let text = error_text(&error);
+                ensure!(text.starts_with("ERR Error unloading module: "), "{text}");
+            }
+        }
+        refused += 1;
+        ensure!(started.elapsed() < DEADLINE, "refused {refused} times");
+    }
+}
+
 #[test]
-fn fifty_times_loaded_and_unloaded_with_a_run_each_time() -> Result<()> {
+fn two_hundred_times_loaded_and_unloaded() -> Result<()> {
+    const CYCLES: usize = 200;
     let server = Server::builder().aof(true).start()?;
     let mut conn = server.client()?;
     let path = library(&mut conn)?;
     let world = World::load_sized(&mut conn, 40, 10, 500)?;
-    for round in 0..50 {
-        world.dead.load(&mut conn, |_| ())?;
-        let report = match round % 3 {
-            0 => cleanup(&mut conn, &[])?,
+    let mut refused = 0;
+    #[cfg(target_os = "linux")]
+    let mut held = [0; 2];
+    for cycle in 0..CYCLES {
+        match cycle % 4 {
+            // Nothing happens between load and unload.
+            0 => {}
+            // A run that is over, and its reply read.
             1 => {
-                cleanup_async(&mut conn, &[])?;
-                wait_until_idle(&mut conn)?
+                world.dead.load(&mut conn, |_| ())?;
+                let reply = cleanup(&mut conn, &[])?;
+                ensure!(reply.int("run")? == 1, "numbers are not new: {reply:?}");
+                let removed = reply.int("keys_removed")?;
+                ensure!(removed == world.dead_keys() as i64, "{cycle}: {reply:?}");
             }
+            // A run that is not over.
             _ => {
-                cleanup(&mut conn, &["DRYRUN", "JSON"]).expect_err("one bulk string");
-                cleanup(&mut conn, &[])?
+                world.dead.load(&mut conn, |_| ())?;
+                start_a_run(&server, &mut conn, cycle / 4 + cycle % 2)?;
             }
-        };
-        ensure!(
-            report.int("keys_removed")? == world.dead_keys() as i64,
-            "round {round}: {report:?}"
-        );
-        run(&mut conn, "MODULE UNLOAD blocking").with_context(|| format!("round {round}"))?;
-        run(&mut conn, &format!("MODULE LOAD {path}")).with_context(|| format!("round {round}"))?;
+        }
+        refused +=
+            unload_as_soon_as_possible(&mut conn).with_context(|| format!("cycle {cycle}"))?;
+        world.assert_heartbeats_went_last(&mut conn)?;
+        run(&mut conn, "SET blocking:heartbeat:new 1")?;
+        run(&mut conn, "DEL blocking:heartbeat:new")?;
+        run(&mut conn, &format!("MODULE LOAD {path}")).with_context(|| format!("cycle {cycle}"))?;
+        #[cfg(target_os = "linux")]
+        if cycle == CYCLES / 10 {
+            held = holdings(&server)?;
+        }
     }
-    world.assert_others_are_whole(&mut conn)?;
-    assert_healthy(&server)
+    ensure!(refused > 0, "no attempt met a run");
+    #[cfg(target_os = "linux")]
+    {
+        let holds = |holds: &[usize; 2]| holds[0] <= held[0] && holds[1] <= held[1];
+        let look = || holdings(&server);
+        wait_for_value("descriptors and threads as before", DEADLINE, look, holds)?;
+    }
+    world.assert_next_run_does_the_rest(&mut conn)?;
+    assert_healthy(&server)?;
+    tally(Figure::ReloadsSurvived, CYCLES as u64)
+}
+
+/// The end of a run and the wish to unload are found in one turn: there is no slice between them.
+#[test]
+fn a_run_that_is_told_to_end_still_keeps_the_module_loaded() -> Result<()> {
+    const ROUNDS: usize = 20;
+    let server = Server::builder().aof(true).start()?;
+    let mut conn = server.client()?;
+    let mut operator = Raw::connect(&server)?;
+    let world = World::load(&mut conn)?;
+    let slow = Slow::start(&server)?;
+    for round in 0..ROUNDS {
+        let caller = if round % 2 == 0 {
+            cleanup_async(&mut conn, &[])?;
+            None
+        } else {
+            let mut caller = Raw::connect(&server)?;
+            caller.send("BLOCKING.CLEANUP")?;
+            Some(caller)
+        };
+        let number = wait_for(&mut conn, Moment::Collecting)?;
+        server.while_frozen(|| {
+            if let Some(caller) = caller {
+                drop(caller);
+                operator.send("MODULE UNLOAD blocking")
+            } else {
+                operator.send("BLOCKING.CANCEL\r\nMODULE UNLOAD blocking")
+            }
+        })?;
+        if round % 2 == 0 {
+            ensure!(operator.line()? == "+OK");
+        }
+        let answer = operator.line()?;
+        ensure!(
+            answer.starts_with("-ERR Error unloading module: "),
+            "{answer}"
+        );
+        let last = wait_until_idle(&mut conn)?;
+        ensure!(last.int("run")? == number);
+        ensure!(last.text("status")? == "cancelled", "{last:?}");
+    }
+    drop(slow);
+    world.assert_next_run_does_the_rest(&mut conn)?;
+    run(&mut conn, "MODULE UNLOAD blocking")?;
+    assert_healthy(&server)?;
+    tally(Figure::FaultsInjected, ROUNDS as u64)
 }
