@@ -3,7 +3,6 @@
 //! Random moments are the business of `callers`.
 
 use std::fs;
-use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use blocking_harness::{Figure, Reply, Server, cleanup, redis, reply_map, tally};
@@ -11,8 +10,8 @@ use redis::{Connection, Value};
 
 use super::callers::{CALLER_GONE, LEAVES, Leave};
 use super::long_run::{
-    Caller, DEADLINE, Moment, Raw, Slow, World, assert_healthy, ended, ending, run, status,
-    wait_for, wait_for_runs,
+    Caller, Moment, Raw, Slow, World, assert_healthy, ended, ending, removing, run, runs, wait_for,
+    wait_for_runs,
 };
 
 /// With four ways to go, a hundred departures at each place.
@@ -23,10 +22,6 @@ const DEAD: usize = 300;
 
 /// Enough for all the rest in one slice.
 const WHOLE_RUN_US: &str = "100000";
-
-fn runs(conn: &mut Connection) -> Result<i64> {
-    status(conn)?.map("totals")?.int("runs")
-}
 
 /// The caller goes while the server stands still; what the operator's command will answer is read by `gone`.
 fn go(leave: Leave, id: i64, caller: Raw, operator: &mut Raw) -> Result<Option<Raw>> {
@@ -120,24 +115,6 @@ fn before_the_first_slice() -> Result<()> {
     world.assert_next_run_does_the_rest(&mut conn)?;
     assert_healthy(&server)?;
     tally(Figure::FaultsInjected, (LEAVES.len() * ROUNDS) as u64)
-}
-
-/// Waits until the run that comes after `before` others is removing, and yields its number; `None` if it is over
-/// already. Looks without a rest, for a small run is short even when it is slow.
-fn removing(conn: &mut Connection, before: i64) -> Result<Option<i64>> {
-    let started = Instant::now();
-    loop {
-        let status = status(conn)?;
-        if let Ok(current) = status.map("current")
-            && current.int("keys_removed")? > 0
-        {
-            return Ok(Some(current.int("run")?));
-        }
-        if status.map("totals")?.int("runs")? > before {
-            return Ok(None);
-        }
-        ensure!(started.elapsed() < DEADLINE, "no end of it: {status:?}");
-    }
 }
 
 /// What an operator asks in one go, for the server to do between two slices: how long a slice may be from now on, and
