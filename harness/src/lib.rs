@@ -7,6 +7,7 @@ mod client;
 mod evidence;
 mod fleet;
 mod foreign;
+mod freeze;
 mod probe;
 mod process;
 mod reply;

@@ -3,25 +3,25 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, ensure};
-use blocking_harness::{Server, cleanup, cleanup_async, error_text};
+use blocking_harness::{Figure, Server, cleanup, cleanup_async, error_text, tally};
 
 use super::long_run::{
     Caller, MOMENTS, Moment, Raw, Slow, World, assert_healthy, ended, ending, run, status,
     wait_for, wait_for_runs, wait_until_idle,
 };
 
-const CALLER_GONE: &str = "the caller went away";
+pub const CALLER_GONE: &str = "the caller went away";
 
 /// Ways to lose a caller.
 #[derive(Clone, Copy, Debug)]
-enum Leave {
+pub enum Leave {
     HangUp,
     Kill,
     UnblockWithTimeout,
     UnblockWithError,
 }
 
-const LEAVES: [Leave; 4] = [
+pub const LEAVES: [Leave; 4] = [
     Leave::HangUp,
     Leave::Kill,
     Leave::UnblockWithTimeout,
@@ -74,7 +74,11 @@ fn a_caller_who_goes_takes_his_run_with_him() -> Result<()> {
             world.assert_next_run_does_the_rest(&mut conn)?;
         }
     }
-    assert_healthy(&server)
+    assert_healthy(&server)?;
+    tally(
+        Figure::FaultsInjected,
+        (MOMENTS.len() * LEAVES.len()) as u64,
+    )
 }
 
 /// A caller who goes in whatever turn it happens to be, the last one included, where the answer is on its way already.
@@ -120,7 +124,8 @@ fn callers_may_go_at_any_moment() -> Result<()> {
     }
     eprintln!("{cancelled} of {ROUNDS} runs were cancelled, the others were over");
     world.assert_next_run_does_the_rest(&mut conn)?;
-    assert_healthy(&server)
+    assert_healthy(&server)?;
+    tally(Figure::FaultsInjected, cancelled)
 }
 
 /// Shorter than a sleep can be.

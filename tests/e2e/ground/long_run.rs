@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use blocking_harness::{
@@ -133,7 +133,11 @@ pub struct Slow {
 
 impl Slow {
     pub fn start(server: &Server) -> Result<Self> {
-        let mut conn = server.client()?;
+        Self::with(server.client()?)
+    }
+
+    /// The same through a given connection, for servers that do not let everybody in.
+    pub fn with(mut conn: Connection) -> Result<Self> {
         let () = redis::cmd("CONFIG")
             .arg(&[
                 "SET",
@@ -305,6 +309,29 @@ pub fn wait_for(conn: &mut Connection, moment: Moment) -> Result<i64> {
     wait_for_value(&what, DEADLINE, || status(conn), reached)?
         .map("current")?
         .int("run")
+}
+
+/// Runs that are over since the module was loaded.
+pub fn runs(conn: &mut Connection) -> Result<i64> {
+    status(conn)?.map("totals")?.int("runs")
+}
+
+/// Waits until the run that comes after `before` others is removing, and yields its number; `None` if it is over
+/// already. Looks without a rest, for a small run is short even when it is slow.
+pub fn removing(conn: &mut Connection, before: i64) -> Result<Option<i64>> {
+    let started = Instant::now();
+    loop {
+        let status = status(conn)?;
+        if let Ok(current) = status.map("current")
+            && current.int("keys_removed")? > 0
+        {
+            return Ok(Some(current.int("run")?));
+        }
+        if status.map("totals")?.int("runs")? > before {
+            return Ok(None);
+        }
+        ensure!(started.elapsed() < DEADLINE, "no end of it: {status:?}");
+    }
 }
 
 /// The server answers, and has not died in between.

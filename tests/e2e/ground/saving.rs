@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use blocking_harness::{
-    Server, cleanup, cleanup_async, error_text, info_field, redis, wait_for_value,
+    Figure, Server, cleanup, cleanup_async, error_text, info_field, redis, tally, wait_for_value,
+    wait_until,
 };
 use redis::Connection;
 
@@ -88,29 +89,32 @@ fn a_failed_save_refuses_a_run_and_ends_one_under_way() -> Result<()> {
         .arg("stop-writes-on-bgsave-error", "yes")
         .start()?;
     let mut conn = server.client()?;
-    let world = World::load(&mut conn)?;
-    let slow = Slow::start(&server)?;
-    let caller = Caller::start(&server, &[])?;
-    wait_for(&mut conn, Moment::Reaping)?;
-    make_saves_fail(&mut conn, server.dir())?;
-    drop(slow);
-    let reply = caller.answer()?;
-    let (status, reason) = ending(&reply)?;
-    ensure!(status == "interrupted", "{reply:?}");
-    ensure!(
-        reason.is_some_and(|reason| reason.starts_with("MISCONF ")),
-        "{reply:?}"
-    );
-    let gone = world.dead_keys() - world.dead_keys_left(&mut conn)?;
-    ensure!(
-        reply.int("keys_removed")? == gone as i64,
-        "{gone} gone: {reply:?}"
-    );
-    let error = cleanup(&mut conn, &[]).unwrap_err();
-    ensure!(error.code() == Some("MISCONF"), "{error}");
-    make_saves_work(&mut conn, server.dir())?;
-    world.assert_next_run_does_the_rest(&mut conn)?;
-    assert_healthy(&server)
+    for moment in MOMENTS {
+        let world = World::load(&mut conn)?;
+        let slow = Slow::start(&server)?;
+        let caller = Caller::start(&server, &[])?;
+        wait_for(&mut conn, moment)?;
+        make_saves_fail(&mut conn, server.dir())?;
+        drop(slow);
+        let reply = caller.answer()?;
+        let (status, reason) = ending(&reply)?;
+        ensure!(status == "interrupted", "{moment:?}: {reply:?}");
+        ensure!(
+            reason.is_some_and(|reason| reason.starts_with("MISCONF ")),
+            "{reply:?}"
+        );
+        let gone = world.dead_keys() - world.dead_keys_left(&mut conn)?;
+        ensure!(
+            reply.int("keys_removed")? == gone as i64,
+            "{gone} gone: {reply:?}"
+        );
+        let error = cleanup(&mut conn, &[]).unwrap_err();
+        ensure!(error.code() == Some("MISCONF"), "{error}");
+        make_saves_work(&mut conn, server.dir())?;
+        world.assert_next_run_does_the_rest(&mut conn)?;
+    }
+    assert_healthy(&server)?;
+    tally(Figure::FaultsInjected, MOMENTS.len() as u64)
 }
 
 #[test]

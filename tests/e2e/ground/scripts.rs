@@ -2,10 +2,10 @@
 //! keyspace must stand still for the script all the same.
 
 use anyhow::{Result, ensure};
-use blocking_harness::{Server, redis, wait_until};
+use blocking_harness::{Figure, Server, redis, tally, wait_until};
 
 use super::long_run::{
-    Caller, DEADLINE, MOMENTS, Raw, Slow, World, assert_healthy, ending, run, wait_for,
+    Caller, DEADLINE, MOMENTS, Raw, Slow, World, assert_healthy, ending, run, status, wait_for,
     wait_until_idle,
 };
 
@@ -59,7 +59,8 @@ fn a_run_stands_still_for_a_slow_script_and_goes_on_after_it() -> Result<()> {
         ensure!(world.dead_keys_left(&mut conn)? == 0);
         world.assert_others_are_whole(&mut conn)?;
     }
-    assert_healthy(&server)
+    assert_healthy(&server)?;
+    tally(Figure::FaultsInjected, MOMENTS.len() as u64)
 }
 
 #[test]
@@ -90,7 +91,8 @@ fn a_script_killed_during_a_run_does_not_harm_it() -> Result<()> {
         ensure!(world.dead_keys_left(&mut conn)? == 0);
         world.assert_others_are_whole(&mut conn)?;
     }
-    assert_healthy(&server)
+    assert_healthy(&server)?;
+    tally(Figure::FaultsInjected, MOMENTS.len() as u64)
 }
 
 #[test]
@@ -116,5 +118,36 @@ fn a_caller_who_goes_during_a_slow_script_takes_his_run_with_him() -> Result<()>
         ensure!(last.text("status")? == "cancelled", "{moment:?}: {last:?}");
         world.assert_next_run_does_the_rest(&mut conn)?;
     }
-    assert_healthy(&server)
+    assert_healthy(&server)?;
+    tally(Figure::FaultsInjected, MOMENTS.len() as u64)
+}
+
+#[test]
+fn no_run_begins_during_a_slow_script() -> Result<()> {
+    let server = server()?;
+    let mut conn = server.client()?;
+    let world = World::load_sized(&mut conn, 20, 5, 50)?;
+    let mut scripter = server.client()?;
+    let script = std::thread::spawn(move || {
+        let mut eval = redis::cmd("EVAL");
+        eval.arg("while true do end")
+            .arg(0)
+            .query::<i64>(&mut scripter)
+    });
+    wait_until_busy(&server)?;
+    for words in [
+        "BLOCKING.CLEANUP",
+        "BLOCKING.CLEANUP ASYNC",
+        "BLOCKING.CLEANUP DRYRUN",
+    ] {
+        let refused = run(&mut conn, words).expect_err("begun during a script");
+        ensure!(format!("{refused:#}").contains("BUSY"), "{refused:#}");
+    }
+    run(&mut conn, "SCRIPT KILL")?;
+    ensure!(script.join().expect("no panic").is_err());
+    ensure!(world.dead_keys_left(&mut conn)? == world.dead_keys());
+    ensure!(status(&mut conn)?.map("totals")?.int("runs")? == 0);
+    world.assert_next_run_does_the_rest(&mut conn)?;
+    assert_healthy(&server)?;
+    tally(Figure::FaultsInjected, 1)
 }
