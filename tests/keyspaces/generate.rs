@@ -60,14 +60,14 @@ pub fn keyspace(seed: u64) -> Keyspace {
         swarms: ids(rng),
     };
     // From keyspaces where nobody lives to those where every second one does.
-    let shares = [0.0, 0.05, 0.15, 0.5];
+    let living = [0.0, 0.1, 0.3, 0.6];
     let mood = Mood {
         threshold_s: question.threshold_s(),
-        living: *pick(rng, &shares),
-        odd: *pick(rng, &shares),
+        living: *pick(rng, &living),
+        odd: *pick(rng, &[0.0, 0.0, 0.1, 0.4]),
     };
     let mut entries: BTreeMap<Key, Entry> = BTreeMap::new();
-    for _ in 0..rng.random_range(0..=40) {
+    for _ in 0..rng.random_range(0..=60) {
         let (name, is_heartbeat) = name(rng, &pools);
         let content = if is_heartbeat && !rng.random_bool(0.04) {
             let value = value(rng, &mood);
@@ -92,7 +92,7 @@ pub fn keyspace(seed: u64) -> Keyspace {
     Keyspace {
         entries,
         question,
-        max_heartbeat_bytes: *pick(rng, &[64, 200, 4_096, 65_536]),
+        max_heartbeat_bytes: *pick_weighted(rng, &[(64, 1), (200, 2), (4_096, 3), (65_536, 6)]),
         database: *pick(rng, &[0, 0, 7]),
     }
 }
@@ -400,19 +400,23 @@ fn value(rng: &mut Rng, mood: &Mood) -> Value {
     }
     // Around the lengths at which servers store and the module reads strings in another way.
     let lengths = [
-        0, 0, 0, 0, 43, 44, 45, 63, 64, 65, 191, 192, 193, 199, 200, 201, 4_096, 4_097, 65_536,
-        65_537,
+        43, 44, 45, 63, 64, 65, 191, 192, 193, 199, 200, 201, 4_096, 4_097, 65_536, 65_537,
     ];
-    Value {
-        parts,
-        padded_to: *pick(rng, &lengths),
-    }
+    let is_padded = rng.random_bool(0.3);
+    let padded_to = if is_padded { *pick(rng, &lengths) } else { 0 };
+    Value { parts, padded_to }
 }
 
 /// Fields and what stands between them.
 fn object(rng: &mut Rng, mood: &Mood) -> Vec<Part> {
     let mut fields = Vec::new();
-    for _ in 0..*pick_weighted(rng, &[(1, 6), (2, 3), (3, 1), (0, 1)]) {
+    let none = rng.random_bool(mood.odd / 4.0);
+    let known = if none {
+        0
+    } else {
+        *pick_weighted(rng, &[(1, 6), (2, 3), (3, 1)])
+    };
+    for _ in 0..known {
         let value = if rng.random_bool(mood.odd / 2.0) {
             bytes(pick(rng, &NO_TIMES))
         } else {
@@ -444,7 +448,17 @@ fn object(rng: &mut Rng, mood: &Mood) -> Vec<Part> {
 
 /// Brackets about as deep as a JSON reader follows them.
 fn nested(rng: &mut Rng) -> String {
-    let depth = *pick(rng, &[1, 100, 125, 126, 127, 128, 129, 1_000]);
+    let depths = [
+        (1, 4),
+        (100, 4),
+        (125, 2),
+        (126, 2),
+        (127, 1),
+        (128, 1),
+        (129, 1),
+        (1_000, 1),
+    ];
+    let depth = *pick_weighted(rng, &depths);
     "[".repeat(depth) + &"]".repeat(depth)
 }
 

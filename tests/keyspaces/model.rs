@@ -154,32 +154,32 @@ fn scoped_ends(id: &[u8]) -> [(Key, usize); 3] {
 /// How good a claim to a key is: the longest id first, then the one that stands first in the key.
 type Claim = (usize, Reverse<usize>);
 
-/// Everyone who beats, by the name of the heartbeat.
-type Beating = BTreeMap<Key, State>;
+/// Every heartbeat by its name: what it is, and whose it could be.
+type Beating = BTreeMap<Key, (State, Vec<Identity>)>;
 
 /// The heartbeats whose coordinator could own a key, each with its best claim.
 fn owners(key: &[u8], beating: &Beating) -> BTreeMap<Key, Claim> {
-    let known: BTreeSet<Identity> = beating.keys().flat_map(|name| identities(name)).collect();
+    let is_known = |wanted: &Identity| beating.values().any(|(_, whose)| whose.contains(wanted));
     let mut found: BTreeMap<Key, Claim> = BTreeMap::new();
-    for heartbeat in beating.keys() {
-        for (swarm, id) in identities(heartbeat) {
+    for (heartbeat, (_, whose)) in beating {
+        for (swarm, id) in whose {
             let mut claim = |place: usize| {
                 let claim = (id.len(), Reverse(place));
                 let best = found.entry(heartbeat.clone()).or_insert(claim);
                 *best = claim.max(*best);
             };
             // Unscoped keys belong to the id, wherever it beats.
-            if let Some(place) = unscoped_place(key, &id) {
+            if let Some(place) = unscoped_place(key, id) {
                 claim(place);
             }
-            for (end, id_at) in scoped_ends(&id) {
+            for (end, id_at) in scoped_ends(id) {
                 let Some(of) = between(key, b"swarm:", &end) else {
                     continue;
                 };
                 // Scoped keys belong to the heartbeat of their swarm; to the unscoped one, where the swarm has none.
-                let mine = match &swarm {
+                let mine = match swarm {
                     Some(swarm) => of == swarm,
-                    None => !known.contains(&(Some(of.to_vec()), id.clone())),
+                    None => !is_known(&(Some(of.to_vec()), id.clone())),
                 };
                 if mine {
                     claim(b"swarm:".len() + of.len() + id_at);
@@ -201,7 +201,7 @@ enum Fate {
 
 fn fate(key: &[u8], beating: &Beating) -> Fate {
     let owners = owners(key, beating);
-    let is_stale = |owner: &Key| matches!(beating[owner], State::Stale { .. });
+    let is_stale = |owner: &Key| matches!(beating[owner].0, State::Stale { .. });
     let stale: Vec<_> = owners.iter().filter(|(owner, _)| is_stale(owner)).collect();
     // Where neither length nor place decides, the name of the heartbeat does.
     let best = stale
@@ -216,13 +216,17 @@ fn fate(key: &[u8], beating: &Beating) -> Fate {
 }
 
 /// What a run must do. `names` are the keys that exist, heartbeats included, whose TTL has not passed.
-pub fn outcome(names: &[Key], judged: &Beating, wanted: &Wanted) -> Outcome {
-    let mut beating = judged.clone();
-    for (name, state) in &mut beating {
-        // It may not be removed, so it cannot be what proves a death.
-        if is_never_touched(name) && matches!(state, State::Stale { .. }) {
-            *state = State::Unreadable;
-        }
+pub fn outcome(names: &[Key], judged: &BTreeMap<Key, State>, wanted: &Wanted) -> Outcome {
+    let mut beating = Beating::new();
+    for (name, state) in judged {
+        // What may not be removed cannot be what proves a death.
+        let proves_nothing = is_never_touched(name) && matches!(state, State::Stale { .. });
+        let state = if proves_nothing {
+            State::Unreadable
+        } else {
+            *state
+        };
+        beating.insert(name.clone(), (state, identities(name)));
     }
     let mut outcome = Outcome {
         checked: beating.len(),
@@ -230,7 +234,7 @@ pub fn outcome(names: &[Key], judged: &Beating, wanted: &Wanted) -> Outcome {
     };
     let mut candidates = Vec::new();
     let mut vetoed = BTreeSet::new();
-    for (name, state) in &beating {
+    for (name, (state, _)) in &beating {
         match state {
             State::Live => {}
             State::Unreadable => outcome.unreadable += 1,
