@@ -306,7 +306,25 @@ fn age_ms(rng: &mut Rng, mood: &Mood) -> i64 {
     }
 }
 
+/// The numbers on both sides of each border between two units: one is of 1973 or 2001, the other of a year to come.
+const BORDERS: [&str; 10] = [
+    "1000000000",
+    "99999999999",
+    "100000000000",
+    "99999999999999",
+    "100000000000000",
+    "99999999999999999",
+    "100000000000000000",
+    "18446744073709551616",
+    "99999999999.5",
+    "100000000000.5",
+];
+
 fn time(rng: &mut Rng, mood: &Mood) -> Part {
+    if rng.random_bool(0.04) {
+        let quote = *pick(rng, &["", "\""]);
+        return bytes(format!("{quote}{}{quote}", pick(rng, &BORDERS)));
+    }
     let offset_minutes = *pick(rng, &[0, 0, 120, -300, 345]);
     let forms = [
         (Form::Milliseconds, 6),
