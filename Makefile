@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build demo run unit e2e timers test lint clean
+.PHONY: help setup build demo run unit e2e timers test fuzz valgrind lint clean
 
 CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
@@ -13,11 +13,16 @@ export BLOCKING_MODULE
 
 # Port of `make run`; 0 takes a free one.
 PORT ?= 0
+# Seconds that `make fuzz` gives each target.
+SECONDS ?= 60
+# What `make valgrind` runs: names of tests begin so. Every command, every phase and every fault is in it; what is left
+# out loads so many keys that it would take hours.
+WATCHED ?= arguments:: settings:: acl:: ground:: propagation::observers
 # Options of `make demo`, for example DEMO="--stale 100000 --foreign 3000000".
 DEMO ?=
 
 help: ## Lists what there is
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Installs what is missing (Debian): a server, redis-cli, libclang, C headers
 	@scripts/setup.sh
@@ -46,10 +51,19 @@ timers: ## The same for a build without timerfd, as on macOS: scenarios and movi
 
 test: setup build unit e2e timers ## All tests
 
+fuzz: ## Fuzzes the parsers, the key matcher and the plan; SECONDS=600 for ten minutes each
+	@scripts/setup.sh fuzz
+	@scripts/fuzz.sh $(SECONDS)
+
+valgrind: build ## Tests on servers that valgrind watches: no invalid access, nothing lost
+	@scripts/setup.sh valgrind
+	@scripts/valgrind.sh $(WATCHED)
+
 lint: ## Formatting and clippy, warnings are errors
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck scripts/setup.sh .ci/run; fi
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; fi
 
 clean: ## Removes what was built
 	$(CARGO) clean
