@@ -32,13 +32,41 @@ fn spelled(from: &mut Unstructured, most: usize) -> Result<Vec<u8>> {
     (0..length).map(|_| Ok(*from.choose(LETTERS)?)).collect()
 }
 
+/// An id that the glob may well fit: its bytes one by one, each special one replaced by something that it could mean.
+fn fitting(from: &mut Unstructured, glob: &[u8]) -> Result<Vec<u8>> {
+    let mut id = Vec::new();
+    let mut rest = glob;
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        match byte {
+            b'*' => id.extend(spelled(from, 2)?),
+            b'?' => id.push(*from.choose(LETTERS)?),
+            b'[' => {
+                // Where the class ends is for the matchers to say; mostly it is at the next bracket.
+                let end = rest.iter().position(|byte| *byte == b']');
+                let end = end.map_or(rest.len(), |end| {
+                    end + usize::from(from.ratio(1, 8).unwrap_or(false))
+                });
+                let (class, after) = rest.split_at(end);
+                let of_class = !class.is_empty() && from.ratio(3, 4)?;
+                id.push(*from.choose(if of_class { class } else { LETTERS })?);
+                rest = after.strip_prefix(b"]").unwrap_or(after);
+            }
+            b'\\' if !rest.is_empty() => {}
+            _ => id.push(*byte),
+        }
+    }
+    Ok(id)
+}
+
 fn run(from: &mut Unstructured) -> Result<()> {
     let times = if from.ratio(1, 64)? {
         from.int_in_range(2..=64)?
     } else {
         1
     };
-    let glob = spelled(from, 24)?.repeat(times);
+    let most = *from.choose(&[4, 6, 10, 24])?;
+    let glob = spelled(from, most)?.repeat(times);
     let pattern = match Pattern::new(&glob) {
         Ok(pattern) => pattern,
         Err(error) => {
@@ -61,8 +89,12 @@ fn run(from: &mut Unstructured) -> Result<()> {
         glob.len()
     );
     assert_eq!(pattern.source(), glob);
-    for _ in 0..from.int_in_range(1..=6)? {
-        let id = spelled(from, 16)?;
+    for number in 0..from.int_in_range(2..=12)? {
+        let id = if number % 4 == 0 {
+            spelled(from, 8)?
+        } else {
+            fitting(from, &glob)?
+        };
         // The server's matcher does not see `*` fit the empty text; there is no empty id.
         if !id.is_empty() {
             let shown = || format!("{} for {}", glob.escape_ascii(), id.escape_ascii());
