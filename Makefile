@@ -8,7 +8,7 @@ list = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup servers build demo run unit harness e2e matrix timers test lint clean
+.PHONY: help setup servers build demo run unit harness e2e matrix timers test fuzz valgrind lint clean
 
 CARGO ?= cargo
 export CARGO
@@ -27,6 +27,11 @@ TESTS ?=
 
 # Port of `make run`; 0 takes a free one.
 PORT ?= 0
+# Seconds that `make fuzz` gives each target.
+SECONDS ?= 60
+# What `make valgrind` runs: names of tests begin so. Every command, every phase and every fault is in it; what is left
+# out loads so many keys that it would take hours.
+WATCHED ?= arguments:: settings:: acl:: ground:: propagation::observers
 # Options of `make demo`, for example DEMO="--stale 100000 --foreign 3000000".
 DEMO ?=
 
@@ -71,8 +76,17 @@ timers: ## The same for a build without timerfd, as on macOS: scenarios and movi
 
 test: setup servers build unit harness matrix timers ## All tests, on every server
 
+fuzz: ## Fuzzes the parsers, the key matcher and the plan; SECONDS=600 for ten minutes each
+	@scripts/setup.sh fuzz
+	@scripts/fuzz.sh $(SECONDS)
+
+valgrind: build ## Tests on servers that valgrind watches: no invalid access, nothing lost
+	@scripts/setup.sh valgrind
+	@scripts/valgrind.sh $(WATCHED)
+
 lint: ## Formatting and clippy, warnings are errors
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; fi
 

@@ -11,6 +11,7 @@ use redis::{
 };
 
 use crate::reply::Reply;
+use crate::wait::stretched;
 
 /// How long a client waits for one reply. A Lua script that stalls the server for half a minute must still be heard.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(120);
@@ -27,8 +28,9 @@ pub(crate) fn connect(port: u16, db: i64, protocol: ProtocolVersion) -> RedisRes
         .into_connection_info()?
         .set_tcp_settings(TcpSettings::default().set_nodelay(true))
         .set_redis_settings(settings);
-    let conn = redis::Client::open(info)?.get_connection_with_timeout(CONNECT_TIMEOUT)?;
-    conn.set_read_timeout(Some(REPLY_TIMEOUT))?;
+    let conn =
+        redis::Client::open(info)?.get_connection_with_timeout(stretched(CONNECT_TIMEOUT))?;
+    conn.set_read_timeout(Some(stretched(REPLY_TIMEOUT)))?;
     Ok(conn)
 }
 

@@ -9,13 +9,22 @@ use anyhow::{Result, bail};
 /// How long to rest between two looks: short enough for tests, long enough not to disturb a measurement.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
+/// How many times longer than usual everything may take: for servers that run under a tool that slows them down.
+pub const PATIENCE: &str = "BLOCKING_PATIENCE";
+
+/// A deadline that takes [`PATIENCE`] into account.
+pub fn stretched(deadline: Duration) -> Duration {
+    let factor = std::env::var(PATIENCE).ok();
+    deadline * factor.and_then(|factor| factor.parse().ok()).unwrap_or(1)
+}
+
 /// Looks until `look` yields a value. `what` completes the sentence "waited for ...".
 pub fn wait_until<T>(
     what: &str,
     within: Duration,
     mut look: impl FnMut() -> Option<T>,
 ) -> Result<T> {
-    let started = Instant::now();
+    let (started, within) = (Instant::now(), stretched(within));
     loop {
         if let Some(value) = look() {
             return Ok(value);
@@ -34,7 +43,7 @@ pub fn wait_for_value<T: Debug>(
     mut look: impl FnMut() -> Result<T>,
     good: impl Fn(&T) -> bool,
 ) -> Result<T> {
-    let started = Instant::now();
+    let (started, within) = (Instant::now(), stretched(within));
     loop {
         let value = look()?;
         if good(&value) {
