@@ -385,8 +385,14 @@ impl<'c> Planner<'c> {
             }
             let name = self.heartbeat_name(d.heartbeat);
             self.hasher.load(name);
-            self.fate(name);
-            let others = self.rivals.iter().filter(|number| **number != d.heartbeat);
+            // It goes with its own coordinator, even where a longer id could own it: then that one
+            // must still be dead, too.
+            let longest = match self.fate(name) {
+                Fate::GoesWith(owner) => Some(owner),
+                _ => None,
+            };
+            let owners = self.rivals.iter().chain(&longest);
+            let others = owners.filter(|number| **number != d.heartbeat);
             rivals.extend(others.map(|number| Rival {
                 removal,
                 heartbeat: *number,

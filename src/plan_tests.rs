@@ -147,6 +147,23 @@ fn further_stale_owners_are_named_for_a_second_look() {
 }
 
 #[test]
+fn a_heartbeat_that_could_be_the_state_of_a_longer_id_needs_both_dead() {
+    let scoped = "swarm:s:blocking:heartbeat:a";
+    let longer = "blocking:heartbeat:heartbeat:a";
+    let keys = vec![beat(scoped, 700), beat(longer, 800)];
+    let (collection, plan) = planned(&keys, &question());
+    let removals = names(&collection, &plan.removals);
+    let place = removals.iter().position(|n| n == scoped.as_bytes());
+    let heartbeats = names(&collection, &plan.heartbeats);
+    let rivals: Vec<_> = plan
+        .rivals
+        .iter()
+        .map(|r| (Some(r.removal), heartbeats[r.heartbeat as usize].as_slice()))
+        .collect();
+    assert_eq!(rivals, [(place, longer.as_bytes())]);
+}
+
+#[test]
 fn a_denied_key_stays_and_keeps_its_heartbeat() {
     let mut collection = collect(&vec![
         beat("blocking:heartbeat:a", 700),
