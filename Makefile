@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build demo run unit e2e timers test lint clean
+.PHONY: help setup build demo run unit e2e timers test soak lint clean
 
 CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
@@ -13,6 +13,10 @@ export BLOCKING_MODULE
 
 # Port of `make run`; 0 takes a free one.
 PORT ?= 0
+# How long `make soak` goes on: HOURS, or SECONDS for less. SEED repeats the choices of an earlier one.
+HOURS ?= 1
+SECONDS ?= $(shell echo $$(($(HOURS) * 3600)))
+SEED ?=
 # Options of `make demo`, for example DEMO="--stale 100000 --foreign 3000000".
 DEMO ?=
 
@@ -45,6 +49,10 @@ timers: ## The same for a build without timerfd, as on macOS: scenarios and movi
 	  $(CARGO) test --locked --test e2e -- scenarios:: ground::
 
 test: setup build unit e2e timers ## All tests
+
+soak: build ## The fleet test for hours, figures every minute: HOURS=8, or SECONDS=600; SEED=... repeats one
+	BLOCKING_FLEET_SECONDS=$(SECONDS) $(if $(SEED),BLOCKING_SEED=$(SEED)) \
+	  $(CARGO) test --locked --test fleet -- --nocapture
 
 lint: ## Formatting and clippy, warnings are errors
 	$(CARGO) fmt --all --check
