@@ -152,16 +152,19 @@ fn round(primary: &Server, replica: &Server, seed: u64, length: Duration) -> Res
     }
     let outcome = replay.finish();
     judge(&outcome, &account, &log, length)?;
-    let lasting = lasting_keys(&mut conn)?;
-    ensure!(
-        lasting == outcome.lasting_keys,
-        "the file and the server differ"
-    );
     replica.wait_in_sync_with(primary)?;
-    ensure!(
-        lasting == lasting_keys(&mut replica.client()?)?,
-        "the replica differs"
-    );
+    for server in [primary, replica] {
+        let lasting = lasting_keys(&mut server.client()?)?;
+        let differing = lasting.symmetric_difference(&outcome.lasting_keys);
+        let differing: Vec<_> = differing
+            .map(|key| key.escape_ascii().to_string())
+            .collect();
+        ensure!(
+            differing.is_empty(),
+            "port {} and the file differ: {differing:?}",
+            server.port()
+        );
+    }
     wait_until("one digest on both", DEADLINE, || {
         let there = digest(&mut replica.client().ok()?).ok()?;
         (digest(&mut conn).ok()? == there).then_some(())

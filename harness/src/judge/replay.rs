@@ -65,6 +65,8 @@ pub struct Replay<'l> {
     last_beats: HashMap<Vec<u8>, (i64, u64)>,
     /// Heartbeats that are there.
     standing: Heartbeats,
+    /// These, and those that the run under way has removed.
+    followed: Heartbeats,
     /// Heartbeats that ever were.
     ever: Heartbeats,
     run: Option<Run>,
@@ -84,6 +86,7 @@ struct Run {
     threshold_s: i64,
     scope: Scope,
     removed: Removed,
+    heartbeats_removed: Vec<Vec<u8>>,
     /// Keys that only the dead could own when it began, with these owners.
     due: HashMap<Vec<u8>, BTreeSet<Vec<u8>>>,
     stood_before: HashSet<Vec<u8>>,
@@ -110,6 +113,7 @@ impl<'l> Replay<'l> {
             keys: HashMap::new(),
             last_beats: HashMap::new(),
             standing: Heartbeats::default(),
+            followed: Heartbeats::default(),
             ever: Heartbeats::default(),
             run: None,
             runs: HashMap::new(),
@@ -165,10 +169,10 @@ impl<'l> Replay<'l> {
     }
 
     fn set(&mut self, key: &[u8], value: &[u8], ends_ms: Option<i64>) -> Result<()> {
+        self.keys.insert(key.to_vec(), ends_ms);
         if key == MARK {
             return self.mark(value);
         }
-        self.keys.insert(key.to_vec(), ends_ms);
         let is_heartbeat = claims::is_heartbeat(key);
         if let Some(run) = &mut self.run {
             run.written.insert(key.to_vec());
@@ -183,6 +187,7 @@ impl<'l> Replay<'l> {
             self.last_beats
                 .insert(key.to_vec(), (meaning_ms, self.commands));
             self.standing.insert(key);
+            self.followed.insert(key);
             self.ever.insert(key);
             self.seen.heartbeats_written += 1;
         }
@@ -196,6 +201,7 @@ impl<'l> Replay<'l> {
         }
         if self.standing.contains(key) {
             self.standing.remove(key);
+            self.followed.remove(key);
             if let Some(run) = &mut self.run {
                 run.expired.insert(key.to_vec());
             }
@@ -219,6 +225,9 @@ impl<'l> Replay<'l> {
             if let Some(run) = &mut self.run {
                 run.removed.keys += 1;
                 run.removed.heartbeats += u64::from(is_heartbeat);
+                if is_heartbeat {
+                    run.heartbeats_removed.push(key.clone());
+                }
             }
         }
     }
@@ -238,8 +247,9 @@ impl<'l> Replay<'l> {
                 shown(key)
             ));
         }
-        // Everybody who ever beat counts, whether his heartbeat is still there or not.
-        let owners = self.ever.owners(key, &self.standing).into_iter();
+        // Everybody who ever beat counts, whether his heartbeat is still there or not. A key of a swarm that followed
+        // that swarm's heartbeat when the run began does not change hands because the run removed this heartbeat first.
+        let owners = self.ever.owners(key, &self.followed).into_iter();
         let beats = owners.filter_map(|owner| Some((*self.last_beats.get(&owner)?, owner)));
         if let Some(((beat_ms, beat_place), owner)) = beats.max() {
             self.unjudged.push(Removal {
@@ -313,6 +323,7 @@ impl<'l> Replay<'l> {
             threshold_s,
             scope,
             removed: Removed::default(),
+            heartbeats_removed: Vec::new(),
             due: due.collect(),
             stood_before: self
                 .keys
@@ -362,6 +373,11 @@ impl<'l> Replay<'l> {
                 "run {number} left {}, all of whose owners were dead all the time",
                 shown(&key)
             ));
+        }
+        for name in run.heartbeats_removed {
+            if !self.standing.contains(&name) {
+                self.followed.remove(&name);
+            }
         }
         self.runs.insert(number, run.removed);
     }
@@ -486,6 +502,27 @@ mod tests {
         let happens = "SET blocking:heartbeat:a 47\nUNLINK blocking:ack:a:b\nSET fleet:mark tick_0";
         let seen = in_a_run(happens).seen;
         assert_eq!((seen.live_keys_lost, seen.too_close), (0, 1));
+    }
+
+    #[test]
+    fn a_key_of_a_swarm_stays_with_the_heartbeat_it_had_when_the_run_began() {
+        // `a` beats in swarm `s`, and as `heartbeat:a` it would own that heartbeat, if `s` had none of that name.
+        let odd = "swarm:s:blocking:heartbeat:heartbeat:a";
+        let before = format!(
+            "SET swarm:s:blocking:heartbeat:a 10
+             SET {odd} 10
+             SET fleet:mark begin_1_3_full
+             SET blocking:heartbeat:heartbeat:a 50"
+        );
+        let end = "SET fleet:mark end_1";
+        let both = format!("{before}\nUNLINK {odd}\nUNLINK swarm:s:blocking:heartbeat:a\n{end}");
+        assert_eq!(replayed(&both, &TIMES).seen.live_keys_lost, 0);
+        let later = format!(
+            "{before}\nUNLINK {odd}\n{end}\nSET fleet:mark begin_2_3_full
+             UNLINK swarm:s:blocking:heartbeat:a\nSET fleet:mark end_2"
+        );
+        let times = [TIMES.as_slice(), &[("begin 2 3 full", 52), ("end 2", 53)]].concat();
+        assert_eq!(replayed(&later, &times).seen.live_keys_lost, 1);
     }
 
     #[test]
