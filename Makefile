@@ -8,7 +8,7 @@ list = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup servers build demo run unit harness e2e matrix timers test fuzz valgrind lint clean
+.PHONY: help setup servers build demo run unit harness e2e matrix timers test soak fuzz valgrind lint clean
 
 CARGO ?= cargo
 export CARGO
@@ -18,8 +18,8 @@ BLOCKING_MODULE ?= $(abspath $(TARGET_DIR)/release/libblocking_cleanup.$(LIBRARY
 export BLOCKING_MODULE
 
 # The suites that run on every server. Those of the second line mostly wait, and do it on all servers at the same time.
-SUITES ?= e2e timing
-SUITES_AT_ONCE ?=
+SUITES ?= e2e keyspaces timing
+SUITES_AT_ONCE ?= fleet
 # REQUIRE_ALL=1: a server that `make servers` cannot bring is an error.
 REQUIRE_ALL ?=
 # Part of a test's name: `make matrix` then runs these tests only, for example TESTS=settings::
@@ -27,8 +27,11 @@ TESTS ?=
 
 # Port of `make run`; 0 takes a free one.
 PORT ?= 0
-# Seconds that `make fuzz` gives each target.
-SECONDS ?= 60
+# How long: `make fuzz` for each target, 60 unless given; `make soak` in all, HOURS unless given. SEED repeats the
+# choices of an earlier soak.
+SECONDS ?=
+HOURS ?= 1
+SEED ?=
 # What `make valgrind` runs: names of tests begin so. Every command, every phase and every fault is in it; what is left
 # out loads so many keys that it would take hours.
 WATCHED ?= arguments:: settings:: acl:: ground:: propagation::observers
@@ -78,11 +81,15 @@ test: setup servers build unit harness matrix timers ## All tests, on every serv
 
 fuzz: ## Fuzzes the parsers, the key matcher and the plan; SECONDS=600 for ten minutes each
 	@scripts/setup.sh fuzz
-	@scripts/fuzz.sh $(SECONDS)
+	@scripts/fuzz.sh $(or $(SECONDS),60)
 
 valgrind: build ## Tests on servers that valgrind watches: no invalid access, nothing lost
 	@scripts/setup.sh valgrind
 	@scripts/valgrind.sh $(WATCHED)
+
+soak: build ## The fleet test for hours, figures every minute: HOURS=8, or SECONDS=600; SEED=... repeats one
+	BLOCKING_FLEET_SECONDS=$(or $(SECONDS),$(shell echo $$(($(HOURS) * 3600)))) $(if $(SEED),BLOCKING_SEED=$(SEED)) \
+	  $(CARGO) test --locked --test fleet -- --nocapture
 
 lint: ## Formatting and clippy, warnings are errors
 	$(CARGO) fmt --all --check

@@ -1,6 +1,7 @@
 //! What the tests and the demo of blocking-cleanup share: private servers, connections, test data, probes, checks.
 //! Nothing here is part of the module, and nothing here may touch a server that it did not start itself.
 
+mod aof;
 mod builder;
 mod check;
 mod client;
@@ -8,12 +9,14 @@ mod evidence;
 mod fleet;
 mod foreign;
 mod freeze;
+mod judge;
 mod probe;
 mod process;
 mod reply;
 mod server;
 mod wait;
 
+pub use aof::AofCommands;
 pub use builder::ServerBuilder;
 pub use check::{differing_keys, existing_keys};
 pub use client::{
@@ -22,6 +25,7 @@ pub use client::{
 pub use evidence::{EVIDENCE, Figure, SERVER_NAME, Tally, tally};
 pub use fleet::{FAMILY_SIZE, Fleet, load_coordinators};
 pub use foreign::{foreign_pair, load_foreign};
+pub use judge::{BeatLog, Mark, Marks, Outcome, Removed, Replay, Scope, Seen};
 pub use probe::{Ask, Probe, Waits};
 pub use reply::{Reply, reply_map};
 pub use server::Server;

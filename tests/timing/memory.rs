@@ -1,12 +1,12 @@
 //! Memory before and after many runs and many loads of the module: nothing may stay behind.
 //! Looks at the server's own account of its memory, which the module's allocations are part of, and at the process's.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use blocking_harness::{
     Fleet, Server, cleanup, command, info_field, load_foreign, module_path, redis, server_now_ms,
     wait_for_value,
 };
-use redis::Connection;
+use redis::{Connection, Value};
 
 use super::stalls::one_at_a_time;
 
