@@ -13,8 +13,8 @@ use crate::server::Server;
 /// The folder and the names that servers give to the parts of their file unless told otherwise.
 const FOLDER: &str = "appendonlydir";
 const MANIFEST: &str = "appendonly.aof.manifest";
-/// What a line of the manifest ends with when it names a part that was appended to, and not a snapshot.
-const APPENDED: &str = "type i";
+/// What a line of the manifest says of a part that was appended to, and is no snapshot. Redis 8 says more behind it.
+const APPENDED: &str = " type i";
 /// Longer than any argument a test writes; more means that the reader has lost its way.
 const LONGEST_BYTES: usize = 1 << 30;
 
@@ -32,9 +32,7 @@ impl AofCommands {
         let manifest = folder.join(MANIFEST);
         let manifest = fs::read_to_string(&manifest)
             .with_context(|| format!("no list of parts at {}", manifest.display()))?;
-        let parts = manifest
-            .lines()
-            .filter(|line| line.trim().ends_with(APPENDED));
+        let parts = manifest.lines().filter(|line| line.contains(APPENDED));
         let parts: VecDeque<PathBuf> = parts
             .filter_map(|line| Some(folder.join(line.strip_prefix("file ")?.split(' ').next()?)))
             .collect();
