@@ -14,6 +14,8 @@ use super::long_run::{
     Caller, DEADLINE, Moment, Slow, World, assert_healthy, ending, removing, run, runs, wait_for,
 };
 
+type Keys = HashSet<Vec<u8>>;
+
 /// Foreign keys, so that the server's choice falls on them, too.
 const FOREIGN: u64 = 20_000;
 
@@ -36,11 +38,11 @@ impl Witness {
     }
 
     /// Every key that went until now: by a command, and by eviction.
-    fn tell(mut self) -> Result<(HashSet<Vec<u8>>, HashSet<Vec<u8>>)> {
+    fn tell(mut self) -> Result<(Keys, Keys)> {
         // What was sent before this comes before its answer.
         self.0
             .send_packed_command(&redis::cmd("PING").get_packed_command())?;
-        let (mut deleted, mut evicted) = (HashSet::new(), HashSet::new());
+        let (mut deleted, mut evicted) = (Keys::new(), Keys::new());
         loop {
             let Value::Array(words) = self.0.recv_response()? else {
                 anyhow::bail!("no message");

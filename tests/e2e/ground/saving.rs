@@ -5,7 +5,6 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use blocking_harness::{
     Figure, Server, cleanup, cleanup_async, error_text, info_field, redis, tally, wait_for_value,
-    wait_until,
 };
 use redis::Connection;
 
