@@ -8,7 +8,7 @@ list = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup servers build demo run unit harness e2e matrix timers test soak fuzz valgrind lint clean
+.PHONY: help setup servers build demo run unit harness e2e matrix timers test soak fuzz valgrind reliability lint clean
 
 CARGO ?= cargo
 export CARGO
@@ -35,6 +35,8 @@ SEED ?=
 # What `make valgrind` runs: names of tests begin so. Every command, every phase and every fault is in it; what is left
 # out loads so many keys that it would take hours.
 WATCHED ?= arguments:: settings:: acl:: ground:: propagation::observers
+# What the tests count is written here for `make reliability`.
+EVIDENCE := $(abspath $(TARGET_DIR)/evidence.jsonl)
 # Options of `make demo`, for example DEMO="--stale 100000 --foreign 3000000".
 DEMO ?=
 
@@ -90,6 +92,12 @@ valgrind: build ## Tests on servers that valgrind watches: no invalid access, no
 soak: build ## The fleet test for hours, figures every minute: HOURS=8, or SECONDS=600; SEED=... repeats one
 	BLOCKING_FLEET_SECONDS=$(or $(SECONDS),$(shell echo $$(($(HOURS) * 3600)))) $(if $(SEED),BLOCKING_SEED=$(SEED)) \
 	  $(CARGO) test --locked --test fleet -- --nocapture
+
+reliability: setup ## The suites on every server, fuzz and valgrind; writes the figures of docs/reliability.md
+	@rm -f $(EVIDENCE)
+	@BLOCKING_EVIDENCE=$(EVIDENCE) $(MAKE) matrix fuzz valgrind
+	@$(CARGO) run --locked --quiet --package blocking-harness --bin figures -- \
+	  $(EVIDENCE) docs/reliability.md --date $$(date -u +%F)
 
 lint: ## Formatting and clippy, warnings are errors
 	$(CARGO) fmt --all --check

@@ -22,7 +22,7 @@ pub use check::{differing_keys, existing_keys};
 pub use client::{
     cleanup, cleanup_async, command, error_text, info_field, module_path, server_now_ms,
 };
-pub use evidence::{EVIDENCE, Figure, SERVER_NAME, Tally, tally};
+pub use evidence::{EVIDENCE, Figure, SERVER_NAME, Tally, tally, tally_for};
 pub use fleet::{FAMILY_SIZE, Fleet, load_coordinators};
 pub use foreign::{foreign_pair, load_foreign};
 pub use judge::{BeatLog, Mark, Marks, Outcome, Removed, Replay, Scope, Seen};

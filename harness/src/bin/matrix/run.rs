@@ -7,7 +7,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use blocking_harness::{SERVER_NAME, wait_until};
+use blocking_harness::{Figure, SERVER_NAME, tally_for, wait_until};
 
 use crate::outcome::Outcome;
 use crate::servers::{Found, Server};
@@ -52,6 +52,14 @@ impl Runner {
         let printed = String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).into_owned();
         let outcome = match ended {
             Ok(status) => Outcome::of(&printed, status.success()),
+            Err(error) => Outcome::broken(&format!("{error:#}")),
+        };
+        let tallied = match outcome {
+            Outcome::Passed(counts) => tally_for(&title, Figure::TestsPassed, counts.passed),
+            _ => Ok(()),
+        };
+        let outcome = match tallied {
+            Ok(()) => outcome,
             Err(error) => Outcome::broken(&format!("{error:#}")),
         };
         // One call, so that suites that run at the same time do not mix their lines.
