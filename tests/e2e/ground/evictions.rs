@@ -17,6 +17,8 @@ use super::long_run::{
 /// Foreign keys, so that the server's choice falls on them, too.
 const FOREIGN: u64 = 20_000;
 
+type Keys = HashSet<Vec<u8>>;
+
 /// What the server says of every key that goes, and why.
 struct Witness(Connection);
 
@@ -36,11 +38,11 @@ impl Witness {
     }
 
     /// Every key that went until now: by a command, and by eviction.
-    fn tell(mut self) -> Result<(HashSet<Vec<u8>>, HashSet<Vec<u8>>)> {
+    fn tell(mut self) -> Result<(Keys, Keys)> {
         // What was sent before this comes before its answer.
         self.0
             .send_packed_command(&redis::cmd("PING").get_packed_command())?;
-        let (mut deleted, mut evicted) = (HashSet::new(), HashSet::new());
+        let (mut deleted, mut evicted) = (Keys::new(), Keys::new());
         loop {
             let Value::Array(words) = self.0.recv_response()? else {
                 anyhow::bail!("no message");
@@ -91,8 +93,8 @@ fn try_evictions(during: bool) -> Result<bool> {
         .start()?;
     let mut conn = server.client()?;
     let world = World::load_sized(&mut conn, 1_500, 500, FOREIGN)?;
-    let live: HashSet<Vec<u8>> = world.live.keys().collect();
-    let dead: HashSet<Vec<u8>> = world.dead.keys().collect();
+    let live: Keys = world.live.keys().collect();
+    let dead: Keys = world.dead.keys().collect();
     let witness = Witness::start(&server)?;
     let slow = Slow::start(&server)?;
     if !during {
@@ -133,7 +135,7 @@ fn try_evictions(during: bool) -> Result<bool> {
     ensure!(reply.int("keys_removed")? == deleted.len() as i64);
     let foreign = (0..FOREIGN).map(|n| foreign_pair(n).0);
     let all = dead.iter().cloned().chain(live).chain(foreign);
-    let all: HashSet<Vec<u8>> = all.collect();
+    let all: Keys = all.collect();
     let there: HashSet<_> = existing_keys(&mut conn, all.iter().cloned())?
         .into_iter()
         .collect();
