@@ -19,6 +19,8 @@ type Keys = HashSet<Vec<u8>>;
 /// Foreign keys, so that the server's choice falls on them, too.
 const FOREIGN: u64 = 20_000;
 
+type Keys = HashSet<Vec<u8>>;
+
 /// What the server says of every key that goes, and why.
 struct Witness(Connection);
 
@@ -93,8 +95,8 @@ fn try_evictions(during: bool) -> Result<bool> {
         .start()?;
     let mut conn = server.client()?;
     let world = World::load_sized(&mut conn, 1_500, 500, FOREIGN)?;
-    let live: HashSet<Vec<u8>> = world.live.keys().collect();
-    let dead: HashSet<Vec<u8>> = world.dead.keys().collect();
+    let live: Keys = world.live.keys().collect();
+    let dead: Keys = world.dead.keys().collect();
     let witness = Witness::start(&server)?;
     let slow = Slow::start(&server)?;
     if !during {
@@ -135,7 +137,7 @@ fn try_evictions(during: bool) -> Result<bool> {
     ensure!(reply.int("keys_removed")? == deleted.len() as i64);
     let foreign = (0..FOREIGN).map(|n| foreign_pair(n).0);
     let all = dead.iter().cloned().chain(live).chain(foreign);
-    let all: HashSet<Vec<u8>> = all.collect();
+    let all: Keys = all.collect();
     let there: HashSet<_> = existing_keys(&mut conn, all.iter().cloned())?
         .into_iter()
         .collect();
