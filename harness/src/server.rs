@@ -108,16 +108,7 @@ impl Server {
         Ok(())
     }
 
-    /// Makes the server stand still, as a machine does that is out of breath; `go_on` ends that.
-    pub fn stop(&self) -> Result<()> {
-        self.signal(Signal::SIGSTOP)
-    }
-
-    pub fn go_on(&self) -> Result<()> {
-        self.signal(Signal::SIGCONT)
-    }
-
-    fn signal(&self, signal: Signal) -> Result<()> {
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         Ok(kill(Pid::from_raw(self.pid().try_into()?), signal)?)
     }
 
@@ -134,23 +125,6 @@ impl Server {
             self.kill9()?;
         }
         ended.with_context(|| self.log_tail())
-    }
-
-    /// Stops the server's process as it is (SIGSTOP): it hears and says nothing, and nobody is told. Dropping the
-    /// server ends it all the same.
-    pub fn freeze(&self) -> Result<()> {
-        Ok(kill(
-            Pid::from_raw(self.pid().try_into()?),
-            Signal::SIGSTOP,
-        )?)
-    }
-
-    /// Lets a frozen server go on.
-    pub fn thaw(&self) -> Result<()> {
-        Ok(kill(
-            Pid::from_raw(self.pid().try_into()?),
-            Signal::SIGCONT,
-        )?)
     }
 
     /// Starts the server again, killing it first if it still runs: same folder, same port, same configuration.

@@ -14,8 +14,6 @@ use super::long_run::{
     Caller, DEADLINE, Moment, Slow, World, assert_healthy, ending, removing, run, runs, wait_for,
 };
 
-type Keys = HashSet<Vec<u8>>;
-
 /// Foreign keys, so that the server's choice falls on them, too.
 const FOREIGN: u64 = 20_000;
 
