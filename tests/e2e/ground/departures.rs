@@ -224,7 +224,7 @@ fn logged(server: &Server) -> Result<Vec<Vec<String>>> {
 /// What makes the slice of the tests above the last one: with nobody gone, all that was left goes in one piece.
 #[test]
 fn the_slice_that_follows_would_have_been_the_last() -> Result<()> {
-    // A log that is never late: what was done is in it when the caller is answered.
+    // A log that is never late: with a sync under way, the server may answer before it has written.
     let builder = Server::builder().aof(true).arg("appendfsync", "no");
     let server = builder.start()?;
     let mut conn = server.client()?;
