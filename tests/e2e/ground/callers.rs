@@ -103,11 +103,10 @@ fn callers_go(rounds: u64, part: Range<u64>, more: &[String]) -> Result<()> {
     let mut conn = server.client()?;
     let world = World::load_sized(&mut conn, 100, 10, 3_000)?;
     let load_more = |conn: &mut Connection| -> Result<()> {
-        let mut pipe = redis::pipe();
         for key in more {
-            pipe.cmd("SET").arg(key).arg(1).ignore();
+            let () = redis::cmd("SET").arg(key).arg(1).query(conn)?;
         }
-        Ok(pipe.query(conn)?)
+        Ok(())
     };
     load_more(&mut conn)?;
     let started = Instant::now();
