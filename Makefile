@@ -15,8 +15,8 @@ export BLOCKING_MODULE
 PORT ?= 0
 # Seconds that `make fuzz` gives each target.
 SECONDS ?= 60
-# What `make valgrind` runs: names of tests begin so. Every command, every phase and every fault is in it; what is left
-# out loads so many keys that it would take hours.
+# What `make valgrind` runs: names of tests begin so. Commands, settings, permissions and the moving ground; what is left
+# out loads so many keys that valgrind would take hours.
 WATCHED ?= arguments:: settings:: acl:: ground:: propagation::observers
 # Options of `make demo`, for example DEMO="--stale 100000 --foreign 3000000".
 DEMO ?=

@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use blocking_harness::{
     FAMILY_SIZE, Fleet, Reply, Server, cleanup, command, differing_keys, existing_keys,
-    foreign_pair, load_foreign, redis, server_now_ms, wait_for_value,
+    foreign_pair, load_foreign, patience, redis, server_now_ms, wait_for_value,
 };
 use redis::{Connection, RedisResult};
 
@@ -134,14 +134,11 @@ pub struct Slow {
 impl Slow {
     pub fn start(server: &Server) -> Result<Self> {
         let mut conn = server.client()?;
+        // On a server that a tool slows down, a slice of 50 us would hold a single key.
         let () = redis::cmd("CONFIG")
-            .arg(&[
-                "SET",
-                "blocking.slice-us",
-                "50",
-                "blocking.cpu-percent",
-                "1",
-            ])
+            .arg("SET")
+            .arg(&["blocking.slice-us", &(50 * patience()).to_string()])
+            .arg(&["blocking.cpu-percent", &patience().min(100).to_string()])
             .query(&mut conn)?;
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
