@@ -32,8 +32,8 @@ PORT ?= 0
 SECONDS ?=
 HOURS ?= 1
 SEED ?=
-# What `make valgrind` runs: names of tests begin so. Every command, every phase and every fault is in it; what is left
-# out loads so many keys that it would take hours.
+# What `make valgrind` runs: names of tests begin so. Commands, settings, permissions and the moving ground; what is left
+# out loads so many keys that valgrind would take hours.
 WATCHED ?= arguments:: settings:: acl:: ground:: propagation::observers
 # What the tests count is written here for `make reliability`.
 EVIDENCE := $(abspath $(TARGET_DIR)/evidence.jsonl)

@@ -29,7 +29,7 @@ pub use judge::{BeatLog, Mark, Marks, Outcome, Removed, Replay, Scope, Seen};
 pub use probe::{Ask, Probe, Waits};
 pub use reply::{Reply, reply_map};
 pub use server::Server;
-pub use wait::{PATIENCE, stretched, wait_for_value, wait_until};
+pub use wait::{PATIENCE, patience, stretched, wait_for_value, wait_until};
 
 /// The client library, so that every test speaks through the same version of it.
 pub use redis;

@@ -12,10 +12,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// How many times longer than usual everything may take: for servers that run under a tool that slows them down.
 pub const PATIENCE: &str = "BLOCKING_PATIENCE";
 
+/// The factor of [`PATIENCE`], 1 unless it is set.
+pub fn patience() -> u32 {
+    let factor = std::env::var(PATIENCE).ok();
+    factor.and_then(|factor| factor.parse().ok()).unwrap_or(1)
+}
+
 /// A deadline that takes [`PATIENCE`] into account.
 pub fn stretched(deadline: Duration) -> Duration {
-    let factor = std::env::var(PATIENCE).ok();
-    deadline * factor.and_then(|factor| factor.parse().ok()).unwrap_or(1)
+    deadline * patience()
 }
 
 /// Looks until `look` yields a value. `what` completes the sentence "waited for ...".

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use blocking_harness::{
     FAMILY_SIZE, Fleet, Reply, Server, cleanup, command, differing_keys, existing_keys,
-    foreign_pair, load_foreign, redis, server_now_ms, wait_for_value,
+    foreign_pair, load_foreign, patience, redis, server_now_ms, wait_for_value,
 };
 use redis::{Connection, RedisResult};
 
@@ -138,14 +138,11 @@ impl Slow {
 
     /// The same through a given connection, for servers that do not let everybody in.
     pub fn with(mut conn: Connection) -> Result<Self> {
+        // On a server that a tool slows down, a slice of 50 us would hold a single key.
         let () = redis::cmd("CONFIG")
-            .arg(&[
-                "SET",
-                "blocking.slice-us",
-                "50",
-                "blocking.cpu-percent",
-                "1",
-            ])
+            .arg("SET")
+            .arg(&["blocking.slice-us", &(50 * patience()).to_string()])
+            .arg(&["blocking.cpu-percent", &patience().min(100).to_string()])
             .query(&mut conn)?;
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
