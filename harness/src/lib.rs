@@ -13,6 +13,7 @@ mod judge;
 mod probe;
 mod process;
 mod reply;
+mod seed;
 mod server;
 mod wait;
 
@@ -28,6 +29,7 @@ pub use foreign::{foreign_pair, load_foreign};
 pub use judge::{BeatLog, Mark, Marks, Outcome, Removed, Replay, Scope, Seen};
 pub use probe::{Ask, Probe, Waits};
 pub use reply::{Reply, reply_map};
+pub use seed::{SEED, seed};
 pub use server::Server;
 pub use wait::{PATIENCE, patience, stretched, wait_for_value, wait_until};
 

@@ -17,13 +17,13 @@ use std::collections::BTreeSet;
 use std::env;
 use std::sync::atomic::Ordering;
 use std::thread::{self, sleep};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use blocking_harness::redis::{self, Connection};
 use blocking_harness::{
     AofCommands, BeatLog, Figure, Mark, Marks, Outcome, Replay, Seen, Server, ServerBuilder,
-    info_field, tally, wait_for_value, wait_until,
+    info_field, seed, tally, wait_for_value, wait_until,
 };
 use fastrand::Rng;
 
@@ -94,17 +94,9 @@ fn seconds() -> Result<u64> {
     }
 }
 
-fn seed() -> Result<u64> {
-    match env::var("BLOCKING_SEED") {
-        Ok(seed) => seed.parse().context("BLOCKING_SEED"),
-        Err(_) => Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros() as u64),
-    }
-}
-
 #[test]
 fn no_key_of_a_living_coordinator_is_ever_removed() -> Result<()> {
     let (whole, seed) = (Duration::from_secs(seconds()?), seed()?);
-    eprintln!("BLOCKING_SEED={seed}");
     let mut seeds = Rng::with_seed(seed);
     let primary = server().start()?;
     let replica = server().replica_of(&primary).start()?;

@@ -4,10 +4,9 @@
 //! smallest part of the keyspace that still fails. `BLOCKING_KEYSPACES` says how many, `BLOCKING_SEED` where to begin.
 
 use std::env;
-use std::hash::{BuildHasher, RandomState};
 
 use anyhow::{Context, Result, bail};
-use blocking_harness::{Figure, tally};
+use blocking_harness::{Figure, seed, tally};
 
 /// What a heartbeat says, read a second time.
 mod beats;
@@ -27,20 +26,16 @@ const KEYSPACES: u64 = 500;
 /// Making a failing keyspace smaller ends after so many comparisons.
 const SHRINKS_MAX: usize = 2_000;
 
-fn number_from(variable: &str) -> Result<Option<u64>> {
-    let text = env::var(variable).ok();
-    let number = text.map(|text| {
-        text.parse()
-            .with_context(|| format!("{variable} is {text}, not a number"))
-    });
-    number.transpose()
+fn keyspaces() -> Result<u64> {
+    match env::var("BLOCKING_KEYSPACES") {
+        Ok(given) => given.parse().context("BLOCKING_KEYSPACES is no number"),
+        Err(_) => Ok(KEYSPACES),
+    }
 }
 
 #[test]
 fn random_keyspaces_end_as_the_model_says() -> Result<()> {
-    let keyspaces = number_from("BLOCKING_KEYSPACES")?.unwrap_or(KEYSPACES);
-    let first =
-        number_from("BLOCKING_SEED")?.unwrap_or_else(|| RandomState::new().hash_one(keyspaces));
+    let (keyspaces, first) = (keyspaces()?, seed()?);
     let player = Player::start()?;
     for n in 0..keyspaces {
         let seed = first.wrapping_add(n);

@@ -1,11 +1,12 @@
 //! A caller who waits is answered; one who goes takes his run with him, in any turn; an ASYNC run goes on.
 
 use std::ops::Range;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use blocking_harness::redis::{self, Connection};
-use blocking_harness::{Figure, Server, cleanup, cleanup_async, error_text, tally};
+use blocking_harness::{Figure, Server, cleanup, cleanup_async, error_text, seed, tally};
+use fastrand::Rng;
 
 use super::long_run::{
     Caller, MOMENTS, Moment, Raw, Slow, World, assert_healthy, ended, ending, run, status,
@@ -113,8 +114,8 @@ fn callers_go(rounds: u64, part: Range<u64>, more: &[String]) -> Result<()> {
     let reply = cleanup(&mut conn, &[])?;
     ensure!(reply.text("status")? == "complete", "{reply:?}");
     let whole_us = started.elapsed().as_micros() as u64;
-    let mut seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u64 | 1;
-    eprintln!("seed {seed}, a whole run takes {whole_us} us");
+    let mut random = Rng::with_seed(seed()?);
+    eprintln!("a whole run takes {whole_us} us");
     let mut cancelled = 0;
     for round in 0..rounds {
         world.dead.load(&mut conn, |_| ())?;
@@ -124,11 +125,8 @@ fn callers_go(rounds: u64, part: Range<u64>, more: &[String]) -> Result<()> {
         caller.send("BLOCKING.CLEANUP")?;
         // What was sent before it is read before it, so now the run is on, or over already.
         run(&mut conn, "PING")?;
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        let percent = part.start + seed % (part.end - part.start);
-        let delay_us = whole_us * percent / 100 + seed % 100;
+        let percent = random.u64(part.clone());
+        let delay_us = whole_us * percent / 100 + random.u64(..100);
         spin(Duration::from_micros(delay_us));
         match round % 5 {
             0 => drop(caller),

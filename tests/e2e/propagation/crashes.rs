@@ -1,47 +1,26 @@
 //! The server is killed in the middle of a run: what it finds in its append-only file afterwards is a keyspace from
 //! which the next run can finish the work, and exactly the keyspace that the file tells of.
-//! Moments are random. BLOCKING_CRASH_SEED takes the number that a test prints and chooses the same ones again.
+//! Moments are random. BLOCKING_SEED takes the number that a test prints and chooses the same ones again.
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use blocking_harness::{
-    Figure, Server, cleanup, cleanup_async, differing_keys, info_field, redis, server_now_ms,
+    Figure, Server, cleanup, cleanup_async, differing_keys, info_field, redis, seed, server_now_ms,
     tally, wait_for_value,
 };
+use fastrand::Rng;
 use redis::Connection;
 
 use super::append_only::AppendOnly;
 use crate::ground::long_run::{DEADLINE, World, assert_healthy, run, status};
 
-const SEED: &str = "BLOCKING_CRASH_SEED";
 const KILLS: u64 = 20;
 const CUTS: u64 = 15;
 const ACKS: i64 = 200_000;
 const ORPHANS: usize = 50;
-
-/// Numbers that differ from one test run to the next; the first one is printed.
-struct Chance(u64);
-
-impl Chance {
-    fn new() -> Result<Self> {
-        let seed = match std::env::var(SEED) {
-            Ok(seed) => seed.parse().with_context(|| format!("{SEED}={seed}"))?,
-            Err(_) => SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u64 | 1,
-        };
-        eprintln!("{SEED}={seed}");
-        Ok(Self(seed))
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit.max(1)
-    }
-}
 
 /// When the file is synced makes no difference to what a killed process leaves in it. But it decides how much of the
 /// run is written by then: with `always` all that anybody was told of, with `everysec` a sync that is under way may
@@ -154,7 +133,7 @@ fn assert_families_have_their_heartbeats(world: &World, conn: &mut Connection) -
 
 #[test]
 fn a_crash_leaves_no_family_without_its_heartbeat() -> Result<()> {
-    let mut chance = Chance::new()?;
+    let mut chance = Rng::with_seed(seed()?);
     let server = server(50)?;
     let mut conn = server.client()?;
     let world = World::load_sized(&mut conn, 400, 20, 100)?;
@@ -168,9 +147,12 @@ fn a_crash_leaves_no_family_without_its_heartbeat() -> Result<()> {
         rewrite(&mut conn)?;
         let sync = sync(&mut conn, round)?;
         if round % 4 == 3 {
-            kill_after(&server, Duration::from_micros(chance.below(whole_us)))?;
+            kill_after(
+                &server,
+                Duration::from_micros(chance.u64(..whole_us.max(1))),
+            )?;
         } else {
-            kill_during_a_removal(&server, chance.below(world.dead_keys() as u64))?;
+            kill_during_a_removal(&server, chance.u64(..world.dead_keys() as u64))?;
         }
         conn = restart_from_the_file(&server)
             .with_context(|| format!("kill {round}, appendfsync {sync}"))?;
@@ -210,7 +192,7 @@ fn dbsize(conn: &mut Connection) -> Result<i64> {
 
 #[test]
 fn a_crash_in_a_large_family_leaves_its_heartbeat_to_the_last() -> Result<()> {
-    let mut chance = Chance::new()?;
+    let mut chance = Rng::with_seed(seed()?);
     let server = server(250)?;
     let mut conn = server.client()?;
     load_large_family(&mut conn)?;
@@ -222,7 +204,7 @@ fn a_crash_in_a_large_family_leaves_its_heartbeat_to_the_last() -> Result<()> {
         rewrite(&mut conn)?;
         let sync = sync(&mut conn, round)?;
         let before = dbsize(&mut conn)?;
-        kill_during_a_removal(&server, chance.below(before as u64))?;
+        kill_during_a_removal(&server, chance.u64(..before.max(1) as u64))?;
         conn = restart_from_the_file(&server)
             .with_context(|| format!("kill {round}, appendfsync {sync}"))?;
         let left = dbsize(&mut conn)?;
@@ -267,7 +249,7 @@ fn appended_file(server: &Server) -> Result<PathBuf> {
 /// whole, and what remains must be good to go on with.
 #[test]
 fn a_file_cut_anywhere_in_a_run_leaves_no_family_without_its_heartbeat() -> Result<()> {
-    let mut chance = Chance::new()?;
+    let mut chance = Rng::with_seed(seed()?);
     let server = server(50)?;
     let mut conn = server.client()?;
     let world = World::load_sized(&mut conn, 100, 10, 50)?;
@@ -280,7 +262,7 @@ fn a_file_cut_anywhere_in_a_run_leaves_no_family_without_its_heartbeat() -> Resu
     let whole = fs::read(&path)?;
     let (mut torn, mut in_the_middle) = (0, 0);
     for round in 0..CUTS {
-        let length = chance.below(whole.len() as u64) as usize;
+        let length = chance.u64(..whole.len() as u64) as usize;
         fs::write(&path, &whole[..length])?;
         torn += u64::from(AppendOnly::read(server.dir())?.torn_bytes > 0);
         conn = restart_from_the_file(&server).with_context(|| format!("cut at {length}"))?;
