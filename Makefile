@@ -27,6 +27,8 @@ TESTS ?=
 
 # Port of `make run`; 0 takes a free one.
 PORT ?= 0
+# What `make timers` runs: whatever has to do with being woken up.
+TIMED ?= scenarios:: ground::pauses:: ground::flushes:: ground::callers:: ground::unload::
 # How long: `make fuzz` for each target, 60 unless given; `make soak` in all, HOURS unless given. SEED repeats the
 # choices of an earlier soak.
 SECONDS ?=
@@ -76,8 +78,9 @@ matrix: servers build ## Every suite on every server, and a table of how each di
 
 timers: ## The same for a build without timerfd, as on macOS: scenarios and moving ground
 	$(CARGO) build --locked --release --package blocking-cleanup --features timers-only --target-dir $(TARGET_DIR)/timers-only
-	BLOCKING_MODULE=$(abspath $(TARGET_DIR)/timers-only/release/libblocking_cleanup.$(LIBRARY_SUFFIX)) \
-	  $(CARGO) test --locked --workspace --test e2e -- scenarios:: ground::
+	$(CARGO) build --locked --workspace --bin matrix
+	@BLOCKING_MODULE=$(abspath $(TARGET_DIR)/timers-only/release/libblocking_cleanup.$(LIBRARY_SUFFIX)) \
+	  $(TARGET_DIR)/debug/matrix --one-by-one e2e --list /dev/null --output $(TARGET_DIR)/timers-only/matrix -- $(TIMED)
 
 test: setup servers build unit harness matrix timers ## All tests, on every server
 

@@ -31,7 +31,7 @@ pub use probe::{Ask, Probe, Waits};
 pub use reply::{Reply, reply_map};
 pub use seed::{SEED, seed};
 pub use server::Server;
-pub use wait::{PATIENCE, patience, stretched, wait_for_value, wait_until};
+pub use wait::{PATIENCE, TOO_LATE, patience, stretched, wait_for_value, wait_until};
 
 /// The client library, so that every test speaks through the same version of it.
 pub use redis;

@@ -15,7 +15,7 @@ use super::long_run::{
 };
 
 /// With four ways to go, a hundred departures at each place.
-const ROUNDS: usize = 25;
+const ROUNDS: usize = 9;
 
 /// Families of the dead: at 64 keys a slice enough for several slices, at full length of a slice one.
 const DEAD: usize = 300;
