@@ -8,7 +8,8 @@ list = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup servers build demo run unit harness e2e matrix timers test bench bench-full lint clean
+.PHONY: help setup servers build demo run unit harness e2e matrix timers test soak fuzz valgrind reliability bench \
+  bench-full lint clean
 
 CARGO ?= cargo
 export CARGO
@@ -18,8 +19,8 @@ BLOCKING_MODULE ?= $(abspath $(TARGET_DIR)/release/libblocking_cleanup.$(LIBRARY
 export BLOCKING_MODULE
 
 # The suites that run on every server. Those of the second line mostly wait, and do it on all servers at the same time.
-SUITES ?= e2e timing bench
-SUITES_AT_ONCE ?=
+SUITES ?= e2e keyspaces timing bench
+SUITES_AT_ONCE ?= fleet
 # REQUIRE_ALL=1: a server that `make servers` cannot bring is an error.
 REQUIRE_ALL ?=
 # Part of a test's name: `make matrix` then runs these tests only, for example TESTS=settings::
@@ -27,6 +28,18 @@ TESTS ?=
 
 # Port of `make run`; 0 takes a free one.
 PORT ?= 0
+# What `make timers` runs: whatever has to do with being woken up.
+TIMED ?= scenarios:: ground::pauses:: ground::flushes:: ground::callers:: ground::unload::
+# How long: `make fuzz` for each target, 60 unless given; `make soak` in all, HOURS unless given. SEED repeats the
+# choices of an earlier soak.
+SECONDS ?=
+HOURS ?= 1
+SEED ?=
+# What `make valgrind` runs: names of tests begin so. Commands, settings, permissions and the moving ground; what is left
+# out loads so many keys that valgrind would take hours.
+WATCHED ?= arguments:: settings:: acl:: ground:: propagation::observers
+# What the tests count is written here for `make reliability`.
+EVIDENCE := $(abspath $(TARGET_DIR)/evidence.jsonl)
 # Options of `make demo`, for example DEMO="--stale 100000 --foreign 3000000".
 DEMO ?=
 # Options of `make bench`, for example BENCH="--servers system --works classic"; bench/src/options.rs has them all.
@@ -68,8 +81,9 @@ matrix: servers build ## Every suite on every server, and a table of how each di
 
 timers: ## The same for a build without timerfd, as on macOS: scenarios and moving ground
 	$(CARGO) build --locked --release --package blocking-cleanup --features timers-only --target-dir $(TARGET_DIR)/timers-only
-	BLOCKING_MODULE=$(abspath $(TARGET_DIR)/timers-only/release/libblocking_cleanup.$(LIBRARY_SUFFIX)) \
-	  $(CARGO) test --locked --workspace --test e2e -- scenarios:: ground::
+	$(CARGO) build --locked --workspace --bin matrix
+	@BLOCKING_MODULE=$(abspath $(TARGET_DIR)/timers-only/release/libblocking_cleanup.$(LIBRARY_SUFFIX)) \
+	  $(TARGET_DIR)/debug/matrix --one-by-one e2e --list /dev/null --output $(TARGET_DIR)/timers-only/matrix -- $(TIMED)
 
 test: setup servers build unit harness matrix timers ## All tests, on every server
 
@@ -80,8 +94,27 @@ bench: setup servers build ## Measures the module against scripts and clients; w
 bench-full: FULL = --full
 bench-full: bench ## The same on all keyspaces and all servers, for hours
 
+fuzz: ## Fuzzes the parsers, the key matcher and the plan; SECONDS=600 for ten minutes each
+	@scripts/setup.sh fuzz
+	@scripts/fuzz.sh $(or $(SECONDS),60)
+
+valgrind: build ## Tests on servers that valgrind watches: no invalid access, nothing lost
+	@scripts/setup.sh valgrind
+	@scripts/valgrind.sh $(WATCHED)
+
+soak: build ## The fleet test for hours, figures every minute: HOURS=8, or SECONDS=600; SEED=... repeats one
+	BLOCKING_FLEET_SECONDS=$(or $(SECONDS),$(shell echo $$(($(HOURS) * 3600)))) $(if $(SEED),BLOCKING_SEED=$(SEED)) \
+	  $(CARGO) test --locked --test fleet -- --nocapture
+
+reliability: setup ## The suites on every server, fuzz and valgrind; writes the figures of docs/reliability.md
+	@rm -f $(EVIDENCE)
+	@BLOCKING_EVIDENCE=$(EVIDENCE) $(MAKE) matrix fuzz valgrind
+	@$(CARGO) run --locked --quiet --package blocking-harness --bin figures -- \
+	  $(EVIDENCE) docs/reliability.md --date $$(date -u +%F)
+
 lint: ## Formatting and clippy, warnings are errors
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; fi
 

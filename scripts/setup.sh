@@ -1,5 +1,6 @@
 #!/bin/sh
 # Installs what building, testing and the demo need on a Debian machine, and says what and why.
+# `setup.sh fuzz` and `setup.sh valgrind` install what only those targets need as well.
 # Must not touch anything that is there already: no upgrades, and no server that was installed before.
 set -eu
 
@@ -67,6 +68,8 @@ list_missing() {
     have redis-cli || need redis-tools "redis-cli, to talk to a server by hand"
     have_libclang || need libclang-dev "bindgen reads C headers with it"
     have cc || need gcc "the linker that Rust calls"
+    case " $* " in *" fuzz "*) have c++ || need g++ "the fuzzer's own library is C++; needed by 'make fuzz' only" ;; esac
+    case " $* " in *" valgrind "*) have valgrind || need valgrind "it watches the module's memory; needed by 'make valgrind' only" ;; esac
     have_headers || need libc6-dev "the C headers that bindgen reads, and the libraries to link with"
 }
 
@@ -116,7 +119,7 @@ check_server() {
 }
 
 check_rust
-list_missing
+list_missing "$@"
 if [ -z "$packages" ]; then
     check_server
     say "everything is here"

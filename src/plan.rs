@@ -385,12 +385,15 @@ impl<'c> Planner<'c> {
             }
             let name = self.heartbeat_name(d.heartbeat);
             self.hasher.load(name);
-            self.fate(name);
-            let others = self.rivals.iter().filter(|number| **number != d.heartbeat);
-            rivals.extend(others.map(|number| Rival {
-                removal,
-                heartbeat: *number,
-            }));
+            // Its name may be a key of another stale coordinator with a longer id; that one is a
+            // rival like the others then.
+            let longest = match self.fate(name) {
+                Fate::GoesWith(owner) => Some(owner),
+                Fate::Kept | Fate::Vetoed | Fate::Orphaned => None,
+            };
+            let possible = self.rivals.iter().copied().chain(longest);
+            let others = possible.filter(|number| *number != d.heartbeat);
+            rivals.extend(others.map(|heartbeat| Rival { removal, heartbeat }));
         }
         rivals.sort_unstable();
         self.count_removals(&doomed, &removals);

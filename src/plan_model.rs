@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::heartbeat::{self, Verdict};
 
 /// Who a heartbeat is the heartbeat of.
-type Identity = (Option<Vec<u8>>, Vec<u8>);
+pub type Identity = (Option<Vec<u8>>, Vec<u8>);
 
 /// What the model says.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub fn beats_for(name: &[u8]) -> Vec<Identity> {
 }
 
 /// Every reading of a family key, heartbeats included, with the place where the id begins.
-fn readings(name: &[u8]) -> Vec<(Identity, usize)> {
+pub fn readings(name: &[u8]) -> Vec<(Identity, usize)> {
     let mut found = Vec::new();
     for prefix in [
         "blocking:heartbeat:",
@@ -92,7 +92,7 @@ fn readings(name: &[u8]) -> Vec<(Identity, usize)> {
 }
 
 /// Names of the heartbeats that could own a key, each with its best claim.
-fn owners(
+pub fn owners(
     name: &[u8],
     heartbeats: &BTreeMap<Vec<u8>, Verdict>,
 ) -> BTreeMap<Vec<u8>, (usize, std::cmp::Reverse<usize>)> {

@@ -146,6 +146,30 @@ fn further_stale_owners_are_named_for_a_second_look() {
     assert_eq!(rivals, [(place, &b"blocking:heartbeat:a".to_vec())]);
 }
 
+/// Found by fuzzing: the heartbeat of `a` in swarm `s` can also be read as the state that `heartbeat:a` has there, and
+/// that longer id was taken for the coordinator's own.
+#[test]
+fn a_heartbeat_that_could_be_anothers_state_is_looked_at_twice() {
+    let (own, other) = (
+        "swarm:s:blocking:heartbeat:a",
+        "blocking:heartbeat:heartbeat:a",
+    );
+    let (collection, plan) = planned(&vec![beat(own, 700), beat(other, 800)], &question());
+    let order = names(&collection, &plan.removals);
+    let heartbeats = names(&collection, &plan.heartbeats);
+    let rivals: Vec<_> = plan
+        .rivals
+        .iter()
+        .map(|r| {
+            (
+                order[r.removal].as_slice(),
+                heartbeats[r.heartbeat as usize].as_slice(),
+            )
+        })
+        .collect();
+    assert_eq!(rivals, [(own.as_bytes(), other.as_bytes())]);
+}
+
 #[test]
 fn a_denied_key_stays_and_keeps_its_heartbeat() {
     let mut collection = collect(&vec![

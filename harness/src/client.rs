@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use redis::io::tcp::TcpSettings;
 use redis::{
     Connection, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
@@ -11,6 +11,7 @@ use redis::{
 };
 
 use crate::reply::Reply;
+use crate::wait::stretched;
 
 /// How long a client waits for one reply. A Lua script that stalls the server for half a minute must still be heard.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(120);
@@ -27,8 +28,9 @@ pub(crate) fn connect(port: u16, db: i64, protocol: ProtocolVersion) -> RedisRes
         .into_connection_info()?
         .set_tcp_settings(TcpSettings::default().set_nodelay(true))
         .set_redis_settings(settings);
-    let conn = redis::Client::open(info)?.get_connection_with_timeout(CONNECT_TIMEOUT)?;
-    conn.set_read_timeout(Some(REPLY_TIMEOUT))?;
+    let conn =
+        redis::Client::open(info)?.get_connection_with_timeout(stretched(CONNECT_TIMEOUT))?;
+    conn.set_read_timeout(Some(stretched(REPLY_TIMEOUT)))?;
     Ok(conn)
 }
 
@@ -72,4 +74,16 @@ pub fn info_field(conn: &mut Connection, section: &str, field: &str) -> Result<S
 pub fn server_now_ms(conn: &mut Connection) -> RedisResult<i64> {
     let (seconds, micros): (i64, i64) = redis::cmd("TIME").query(conn)?;
     Ok(seconds * 1_000 + micros / 1_000)
+}
+
+/// Where the module lies that the server has loaded. Servers list modules of their own beside it: Redis 8 its vector
+/// sets, Valkey 9 its Lua.
+pub fn module_path(conn: &mut Connection) -> Result<String> {
+    let modules: Vec<Reply> = redis::cmd("MODULE").arg("LIST").query(conn)?;
+    for module in &modules {
+        if module.text("name")? == "blocking" {
+            return module.text("path");
+        }
+    }
+    bail!("the module is not among {modules:?}")
 }

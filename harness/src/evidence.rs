@@ -18,6 +18,8 @@ pub const SERVER_NAME: &str = "BLOCKING_SERVER_NAME";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Figure {
+    /// Tests that passed, of the suites that run on servers.
+    TestsPassed,
     /// Something went wrong on purpose while a run was on: a pause, a flush, a failover, a caller who went.
     FaultsInjected,
     /// The server was ended with `kill -9` during a run, started again, and everything was as promised.
@@ -32,6 +34,8 @@ pub enum Figure {
     CleanupsUnderBeats,
     /// Coordinators that died during those cleanups and were removed whole.
     DeadFamiliesRemoved,
+    /// Servers that valgrind watched to their end without a report that names the module.
+    WatchedServers,
     /// Inputs given to a parser by a fuzzer.
     FuzzInputs,
     /// Keys of living coordinators that were gone. Anything but 0 is the end of this project.
@@ -42,6 +46,7 @@ impl Figure {
     /// As the page names it.
     pub const fn label(self) -> &'static str {
         match self {
+            Self::TestsPassed => "tests passed",
             Self::FaultsInjected => "faults injected during runs",
             Self::KillsSurvived => "kills survived",
             Self::ReloadsSurvived => "times loaded and unloaded",
@@ -49,6 +54,7 @@ impl Figure {
             Self::BeatsLogged => "beats logged while cleanups ran",
             Self::CleanupsUnderBeats => "cleanups under these beats",
             Self::DeadFamiliesRemoved => "coordinators that died under them and were removed",
+            Self::WatchedServers => "servers watched by valgrind without a finding",
             Self::FuzzInputs => "inputs given to a parser by a fuzzer",
             Self::LiveKeysLost => "**keys of living coordinators lost**",
         }
@@ -65,10 +71,15 @@ pub struct Tally {
 
 /// Adds to a tally, once the test knows that what it counts is so. Without `BLOCKING_EVIDENCE` it does nothing.
 pub fn tally(figure: Figure, count: u64) -> Result<()> {
+    tally_for(&env::var(SERVER_NAME).unwrap_or_default(), figure, count)
+}
+
+/// The same for who runs the tests.
+pub fn tally_for(server: &str, figure: Figure, count: u64) -> Result<()> {
     let Some(path) = env::var_os(EVIDENCE) else {
         return Ok(());
     };
-    let server = env::var(SERVER_NAME).unwrap_or_default();
+    let server = server.to_owned();
     append(
         Path::new(&path),
         &Tally {

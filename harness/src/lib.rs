@@ -1,6 +1,7 @@
 //! What the tests, the demo and the benchmark of blocking-cleanup share: private servers, connections, test data, probes, checks.
 //! Nothing here is part of the module, and nothing here may touch a server that it did not start itself.
 
+mod aof;
 mod builder;
 mod check;
 mod client;
@@ -8,26 +9,34 @@ mod crowd;
 mod evidence;
 mod fleet;
 mod foreign;
+mod freeze;
+mod judge;
 pub mod known;
 mod memory;
 mod probe;
 mod process;
 mod reply;
+mod seed;
 mod server;
 mod wait;
 
+pub use aof::AofCommands;
 pub use builder::ServerBuilder;
 pub use check::{differing_keys, existing_keys};
-pub use client::{cleanup, cleanup_async, command, error_text, info_field, server_now_ms};
+pub use client::{
+    cleanup, cleanup_async, command, error_text, info_field, module_path, server_now_ms,
+};
 pub use crowd::{CROWD_KEY, Crowd};
-pub use evidence::{EVIDENCE, Figure, SERVER_NAME, Tally, tally};
+pub use evidence::{EVIDENCE, Figure, SERVER_NAME, Tally, tally, tally_for};
 pub use fleet::{FAMILY_SIZE, Fleet, load_coordinators};
 pub use foreign::{foreign_pair, load_foreign};
+pub use judge::{BeatLog, Mark, Marks, Outcome, Removed, Replay, Scope, Seen};
 pub use memory::settled_memory;
 pub use probe::{Ask, Probe, Wait, Waits};
 pub use reply::{Reply, reply_map};
+pub use seed::{SEED, seed};
 pub use server::Server;
-pub use wait::{wait_for_value, wait_until};
+pub use wait::{PATIENCE, TOO_LATE, patience, stretched, wait_for_value, wait_until};
 
 /// The client library, so that every test speaks through the same version of it.
 pub use redis;

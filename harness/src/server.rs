@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::builder::ServerBuilder;
 use crate::client::{connect, info_field};
 use crate::process::spawn_bound;
-use crate::wait::wait_until;
+use crate::wait::{stretched, wait_until};
 
 /// Until a server must answer; loading ten million keys counts too.
 const START_DEADLINE: Duration = Duration::from_secs(300);
@@ -28,6 +28,9 @@ const LOG_TAIL_LINES: usize = 30;
 pub(crate) const CONFIG_NAME: &str = "redis.conf";
 pub(crate) const PORT_TAKEN: &str = "the port was taken";
 const LOG_NAME: &str = "server.log";
+
+/// `term`: servers that are dropped are asked to end, and killed only if they do not.
+const STOP: &str = "BLOCKING_SERVER_STOP";
 
 /// A running server; dropping it kills it and removes its folder.
 pub struct Server {
@@ -111,16 +114,7 @@ impl Server {
         Ok(())
     }
 
-    /// Makes the server stand still, as a machine does that is out of breath; `go_on` ends that.
-    pub fn stop(&self) -> Result<()> {
-        self.signal(Signal::SIGSTOP)
-    }
-
-    pub fn go_on(&self) -> Result<()> {
-        self.signal(Signal::SIGCONT)
-    }
-
-    fn signal(&self, signal: Signal) -> Result<()> {
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         Ok(kill(Pid::from_raw(self.pid().try_into()?), signal)?)
     }
 
@@ -192,7 +186,7 @@ impl Server {
                 self.log_tail()
             );
             ensure!(
-                started.elapsed() < START_DEADLINE,
+                started.elapsed() < stretched(START_DEADLINE),
                 "the server gave no answer within {START_DEADLINE:?}; {}",
                 self.log_tail()
             );
@@ -229,7 +223,11 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.kill9();
+        // Something that watches the server may have its say only when the server ends by itself.
+        let _ = match std::env::var(STOP) {
+            Ok(how) if how == "term" => self.shutdown(),
+            _ => self.kill9(),
+        };
     }
 }
 

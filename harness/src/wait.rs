@@ -7,7 +7,25 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 /// How long to rest between two looks: short enough for tests, long enough not to disturb a measurement.
+/// What a test says that came too late to act in the middle of something, for the machine had other work. It has shown
+/// nothing then, neither good nor bad, and is run again by itself.
+pub const TOO_LATE: &str = "too late: it was over before the test could look";
+
 const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// How many times longer than usual everything may take: for servers that run under a tool that slows them down.
+pub const PATIENCE: &str = "BLOCKING_PATIENCE";
+
+/// The factor of [`PATIENCE`], 1 unless it is set.
+pub fn patience() -> u32 {
+    let factor = std::env::var(PATIENCE).ok();
+    factor.and_then(|factor| factor.parse().ok()).unwrap_or(1)
+}
+
+/// A deadline that takes [`PATIENCE`] into account.
+pub fn stretched(deadline: Duration) -> Duration {
+    deadline * patience()
+}
 
 /// Looks until `look` yields a value. `what` completes the sentence "waited for ...".
 pub fn wait_until<T>(
@@ -15,7 +33,7 @@ pub fn wait_until<T>(
     within: Duration,
     mut look: impl FnMut() -> Option<T>,
 ) -> Result<T> {
-    let started = Instant::now();
+    let (started, within) = (Instant::now(), stretched(within));
     loop {
         if let Some(value) = look() {
             return Ok(value);
@@ -34,7 +52,7 @@ pub fn wait_for_value<T: Debug>(
     mut look: impl FnMut() -> Result<T>,
     good: impl Fn(&T) -> bool,
 ) -> Result<T> {
-    let started = Instant::now();
+    let (started, within) = (Instant::now(), stretched(within));
     loop {
         let value = look()?;
         if good(&value) {

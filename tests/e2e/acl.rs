@@ -4,11 +4,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+/// Users and rights change while a run is on.
+mod mid_run;
+/// Rights that are more than a list of patterns.
+mod selectors;
+
 use anyhow::{Result, ensure};
 use blocking_harness::redis::{Cmd, Connection, Value, cmd};
 use blocking_harness::{
-    Fleet, Reply, Server, cleanup, cleanup_async, command, error_text, existing_keys, info_field,
-    server_now_ms, wait_for_value,
+    Fleet, Reply, Server, cleanup, command, error_text, existing_keys, info_field, server_now_ms,
+    wait_for_value,
 };
 
 const WITHIN: Duration = Duration::from_secs(60);
@@ -63,18 +68,6 @@ fn state(conn: &mut Connection) -> Result<Reply> {
 fn last_run(conn: &mut Connection) -> Result<Reply> {
     let idle = |status: &Reply| status.text("state").is_ok_and(|state| state == "idle");
     wait_for_value("the end of the run", WITHIN, || state(conn), idle)?.map("last")
-}
-
-/// A run that takes long enough to act in the middle of it: begun, and already removing.
-fn removing(server: &Server, caller: &mut Connection) -> Result<()> {
-    let mut admin = server.client()?;
-    cleanup_async(caller, &[])?;
-    let removes = |status: &Reply| {
-        let current = status.map("current");
-        current.is_ok_and(|run| run.int("keys_removed").is_ok_and(|keys| keys > 0))
-    };
-    wait_for_value("the first removal", WITHIN, || state(&mut admin), removes)?;
-    Ok(())
 }
 
 #[test]
@@ -225,92 +218,6 @@ fn whoever_may_not_run_the_command_removes_nothing() -> Result<()> {
     assert_eq!(existing_keys(&mut admin, fleet.keys())?.len(), 12);
     // The other commands are permitted one by one.
     assert_eq!(state(&mut guest)?.text("state")?, "idle");
-    Ok(())
-}
-
-/// A server whose runs are long: a large fleet, the smallest slices.
-fn long_runs() -> Result<(Server, Fleet)> {
-    let server = Server::builder().arg("blocking.slice-us", 50).start()?;
-    let fleet = fleet(&mut server.client()?, 10_000)?;
-    Ok((server, fleet))
-}
-
-#[test]
-fn a_run_ends_when_its_user_is_deleted() -> Result<()> {
-    let (server, fleet) = long_runs()?;
-    let mut admin = server.client()?;
-    let mut janitor = user(&server, "janitor", &[&["~*"], &COMMANDS[..]].concat())?;
-    removing(&server, &mut janitor)?;
-    let () = acl(&mut admin, &["DELUSER", "janitor"])?;
-    let last = last_run(&mut admin)?;
-    assert_eq!(last.text("status")?, "interrupted");
-    assert_eq!(last.text("reason")?, "the caller's ACL user is gone");
-    let removed = last.int("keys_removed")?;
-    let there = keys(&mut admin)?;
-    let left = there.len() as i64;
-    assert_eq!(left + removed, 60_000);
-    assert!(left > 0, "the run was over too early");
-    // Whoever has anything left has his heartbeat, so that the next run finds it.
-    for index in 0..fleet.len() {
-        let family = fleet.family_keys(index);
-        let some_left = family.iter().any(|key| there.contains(key));
-        assert_eq!(there.contains(&family[0]), some_left, "{:?}", family[0]);
-    }
-    assert!(server.is_alive());
-    assert_eq!(cleanup(&mut admin, &[])?.int("keys_removed")?, left);
-    Ok(())
-}
-
-/// The server also closes the connections of a deleted user; either may be noticed first.
-#[test]
-fn a_run_that_is_waited_for_ends_when_its_user_is_deleted() -> Result<()> {
-    let (server, fleet) = long_runs()?;
-    let mut admin = server.client()?;
-    let mut janitor = user(&server, "janitor", &[&["~*"], &COMMANDS[..]].concat())?;
-    let waiting = std::thread::spawn(move || cleanup(&mut janitor, &[]).map(|_| ()));
-    let runs = |status: &Reply| status.text("state").is_ok_and(|state| state != "idle");
-    wait_for_value("the run", WITHIN, || state(&mut admin), runs)?;
-    let () = acl(&mut admin, &["DELUSER", "janitor"])?;
-    let last = last_run(&mut admin)?;
-    let status = last.text("status")?;
-    assert!(
-        ["interrupted", "cancelled"].contains(&status.as_str()),
-        "{last:?}"
-    );
-    let left = existing_keys(&mut admin, fleet.keys())?.len() as i64;
-    assert_eq!(left + last.int("keys_removed")?, 60_000);
-    assert!(waiting.join().is_ok_and(|answer| answer.is_err()));
-    assert!(server.is_alive());
-    Ok(())
-}
-
-#[test]
-fn rights_taken_away_during_the_run_count_from_the_next_slice() -> Result<()> {
-    let (server, fleet) = long_runs()?;
-    let mut admin = server.client()?;
-    let mut janitor = user(&server, "janitor", &[&["~*"], &COMMANDS[..]].concat())?;
-    removing(&server, &mut janitor)?;
-    let mut change = blocking_harness::redis::pipe();
-    change
-        .atomic()
-        .cmd("ACL")
-        .arg(&["SETUSER", "janitor", "resetkeys", "~blocking:*"])
-        .ignore()
-        .cmd("EVAL")
-        .arg("return #redis.call('KEYS', 'coordinator:activity:*')")
-        .arg(0);
-    let (there,): (i64,) = change.query(&mut admin)?;
-    let last = last_run(&mut admin)?;
-    assert_eq!(last.text("status")?, "complete");
-    assert!(there > 0, "the run was over too early");
-    let left = keys(&mut admin)?;
-    let of = |prefixes: &[&str]| left.intersection(&keys_with(&fleet, prefixes)).count() as i64;
-    assert_eq!(of(&["coordinator:activity:"]), there);
-    assert_eq!(of(&["swarm:"]), there);
-    assert_eq!(of(&["blocking:heartbeat:"]), there);
-    assert_eq!(left.len() as i64, there * 3);
-    assert_eq!(last.int("keys_denied")?, there * 2);
-    assert_eq!(last.int("coordinators_removed")?, 10_000 - there);
     Ok(())
 }
 

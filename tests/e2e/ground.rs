@@ -3,17 +3,33 @@
 
 /// Who waits for a run, and what becomes of it when he does not.
 mod callers;
+/// A child process saves or rewrites the log.
+mod children;
+/// The primary of a cluster hands over to its replica.
+mod cluster_failover;
+/// A caller goes at a known place of his run.
+mod departures;
+/// The server itself removes keys: full memory, TTLs that pass.
+mod evictions;
 /// The data set is flushed, swapped, reloaded or replaced.
 mod flushes;
 /// A run long enough to act in the middle of it.
 pub(crate) mod long_run;
 /// Writes are paused: by an operator, for a failover.
 mod pauses;
+/// The server refuses writes: the log, a replica.
+mod refused_writes;
 /// A replica that cannot keep up.
 mod replica_lag;
-/// Saves, refused writes, the end of the server.
+/// Who is primary changes, and with it whose data it is.
+mod resync;
+/// Saves, refused writes, full memory.
 mod saving;
 /// Scripts that hold the server up.
 mod scripts;
+/// The server is asked to end.
+mod shutdown;
+/// Nothing is removed while writes are paused: how that is looked at.
+mod standstill;
 /// The module goes and comes back.
 mod unload;

@@ -1,7 +1,8 @@
 //! Named hard cases: what other cleanups got wrong, each as a test on a server.
 //!
-//! Here are those that need a keyspace and a run. What happens in the middle of a run is in `mid_run`, what is large in
-//! `sizes`, what a dry run must leave alone in `dry_run`.
+//! Here are those that need a keyspace and a run. What happens in the middle of a run is in `mid_run`, heartbeats that
+//! come into being then in `births`, what is large in `sizes`, values and ids made to harm in `hostile`, what a dry run
+//! must leave alone in `dry_run`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,8 +11,12 @@ use anyhow::{Context, Result, bail};
 use blocking_harness::redis::{Connection, cmd, pipe};
 use blocking_harness::{Reply, Server, cleanup, command, server_now_ms, wait_for_value};
 
+/// Heartbeats that come into being while a run is on.
+mod births;
 /// Nothing that a dry run looks at changes.
 mod dry_run;
+/// Values, ids and keys made to harm.
+mod hostile;
 /// Coordinators that come, go and come back while a run is on.
 mod mid_run;
 /// Many, long, deep, large.

@@ -1,6 +1,8 @@
 //! A removal arrives wherever a removal must arrive: append-only file, replica, other clients, and after a crash.
 //! What must not arrive anywhere is the command itself.
 
+/// Reading an append-only file without a server.
+mod append_only;
 /// The server ends without warning.
 mod crashes;
 /// Append-only file and replica hold what the primary holds.

@@ -64,27 +64,6 @@ fn refusal(conn: &mut Connection, name: &str, value: &str) -> Result<String> {
     }
 }
 
-/// Where the module under test lies, from the server that loaded it. Servers list modules of their own beside it:
-/// Redis 8 its vector sets, Valkey 9 its Lua.
-fn module_path(server: &Server) -> Result<String> {
-    let mut conn = server.client3()?;
-    let list: Vec<BTreeMap<String, Value>> = redis::cmd("MODULE").arg("LIST").query(&mut conn)?;
-    for module in &list {
-        if text(module, "name").as_deref() == Some("blocking") {
-            return text(module, "path").with_context(|| format!("no path in {list:?}"));
-        }
-    }
-    bail!("the module is not in {list:?}")
-}
-
-fn text(fields: &BTreeMap<String, Value>, name: &str) -> Option<String> {
-    match fields.get(name)? {
-        Value::BulkString(text) => String::from_utf8(text.clone()).ok(),
-        Value::SimpleString(text) => Some(text.clone()),
-        _ => None,
-    }
-}
-
 /// The lines that the module itself wrote to the log.
 fn module_lines(server: &Server) -> Vec<String> {
     let log = server.log();

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use blocking_harness::{
-    Fleet, Server, cleanup, info_field, load_foreign, redis, reply_map, server_now_ms,
+    Fleet, Server, cleanup, command, info_field, load_foreign, module_path, redis, server_now_ms,
     settled_memory,
 };
 use redis::{Connection, Value};
@@ -117,9 +117,7 @@ fn a_hundred_reloads_with_a_run_each_keep_next_to_nothing() -> Result<()> {
     let _alone = one_at_a_time();
     let server = server()?;
     let mut conn = server.client()?;
-    let modules: Vec<Value> = redis::cmd("MODULE").arg("LIST").query(&mut conn)?;
-    let module = modules.into_iter().next().context("no module")?;
-    let path = reply_map(module)?.text("path")?;
+    let path = module_path(&mut conn)?;
     load_foreign(&mut conn, 1_000, |_| ())?;
     let now_ms = server_now_ms(&mut conn)?;
     let fleet = Fleet::numbered("dead", 50, now_ms).age_s(10_000);
@@ -145,4 +143,185 @@ fn a_hundred_reloads_with_a_run_each_keep_next_to_nothing() -> Result<()> {
     eprintln!("{RELOADS} reloads: used {before} -> {after}, {each} bytes each");
     ensure!(each <= BYTES_A_RELOAD, "every reload keeps {each} bytes");
     Ok(())
+}
+
+const MANY_RUNS: usize = 1_000;
+
+/// A thousand runs must keep less than this: half of what the smallest leak would come to, for the smallest thing that a
+/// run could leave behind, one block of the allocator, is 8 bytes. The other half is room for the server's own tables,
+/// which may shrink meanwhile and hide as much.
+const BYTES_OF_A_THOUSAND: i64 = 8 * MANY_RUNS as i64 / 2;
+
+/// After so many looks that bring no smaller figure the smallest is taken.
+const LOOKS: usize = 30;
+
+/// The least that the server uses, over many looks: its buffers and tables come and go by the clock, a leak only comes.
+/// Every look is a connection of its own, so that no earlier command has left anything in its buffers.
+fn least_used(server: &Server) -> Result<i64> {
+    settle(&mut server.client()?)?;
+    let mut least = i64::MAX;
+    let mut looks = 0;
+    while looks < LOOKS {
+        let deadline = std::time::Duration::from_secs(30);
+        let alone = || {
+            let mut conn = server.client()?;
+            let used = info_field(&mut conn, "memory", "used_memory")?.parse::<i64>()?;
+            let clients = info_field(&mut conn, "clients", "connected_clients")?;
+            Ok((clients, used))
+        };
+        let is_alone = |(clients, _): &(String, i64)| clients == "1";
+        let (_, used) = wait_for_value("the only connection", deadline, alone, is_alone)?;
+        looks += 1;
+        if used < least {
+            (least, looks) = (used, 0);
+        }
+    }
+    Ok(least)
+}
+
+/// Some runs first, because what is made once is made then; then a thousand, and what they have kept.
+fn a_thousand(
+    what: &str,
+    server: &Server,
+    mut run: impl FnMut(&mut Connection, usize) -> Result<()>,
+) -> Result<()> {
+    let mut some = |from: usize, to: usize| -> Result<()> {
+        let mut conn = server.client()?;
+        (from..to).try_for_each(|number| run(&mut conn, number))
+    };
+    some(0, MANY_RUNS / 10)?;
+    let before = least_used(server)?;
+    some(0, MANY_RUNS)?;
+    let after = least_used(server)?;
+    let grown = after - before;
+    eprintln!(
+        "{MANY_RUNS} {what}: used {before} -> {after} ({grown:+}), {:.3} bytes a run",
+        grown as f64 / MANY_RUNS as f64
+    );
+    ensure!(
+        grown < BYTES_OF_A_THOUSAND,
+        "{MANY_RUNS} {what} keep {grown} bytes"
+    );
+    Ok(())
+}
+
+/// A server that writes nothing down about the commands it is sent, with keys of others, and a few dead coordinators.
+fn small_world(foreign: u64) -> Result<(Server, Fleet)> {
+    let server = Server::builder()
+        .arg("hz", 100)
+        .arg("slowlog-log-slower-than", -1)
+        .start()?;
+    let mut conn = server.client()?;
+    load_foreign(&mut conn, foreign, |_| ())?;
+    let now_ms = server_now_ms(&mut conn)?;
+    // Without TTLs: the table of those would grow and shrink.
+    let fleet = Fleet::numbered("dead", 20, now_ms)
+        .age_s(10_000)
+        .ttl_s(None);
+    fleet.load(&mut conn, |_| ())?;
+    drop(conn);
+    Ok((server, fleet))
+}
+
+#[test]
+fn a_thousand_dry_runs_keep_less_than_a_block_each() -> Result<()> {
+    let _alone = one_at_a_time();
+    let (server, fleet) = small_world(300)?;
+    a_thousand("dry runs", &server, |conn, number| {
+        match number % 4 {
+            0 => {
+                let reply = cleanup(conn, &["DRYRUN"])?;
+                ensure!(reply.int("coordinators_removed")? == fleet.len() as i64);
+            }
+            1 => {
+                let reply = cleanup(conn, &["DRYRUN", "MATCH", "dead-1*", "LIMIT", "3"])?;
+                ensure!(reply.text("status")? == "limited", "{reply:?}");
+            }
+            2 => {
+                let reply = cleanup(conn, &["DRYRUN", "MATCH", "[^d]*", "IDS", "0"])?;
+                ensure!(reply.int("coordinators_removed")? == 0, "{reply:?}");
+            }
+            _ => {
+                let json: String = redis::cmd("BLOCKING.CLEANUP")
+                    .arg(&["DRYRUN", "JSON"])
+                    .query(conn)?;
+                ensure!(json.contains("\"dead-7\""), "{json}");
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_thousand_runs_keep_less_than_a_block_each() -> Result<()> {
+    let _alone = one_at_a_time();
+    let (server, fleet) = small_world(300)?;
+    a_thousand("runs", &server, |conn, number| {
+        fleet.load(conn, |_| ())?;
+        let removed = if number % 2 == 0 {
+            cleanup(conn, &["THRESHOLD", "60"])?.int("coordinators_removed")?
+        } else {
+            let json: String = redis::cmd("BLOCKING.CLEANUP").arg("JSON").query(conn)?;
+            let json: serde_json::Value = serde_json::from_str(&json)?;
+            json["coordinatorsRemoved"].as_i64().context("no count")?
+        };
+        ensure!(removed == fleet.len() as i64, "{removed} removed");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_thousand_cancelled_runs_keep_less_than_a_block_each() -> Result<()> {
+    let _alone = one_at_a_time();
+    // Enough keys for a walk of several slices.
+    let (server, _) = small_world(20_000)?;
+    let mut cancelled = 0;
+    a_thousand("cancelled runs", &server, |conn, number| {
+        let mut pipe = redis::pipe();
+        pipe.cmd("BLOCKING.CLEANUP").arg(&["DRYRUN", "ASYNC"]);
+        // Both commands in one go end a run that has not begun; questions in between let it begin.
+        for _ in 0..number % 3 {
+            let () = pipe.query(conn)?;
+            pipe.clear();
+            pipe.cmd("PING");
+        }
+        let () = pipe.query(conn)?;
+        let cancel: redis::RedisResult<Value> = redis::cmd("BLOCKING.CANCEL").query(conn);
+        cancelled += usize::from(cancel.is_ok());
+        let status = || -> Result<_> { Ok(command(conn, "BLOCKING.STATUS", &[])?) };
+        let deadline = std::time::Duration::from_secs(30);
+        wait_for_value("the end of the run", deadline, status, |status| {
+            status.text("state").is_ok_and(|state| state == "idle")
+        })?;
+        Ok(())
+    })?;
+    ensure!(cancelled > MANY_RUNS / 2, "{cancelled} were cancelled only");
+    Ok(())
+}
+
+#[test]
+fn a_thousand_refused_commands_keep_less_than_a_block_each() -> Result<()> {
+    let _alone = one_at_a_time();
+    let (server, _) = small_world(300)?;
+    let long = "x".repeat(600);
+    let refused: [&[&str]; 7] = [
+        &["BLOCKING.CLEANUP", "NONSENSE"],
+        &["BLOCKING.CLEANUP", "THRESHOLD", "0"],
+        &["BLOCKING.CLEANUP", "MATCH", "a*", "MATCH", "b*"],
+        &["BLOCKING.CLEANUP", "MATCH", &long],
+        &["BLOCKING.CLEANUP", "IDS"],
+        &["BLOCKING.STATUS", "NONSENSE"],
+        &["BLOCKING.CANCEL"],
+    ];
+    a_thousand("refused commands", &server, |conn, number| {
+        let words = refused[number % refused.len()];
+        let answer: redis::RedisResult<Value> = redis::cmd(words[0]).arg(&words[1..]).query(conn);
+        ensure!(answer.is_err(), "{words:?}: {answer:?}");
+        let script = "return redis.pcall('BLOCKING.CLEANUP')";
+        let answer: redis::RedisResult<Value> = redis::cmd("EVAL").arg(script).arg(0).query(conn);
+        ensure!(answer.is_err(), "{answer:?}");
+        let () = redis::cmd("BLOCKING.STATUS").arg("JSON").query(conn)?;
+        let () = redis::cmd("BLOCKING.HELP").query(conn)?;
+        Ok(())
+    })
 }

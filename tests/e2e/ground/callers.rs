@@ -1,27 +1,30 @@
 //! A caller who waits is answered; one who goes takes his run with him, in any turn; an ASYNC run goes on.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use blocking_harness::{Server, cleanup, cleanup_async, error_text};
+use blocking_harness::redis::{self, Connection};
+use blocking_harness::{Figure, Server, cleanup, cleanup_async, error_text, seed, tally};
+use fastrand::Rng;
 
 use super::long_run::{
     Caller, MOMENTS, Moment, Raw, Slow, World, assert_healthy, ended, ending, run, status,
     wait_for, wait_for_runs, wait_until_idle,
 };
 
-const CALLER_GONE: &str = "the caller went away";
+pub const CALLER_GONE: &str = "the caller went away";
 
 /// Ways to lose a caller.
 #[derive(Clone, Copy, Debug)]
-enum Leave {
+pub enum Leave {
     HangUp,
     Kill,
     UnblockWithTimeout,
     UnblockWithError,
 }
 
-const LEAVES: [Leave; 4] = [
+pub const LEAVES: [Leave; 4] = [
     Leave::HangUp,
     Leave::Kill,
     Leave::UnblockWithTimeout,
@@ -74,34 +77,56 @@ fn a_caller_who_goes_takes_his_run_with_him() -> Result<()> {
             world.assert_next_run_does_the_rest(&mut conn)?;
         }
     }
-    assert_healthy(&server)
+    assert_healthy(&server)?;
+    tally(
+        Figure::FaultsInjected,
+        (MOMENTS.len() * LEAVES.len()) as u64,
+    )
 }
 
 /// A caller who goes in whatever turn it happens to be, the last one included, where the answer is on its way already.
 #[test]
 fn callers_may_go_at_any_moment() -> Result<()> {
-    const ROUNDS: u64 = 150;
+    callers_go(150, 0..125, &[])
+}
+
+/// More memory than a megabyte is given back by a thread, and the answer waits for it: aimed at that moment.
+#[test]
+fn callers_may_go_while_memory_is_given_back() -> Result<()> {
+    let long = "s".repeat(16 * 1024);
+    let acks = (0..100).map(|n| format!("blocking:ack:dead-00000:{n}:{long}"));
+    callers_go(100, 75..105, &acks.collect::<Vec<_>>())
+}
+
+/// Callers go at random moments of that part of a run, in percent; every run meets these keys as well.
+fn callers_go(rounds: u64, part: Range<u64>, more: &[String]) -> Result<()> {
     let server = Server::builder().aof(true).start()?;
     let mut conn = server.client()?;
     let world = World::load_sized(&mut conn, 100, 10, 3_000)?;
+    let load_more = |conn: &mut Connection| -> Result<()> {
+        for key in more {
+            let () = redis::cmd("SET").arg(key).arg(1).query(conn)?;
+        }
+        Ok(())
+    };
+    load_more(&mut conn)?;
     let started = Instant::now();
     let reply = cleanup(&mut conn, &[])?;
     ensure!(reply.text("status")? == "complete", "{reply:?}");
     let whole_us = started.elapsed().as_micros() as u64;
-    let mut seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u64 | 1;
-    eprintln!("seed {seed}, a whole run takes {whole_us} us");
+    let mut random = Rng::with_seed(seed()?);
+    eprintln!("a whole run takes {whole_us} us");
     let mut cancelled = 0;
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         world.dead.load(&mut conn, |_| ())?;
+        load_more(&mut conn)?;
         let mut caller = Raw::connect(&server)?;
         let id = caller.id()?;
         caller.send("BLOCKING.CLEANUP")?;
         // What was sent before it is read before it, so now the run is on, or over already.
         run(&mut conn, "PING")?;
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        let delay_us = seed % (whole_us + whole_us / 4);
+        let percent = random.u64(part.clone());
+        let delay_us = whole_us * percent / 100 + random.u64(..100);
         spin(Duration::from_micros(delay_us));
         match round % 5 {
             0 => drop(caller),
@@ -118,9 +143,14 @@ fn callers_may_go_at_any_moment() -> Result<()> {
         world.assert_heartbeats_went_last(&mut conn)?;
         ensure!(server.is_alive(), "round {round}:\n{}", server.log());
     }
-    eprintln!("{cancelled} of {ROUNDS} runs were cancelled, the others were over");
-    world.assert_next_run_does_the_rest(&mut conn)?;
-    assert_healthy(&server)
+    eprintln!("{cancelled} of {rounds} runs were cancelled, the others were over");
+    world.assert_heartbeats_went_last(&mut conn)?;
+    let last = cleanup(&mut conn, &[])?;
+    ensure!(last.text("status")? == "complete", "{last:?}");
+    ensure!(world.dead_keys_left(&mut conn)? == 0);
+    world.assert_others_are_whole(&mut conn)?;
+    assert_healthy(&server)?;
+    tally(Figure::FaultsInjected, cancelled)
 }
 
 /// Shorter than a sleep can be.

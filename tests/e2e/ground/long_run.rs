@@ -8,17 +8,20 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use blocking_harness::{
-    FAMILY_SIZE, Fleet, Reply, Server, cleanup, command, differing_keys, existing_keys,
-    foreign_pair, load_foreign, redis, server_now_ms, wait_for_value,
+    FAMILY_SIZE, Fleet, Reply, Server, TOO_LATE, cleanup, command, differing_keys, existing_keys,
+    foreign_pair, load_foreign, patience, redis, server_now_ms, wait_for_value,
 };
 use redis::{Connection, RedisResult};
 
 /// For whatever must happen soon; far above what it takes, for machines that have other work.
 pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A run that was asked for has begun by then, even on a machine that has other work.
+const BEGUN_WITHIN: Duration = Duration::from_secs(5);
 
 /// Older than any threshold used here.
 const DEAD_AGE_S: i64 = 10_000;
@@ -133,18 +136,20 @@ pub struct Slow {
 
 impl Slow {
     pub fn start(server: &Server) -> Result<Self> {
-        let mut conn = server.client()?;
+        Self::with(server.client()?)
+    }
+
+    /// The same through a given connection, for servers that do not let everybody in.
+    pub fn with(mut conn: Connection) -> Result<Self> {
+        // On a server that a tool slows down, a slice of 50 us would hold a single key.
         let () = redis::cmd("CONFIG")
-            .arg(&[
-                "SET",
-                "blocking.slice-us",
-                "50",
-                "blocking.cpu-percent",
-                "1",
-            ])
+            .arg("SET")
+            .arg(&["blocking.slice-us", &(50 * patience()).to_string()])
+            .arg(&["blocking.cpu-percent", &patience().min(100).to_string()])
             .query(&mut conn)?;
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
+        let (begun, has_begun) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             // Reads only, so that a pause of writes does not hold it up; costs the server some 300 us.
             let mut work = redis::cmd("EVAL_RO");
@@ -156,8 +161,12 @@ impl Slow {
                     Err(_) => std::thread::sleep(Duration::from_millis(1)),
                     Ok(_) => {}
                 }
+                // Nobody listens any more after the first time.
+                let _ = begun.send(());
             }
         });
+        // A run that begins before its neighbour does is over in no time.
+        has_begun.recv_timeout(DEADLINE)?;
         Ok(Self {
             stop,
             thread: Some(thread),
@@ -302,9 +311,44 @@ pub fn wait_for(conn: &mut Connection, moment: Moment) -> Result<i64> {
         }
     };
     let what = format!("a run that is {moment:?}");
-    wait_for_value(&what, DEADLINE, || status(conn), reached)?
+    let mut idle_since = None;
+    let look = || {
+        let status = status(conn)?;
+        let idle = status.text("state")? == "idle";
+        idle_since = idle.then(|| idle_since.unwrap_or_else(Instant::now));
+        // Before it begins it is idle, too, but not for long.
+        ensure!(
+            idle_since.is_none_or(|since| since.elapsed() < BEGUN_WITHIN),
+            "{TOO_LATE}; {what}: {status:?}"
+        );
+        Ok(status)
+    };
+    wait_for_value(&what, DEADLINE, look, reached)?
         .map("current")?
         .int("run")
+}
+
+/// Runs that are over since the module was loaded.
+pub fn runs(conn: &mut Connection) -> Result<i64> {
+    status(conn)?.map("totals")?.int("runs")
+}
+
+/// Waits until the run that comes after `before` others is removing, and yields its number; `None` if it is over
+/// already. Looks without a rest, for a small run is short even when it is slow.
+pub fn removing(conn: &mut Connection, before: i64) -> Result<Option<i64>> {
+    let started = Instant::now();
+    loop {
+        let status = status(conn)?;
+        if let Ok(current) = status.map("current")
+            && current.int("keys_removed")? > 0
+        {
+            return Ok(Some(current.int("run")?));
+        }
+        if status.map("totals")?.int("runs")? > before {
+            return Ok(None);
+        }
+        ensure!(started.elapsed() < DEADLINE, "no end of it: {status:?}");
+    }
 }
 
 /// The server answers, and has not died in between.

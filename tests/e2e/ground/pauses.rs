@@ -3,50 +3,93 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use blocking_harness::{Reply, Server, info_field, redis, wait_for_value, wait_until};
+use anyhow::{Context, Result, ensure};
+use blocking_harness::{
+    Figure, Server, cleanup_async, info_field, redis, tally, wait_for_value, wait_until,
+};
 
 use super::long_run::{
     Caller, DEADLINE, MOMENTS, Moment, Slow, World, assert_healthy, ended, ending, run, state,
     status, wait_for, wait_until_idle,
 };
+use super::standstill::{
+    Standstill, dbsize, digest, forget_not_there_yet, freeze_behind, pair, pause_all_and_look_on,
+};
 
-/// A primary with an append-only file, and its replica.
-fn pair() -> Result<(Server, Server)> {
-    let primary = Server::builder().aof(true).start()?;
-    let replica = Server::builder().replica_of(&primary).start()?;
-    replica.wait_in_sync_with(&primary)?;
-    Ok((primary, replica))
-}
-
-fn dbsize(conn: &mut redis::Connection) -> Result<i64> {
-    Ok(redis::cmd("DBSIZE").query(conn)?)
+/// The run under way, or the one a caller waits for, did everything in the end, on the replica too.
+fn assert_everything_went(
+    world: &World,
+    primary: &Server,
+    replica: &Server,
+    report: &blocking_harness::Reply,
+) -> Result<()> {
+    let mut conn = primary.client()?;
+    ensure!(
+        ending(report)? == ("complete".to_owned(), None),
+        "{report:?}"
+    );
+    ensure!(
+        report.int("keys_removed")? == world.dead_keys() as i64,
+        "{report:?}"
+    );
+    ensure!(world.dead_keys_left(&mut conn)? == 0);
+    world.assert_others_are_whole(&mut conn)?;
+    replica.wait_in_sync_with(primary)?;
+    let mut there = replica.client()?;
+    ensure!(digest(&mut there)? == digest(&mut conn)?, "not alike");
+    Ok(())
 }
 
 #[test]
 fn a_pause_before_a_run_holds_it_up_and_no_longer() -> Result<()> {
     let (primary, replica) = pair()?;
     let mut conn = primary.client()?;
+    for pause in ["CLIENT PAUSE 60000 WRITE", "CLIENT PAUSE 1000 ALL"] {
+        let world = World::load_sized(&mut conn, 100, 10, 100)?;
+        replica.wait_in_sync_with(&primary)?;
+        let mut there = replica.client()?;
+        run(&mut conn, pause)?;
+        let caller = Caller::start(&primary, &[])?;
+        // ALL holds up our own questions too, and runs out by itself.
+        if pause.ends_with("WRITE") {
+            wait_for_value(
+                "the caller to be held up",
+                DEADLINE,
+                || info_field(&mut conn, "clients", "blocked_clients"),
+                |blocked| blocked == "1",
+            )?;
+            ensure!(state(&mut conn)? == "idle");
+            ensure!(world.dead_keys_left(&mut conn)? == world.dead_keys());
+            ensure!(world.dead_keys_left(&mut there)? == world.dead_keys());
+            ensure!(!caller.has_answer());
+            run(&mut conn, "CLIENT UNPAUSE")?;
+        }
+        let reply = caller.answer()?;
+        assert_everything_went(&world, &primary, &replica, &reply)?;
+    }
+    assert_healthy(&primary)?;
+    tally(Figure::FaultsInjected, 2)
+}
+
+/// The run is accepted, and writes are paused before its first slice: there is no moment to look in between.
+#[test]
+fn a_pause_in_the_moment_a_run_begins_keeps_it_from_its_first_look() -> Result<()> {
+    let (primary, replica) = pair()?;
+    let mut conn = primary.client()?;
     let world = World::load_sized(&mut conn, 100, 10, 100)?;
-    run(&mut conn, "CLIENT PAUSE 60000 WRITE")?;
-    let caller = Caller::start(&primary, &[])?;
-    wait_for_value(
-        "the caller to be held up",
-        DEADLINE,
-        || info_field(&mut conn, "clients", "blocked_clients"),
-        |blocked| blocked == "1",
-    )?;
-    ensure!(state(&mut conn)? == "idle");
-    ensure!(world.dead_keys_left(&mut conn)? == world.dead_keys());
-    ensure!(!caller.has_answer());
+    let mut both = redis::pipe();
+    both.atomic().cmd("BLOCKING.CLEANUP").arg("ASYNC");
+    both.cmd("CLIENT").arg(&["PAUSE", "60000", "WRITE"]);
+    let () = both.ignore().query(&mut conn)?;
+    let mut standstill = Standstill::begin(&primary, &mut conn, Some(&replica))?;
+    standstill.hold(&mut conn)?;
+    let current = status(&mut conn)?.map("current")?;
+    ensure!(current.int("keys_scanned")? == 0, "it looked: {current:?}");
     run(&mut conn, "CLIENT UNPAUSE")?;
-    let reply = caller.answer()?;
-    ensure!(reply.text("status")? == "complete", "{reply:?}");
-    ensure!(reply.int("keys_removed")? == world.dead_keys() as i64);
-    world.assert_others_are_whole(&mut conn)?;
-    replica.wait_in_sync_with(&primary)?;
-    ensure!(dbsize(&mut replica.client()?)? == world.other_keys() as i64);
-    assert_healthy(&primary)
+    let last = wait_until_idle(&mut conn)?;
+    assert_everything_went(&world, &primary, &replica, &last)?;
+    assert_healthy(&primary)?;
+    tally(Figure::FaultsInjected, 1)
 }
 
 #[test]
@@ -59,65 +102,38 @@ fn a_pause_during_a_run_stops_it_and_afterwards_it_finishes() -> Result<()> {
             let slow = Slow::start(&primary)?;
             let caller = Caller::start(&primary, &[])?;
             wait_for(&mut conn, moment)?;
-            // ALL holds up our own questions too, so it must run out by itself.
             if kind == "ALL" {
-                run(&mut conn, "CLIENT PAUSE 300 ALL")?;
+                pause_all_and_look_on(&primary, &mut conn, &replica)?;
             } else {
                 run(&mut conn, "CLIENT PAUSE 60000 WRITE")?;
-                let paused = wait_for_value(
-                    "the run to be paused",
-                    DEADLINE,
-                    || status(&mut conn),
-                    |status| status.text("state").is_ok_and(|state| state == "paused"),
-                )?;
-                let keys = dbsize(&mut conn)?;
-                let scanned = paused.map("current")?.int("keys_scanned")?;
-                let until_us = paused.map("current")?.int("elapsed_us")? + 400_000;
-                let later = wait_for_value(
-                    "the run to grow older",
-                    DEADLINE,
-                    || status(&mut conn)?.map("current"),
-                    |current: &Reply| current.int("elapsed_us").is_ok_and(|us| us > until_us),
-                )?;
-                ensure!(
-                    later.int("keys_scanned")? == scanned,
-                    "it walked on: {later:?}"
-                );
-                ensure!(dbsize(&mut conn)? == keys, "it removed on: {later:?}");
-                ensure!(state(&mut conn)? == "paused");
+                Standstill::begin(&primary, &mut conn, Some(&replica))?.hold(&mut conn)?;
                 ensure!(!caller.has_answer());
                 run(&mut conn, "CLIENT UNPAUSE")?;
             }
             drop(slow);
             let reply = caller.answer()?;
-            ensure!(
-                reply.text("status")? == "complete",
-                "{moment:?} {kind}: {reply:?}"
-            );
-            ensure!(
-                reply.int("keys_removed")? == world.dead_keys() as i64,
-                "{reply:?}"
-            );
-            ensure!(world.dead_keys_left(&mut conn)? == 0);
-            world.assert_others_are_whole(&mut conn)?;
-            replica.wait_in_sync_with(&primary)?;
-            ensure!(dbsize(&mut replica.client()?)? == dbsize(&mut conn)?);
+            assert_everything_went(&world, &primary, &replica, &reply)
+                .with_context(|| format!("{moment:?} {kind}"))?;
         }
     }
-    assert_healthy(&primary)
+    assert_healthy(&primary)?;
+    tally(Figure::FaultsInjected, 4)
 }
 
 #[test]
 fn many_short_pauses_do_not_end_the_server() -> Result<()> {
     let (primary, replica) = pair()?;
     let mut conn = primary.client()?;
-    let world = World::load_sized(&mut conn, 250, 10, 100)?;
+    let world = World::load(&mut conn)?;
     let slow = Slow::start(&primary)?;
     let caller = Caller::start(&primary, &[])?;
     let mut pauses = 0;
     let mut pauses_while_reaping = 0;
     // Each ends by itself, so the run gets on a little in between, right to its end.
     while !caller.has_answer() && pauses < 5_000 {
+        if pauses == 8 {
+            wait_for(&mut conn, Moment::Reaping)?;
+        }
         pauses += 1;
         run(
             &mut conn,
@@ -135,15 +151,10 @@ fn many_short_pauses_do_not_end_the_server() -> Result<()> {
         "{pauses_while_reaping} pauses during the removal"
     );
     let reply = caller.answer()?;
-    ensure!(reply.text("status")? == "complete", "{reply:?}");
-    ensure!(
-        reply.int("keys_removed")? == world.dead_keys() as i64,
-        "{reply:?}"
-    );
-    replica.wait_in_sync_with(&primary)?;
-    ensure!(dbsize(&mut replica.client()?)? == world.other_keys() as i64);
-    world.assert_others_are_whole(&mut conn)?;
-    assert_healthy(&primary)
+    run(&mut conn, "CLIENT UNPAUSE")?;
+    assert_everything_went(&world, &primary, &replica, &reply)?;
+    assert_healthy(&primary)?;
+    tally(Figure::FaultsInjected, pauses)
 }
 
 #[test]
@@ -174,6 +185,13 @@ fn a_paused_run_can_be_cancelled() -> Result<()> {
     assert_healthy(&primary)
 }
 
+fn wait_until_primary(conn: &mut redis::Connection) -> Result<()> {
+    wait_until("the replica to become primary", DEADLINE, || {
+        let role = info_field(conn, "replication", "role").ok()?;
+        (role == "master").then_some(())
+    })
+}
+
 #[test]
 fn a_failover_ends_the_run_and_the_new_primary_can_do_the_rest() -> Result<()> {
     for moment in MOMENTS {
@@ -181,7 +199,7 @@ fn a_failover_ends_the_run_and_the_new_primary_can_do_the_rest() -> Result<()> {
         let mut conn = primary.client()?;
         let world = World::load(&mut conn)?;
         let slow = Slow::start(&primary)?;
-        run(&mut conn, "BLOCKING.CLEANUP ASYNC")?;
+        cleanup_async(&mut conn, &[])?;
         wait_for(&mut conn, moment)?;
         run(&mut conn, "FAILOVER")?;
         let last = wait_until_idle(&mut conn)?;
@@ -192,67 +210,138 @@ fn a_failover_ends_the_run_and_the_new_primary_can_do_the_rest() -> Result<()> {
         );
         assert_healthy(&primary)?;
         let mut new = replica.client()?;
-        wait_until("the replica to become primary", DEADLINE, || {
-            let role: Vec<redis::Value> = redis::cmd("ROLE").query(&mut new).ok()?;
-            (role.first() == Some(&redis::Value::BulkString(b"master".to_vec()))).then_some(())
-        })?;
+        wait_until_primary(&mut new)?;
         world.assert_next_run_does_the_rest(&mut new)?;
         primary.wait_in_sync_with(&replica)?;
         ensure!(dbsize(&mut conn)? == world.other_keys() as i64);
         assert_healthy(&primary)?;
         assert_healthy(&replica)?;
+        tally(Figure::FaultsInjected, 1)?;
+    }
+    Ok(())
+}
+
+/// Whether the server lets those who wait for it go in the moment it gives up being primary. Valkey 9 keeps them until
+/// the other one has taken over, for the failover may still fail.
+fn drops_waiting_clients_at_once(conn: &mut redis::Connection) -> Result<bool> {
+    let Ok(version) = info_field(conn, "server", "valkey_version") else {
+        return Ok(true);
+    };
+    let major = version.split('.').next().context("no version")?;
+    Ok(major.parse::<u32>()? < 9)
+}
+
+#[test]
+fn a_failover_with_a_caller_waiting_ends_his_run_too() -> Result<()> {
+    for moment in MOMENTS {
+        let (primary, replica) = pair()?;
+        let mut conn = primary.client()?;
+        let world = World::load(&mut conn)?;
+        let slow = Slow::start(&primary)?;
+        let caller = Caller::start(&primary, &[])?;
+        wait_for(&mut conn, moment)?;
+        run(&mut conn, "FAILOVER")?;
+        let last = wait_until_idle(&mut conn)?;
+        drop(slow);
+        // The server tells of the caller first and of its role right after, before the run's next slice.
+        ensure!(
+            ending(&last)? == ended("interrupted", "the server's role changed"),
+            "{moment:?}: {last:?}"
+        );
+        match caller.answer() {
+            // The run's end may come before the other server has taken over, or after.
+            Ok(reply) => {
+                ensure!(!drops_waiting_clients_at_once(&mut conn)?, "{reply:?}");
+                ensure!(reply == last, "{reply:?}, but STATUS says {last:?}");
+            }
+            Err(error) => ensure!(error.code() == Some("UNBLOCKED"), "{error}"),
+        }
+        assert_healthy(&primary)?;
+        let mut new = replica.client()?;
+        wait_until_primary(&mut new)?;
+        world.assert_next_run_does_the_rest(&mut new)?;
+        primary.wait_in_sync_with(&replica)?;
+        ensure!(dbsize(&mut conn)? == world.other_keys() as i64);
+        assert_healthy(&primary)?;
+        assert_healthy(&replica)?;
+        tally(Figure::FaultsInjected, 1)?;
     }
     Ok(())
 }
 
 #[test]
-fn a_failover_with_a_caller_waiting_ends_his_run_too() -> Result<()> {
-    let (primary, replica) = pair()?;
-    let mut conn = primary.client()?;
-    let world = World::load(&mut conn)?;
-    let slow = Slow::start(&primary)?;
-    let caller = Caller::start(&primary, &[])?;
-    wait_for(&mut conn, Moment::Reaping)?;
-    run(&mut conn, "FAILOVER")?;
-    let last = wait_until_idle(&mut conn)?;
-    drop(slow);
-    eprintln!("{:?}", ending(&last)?);
-    ensure!(last.text("status")? != "complete", "{last:?}");
-    // The server itself lets everybody go who waits on a primary that is none any more.
-    let error = caller.answer().expect_err("no answer from a replica");
-    ensure!(error.code() == Some("UNBLOCKED"), "{error}");
-    assert_healthy(&primary)?;
-    primary.wait_in_sync_with(&replica)?;
-    world.assert_heartbeats_went_last(&mut conn)?;
-    world.assert_others_are_whole(&mut conn)
+fn a_failover_that_comes_to_nothing_lets_the_run_go_on() -> Result<()> {
+    for moment in MOMENTS {
+        for aborted in [true, false] {
+            let (primary, replica) = pair()?;
+            let mut conn = primary.client()?;
+            let world = World::load(&mut conn)?;
+            let slow = Slow::start(&primary)?;
+            let caller = Caller::start(&primary, &[])?;
+            wait_for(&mut conn, moment)?;
+            // A replica that is behind and hears nothing keeps the failover waiting.
+            freeze_behind(&replica, &mut conn)?;
+            if aborted {
+                run(&mut conn, "FAILOVER")?;
+                Standstill::begin(&primary, &mut conn, None)?.hold(&mut conn)?;
+                run(&mut conn, "FAILOVER ABORT")?;
+            } else {
+                run(&mut conn, "FAILOVER TIMEOUT 2000")?;
+                let mut standstill = Standstill::begin(&primary, &mut conn, None)?;
+                let looks = standstill.until_it_ends(&mut conn)?;
+                ensure!(looks > 3, "{looks} looks at the pause");
+            }
+            replica.thaw()?;
+            drop(slow);
+            let reply = caller.answer()?;
+            forget_not_there_yet(&mut conn)?;
+            assert_everything_went(&world, &primary, &replica, &reply)
+                .with_context(|| format!("{moment:?}, aborted: {aborted}"))?;
+            assert_healthy(&primary)?;
+            assert_healthy(&replica)?;
+            tally(Figure::FaultsInjected, 1)?;
+        }
+    }
+    Ok(())
 }
 
+/// The primary steps down for a replica that does not take over, and is called back.
 #[test]
-fn a_failover_that_is_called_off_lets_the_run_go_on() -> Result<()> {
-    let (primary, replica) = pair()?;
-    let mut conn = primary.client()?;
-    let world = World::load(&mut conn)?;
-    let slow = Slow::start(&primary)?;
-    let caller = Caller::start(&primary, &[])?;
-    wait_for(&mut conn, Moment::Reaping)?;
-    // A replica that hears nothing keeps the failover waiting.
-    let mut sleeper = replica.client()?;
-    let asleep = std::thread::spawn(move || run(&mut sleeper, "DEBUG SLEEP 2"));
-    run(&mut conn, "FAILOVER")?;
-    wait_for_value(
-        "a pause",
-        DEADLINE,
-        || state(&mut conn),
-        |state| state == "paused",
-    )?;
-    run(&mut conn, "FAILOVER ABORT")?;
-    drop(slow);
-    let reply = caller.answer()?;
-    ensure!(reply.text("status")? == "complete", "{reply:?}");
-    ensure!(world.dead_keys_left(&mut conn)? == 0);
-    world.assert_others_are_whole(&mut conn)?;
-    asleep.join().expect("no panic")?;
-    replica.wait_in_sync_with(&primary)?;
-    ensure!(dbsize(&mut replica.client()?)? == world.other_keys() as i64);
-    assert_healthy(&primary)
+fn a_forced_failover_that_is_called_back_ends_the_run_on_a_server_that_stays_primary() -> Result<()>
+{
+    for moment in MOMENTS {
+        let (primary, replica) = pair()?;
+        let mut conn = primary.client()?;
+        let world = World::load(&mut conn)?;
+        let slow = Slow::start(&primary)?;
+        cleanup_async(&mut conn, &[])?;
+        wait_for(&mut conn, moment)?;
+        freeze_behind(&replica, &mut conn)?;
+        let keys = dbsize(&mut conn)?;
+        let port = replica.port();
+        let failover = format!("FAILOVER TO 127.0.0.1 {port} TIMEOUT 500 FORCE");
+        run(&mut conn, &failover)?;
+        let last = wait_until_idle(&mut conn)?;
+        ensure!(
+            ending(&last)? == ended("interrupted", "the server's role changed"),
+            "{moment:?}: {last:?}"
+        );
+        ensure!(info_field(&mut conn, "replication", "role")? == "slave");
+        // Slices came between our counting and the pause, none after it.
+        let paused = dbsize(&mut conn)?;
+        ensure!(paused <= keys, "{keys}, then {paused}");
+        run(&mut conn, "FAILOVER ABORT")?;
+        ensure!(info_field(&mut conn, "replication", "role")? == "master");
+        drop(slow);
+        ensure!(dbsize(&mut conn)? == paused);
+        replica.thaw()?;
+        forget_not_there_yet(&mut conn)?;
+        world.assert_next_run_does_the_rest(&mut conn)?;
+        replica.wait_in_sync_with(&primary)?;
+        ensure!(dbsize(&mut replica.client()?)? == world.other_keys() as i64);
+        assert_healthy(&primary)?;
+        assert_healthy(&replica)?;
+        tally(Figure::FaultsInjected, 1)?;
+    }
+    Ok(())
 }

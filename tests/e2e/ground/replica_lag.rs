@@ -93,7 +93,7 @@ fn a_run_of_a_million_keys_goes_as_slowly_as_its_replica() -> Result<()> {
     load(&mut conn)?;
     let replica = Server::builder().replica_of(&primary).start()?;
     replica.wait_in_sync_with(&primary)?;
-    replica.stop()?;
+    replica.freeze()?;
     cleanup_async(&mut conn, &[])?;
     wait_until_it_waits(&mut conn)?;
     let before = keys_removed(&mut conn)?;
@@ -110,12 +110,12 @@ fn a_run_of_a_million_keys_goes_as_slowly_as_its_replica() -> Result<()> {
     std::thread::scope(|scope| -> Result<()> {
         let out_of_breath = scope.spawn(|| -> Result<()> {
             while !over.load(Ordering::Relaxed) {
-                replica.go_on()?;
+                replica.thaw()?;
                 std::thread::sleep(Duration::from_millis(20));
-                replica.stop()?;
+                replica.freeze()?;
                 std::thread::sleep(Duration::from_millis(40));
             }
-            replica.go_on()
+            replica.thaw()
         });
         let followed = assert_followed(&primary, &replica);
         over.store(true, Ordering::Relaxed);
@@ -140,12 +140,12 @@ fn a_run_waits_for_a_replica_that_is_being_sent_the_data_set() -> Result<()> {
         let saving = count(&mut conn, "persistence", "rdb_bgsave_in_progress");
         saving.ok().filter(|saving| *saving == 1)
     })?;
-    replica.stop()?;
+    replica.freeze()?;
     cleanup_async(&mut conn, &[])?;
     wait_until_it_waits(&mut conn)?;
     let state = info_field(&mut conn, "replication", "slave0")?;
     ensure!(!state.contains("state=online"), "{state}");
-    replica.go_on()?;
+    replica.thaw()?;
     assert_followed(&primary, &replica)?;
     tally(Figure::FaultsInjected, 1)
 }
@@ -158,10 +158,10 @@ fn a_run_waits_on_a_server_without_the_client_command() -> Result<()> {
     load(&mut conn)?;
     let replica = Server::builder().replica_of(&primary).start()?;
     replica.wait_in_sync_with(&primary)?;
-    replica.stop()?;
+    replica.freeze()?;
     cleanup_async(&mut conn, &[])?;
     wait_until_it_waits(&mut conn)?;
-    replica.go_on()?;
+    replica.thaw()?;
     assert_followed(&primary, &replica)?;
     tally(Figure::FaultsInjected, 1)
 }

@@ -2,10 +2,10 @@
 //! keyspace must stand still for the script all the same.
 
 use anyhow::{Result, ensure};
-use blocking_harness::{Server, redis, wait_until};
+use blocking_harness::{Figure, Server, redis, tally, wait_until};
 
 use super::long_run::{
-    Caller, DEADLINE, MOMENTS, Raw, Slow, World, assert_healthy, ending, run, wait_for,
+    Caller, DEADLINE, MOMENTS, Raw, Slow, World, assert_healthy, ending, run, status, wait_for,
     wait_until_idle,
 };
 
@@ -21,12 +21,16 @@ fn server() -> Result<Server> {
         .start()
 }
 
-fn wait_until_busy(server: &Server) -> Result<()> {
-    let mut conn = server.client()?;
-    wait_until("a BUSY script", DEADLINE, || {
-        let error = redis::cmd("PING").query::<String>(&mut conn).err()?;
-        (error.code() == Some("BUSY")).then_some(())
+/// Waits until the server has lost its patience with one more script than `before`. The log says so for good, whereas
+/// the error BUSY is only there to be met as long as the script goes on.
+fn wait_until_busy(server: &Server, before: usize) -> Result<()> {
+    wait_until("a slow script", DEADLINE, || {
+        (slow_scripts(server) > before).then_some(())
     })
+}
+
+fn slow_scripts(server: &Server) -> usize {
+    server.log().matches("Slow script detected").count()
 }
 
 #[test]
@@ -39,11 +43,12 @@ fn a_run_stands_still_for_a_slow_script_and_goes_on_after_it() -> Result<()> {
         let caller = Caller::start(&server, &[])?;
         wait_for(&mut conn, moment)?;
         let mut scripter = server.client()?;
+        let busy_before = slow_scripts(&server);
         let script = std::thread::spawn(move || {
             let mut eval = redis::cmd("EVAL");
             eval.arg(SPIN).arg(0).arg(600).query::<i64>(&mut scripter)
         });
-        wait_until_busy(&server)?;
+        wait_until_busy(&server, busy_before)?;
         let gone = script.join().expect("no panic")?;
         ensure!(gone == 0, "{moment:?}: {gone} keys went during the script");
         drop(slow);
@@ -59,7 +64,8 @@ fn a_run_stands_still_for_a_slow_script_and_goes_on_after_it() -> Result<()> {
         ensure!(world.dead_keys_left(&mut conn)? == 0);
         world.assert_others_are_whole(&mut conn)?;
     }
-    assert_healthy(&server)
+    assert_healthy(&server)?;
+    tally(Figure::FaultsInjected, MOMENTS.len() as u64)
 }
 
 #[test]
@@ -72,13 +78,14 @@ fn a_script_killed_during_a_run_does_not_harm_it() -> Result<()> {
         run(&mut conn, "BLOCKING.CLEANUP ASYNC")?;
         wait_for(&mut conn, moment)?;
         let mut scripter = server.client()?;
+        let busy_before = slow_scripts(&server);
         let script = std::thread::spawn(move || {
             let mut eval = redis::cmd("EVAL");
             eval.arg("while true do end")
                 .arg(0)
                 .query::<i64>(&mut scripter)
         });
-        wait_until_busy(&server)?;
+        wait_until_busy(&server, busy_before)?;
         run(&mut conn, "SCRIPT KILL")?;
         ensure!(script.join().expect("no panic").is_err());
         drop(slow);
@@ -90,7 +97,8 @@ fn a_script_killed_during_a_run_does_not_harm_it() -> Result<()> {
         ensure!(world.dead_keys_left(&mut conn)? == 0);
         world.assert_others_are_whole(&mut conn)?;
     }
-    assert_healthy(&server)
+    assert_healthy(&server)?;
+    tally(Figure::FaultsInjected, MOMENTS.len() as u64)
 }
 
 #[test]
@@ -104,11 +112,12 @@ fn a_caller_who_goes_during_a_slow_script_takes_his_run_with_him() -> Result<()>
         caller.send("BLOCKING.CLEANUP")?;
         wait_for(&mut conn, moment)?;
         let mut scripter = server.client()?;
+        let busy_before = slow_scripts(&server);
         let script = std::thread::spawn(move || {
             let mut eval = redis::cmd("EVAL");
             eval.arg(SPIN).arg(0).arg(400).query::<i64>(&mut scripter)
         });
-        wait_until_busy(&server)?;
+        wait_until_busy(&server, busy_before)?;
         drop(caller);
         ensure!(script.join().expect("no panic")? == 0);
         let last = wait_until_idle(&mut conn)?;
@@ -116,5 +125,37 @@ fn a_caller_who_goes_during_a_slow_script_takes_his_run_with_him() -> Result<()>
         ensure!(last.text("status")? == "cancelled", "{moment:?}: {last:?}");
         world.assert_next_run_does_the_rest(&mut conn)?;
     }
-    assert_healthy(&server)
+    assert_healthy(&server)?;
+    tally(Figure::FaultsInjected, MOMENTS.len() as u64)
+}
+
+#[test]
+fn no_run_begins_during_a_slow_script() -> Result<()> {
+    let server = server()?;
+    let mut conn = server.client()?;
+    let world = World::load_sized(&mut conn, 20, 5, 50)?;
+    let mut scripter = server.client()?;
+    let busy_before = slow_scripts(&server);
+    let script = std::thread::spawn(move || {
+        let mut eval = redis::cmd("EVAL");
+        eval.arg("while true do end")
+            .arg(0)
+            .query::<i64>(&mut scripter)
+    });
+    wait_until_busy(&server, busy_before)?;
+    for words in [
+        "BLOCKING.CLEANUP",
+        "BLOCKING.CLEANUP ASYNC",
+        "BLOCKING.CLEANUP DRYRUN",
+    ] {
+        let refused = run(&mut conn, words).expect_err("begun during a script");
+        ensure!(format!("{refused:#}").contains("BUSY"), "{refused:#}");
+    }
+    run(&mut conn, "SCRIPT KILL")?;
+    ensure!(script.join().expect("no panic").is_err());
+    ensure!(world.dead_keys_left(&mut conn)? == world.dead_keys());
+    ensure!(status(&mut conn)?.map("totals")?.int("runs")? == 0);
+    world.assert_next_run_does_the_rest(&mut conn)?;
+    assert_healthy(&server)?;
+    tally(Figure::FaultsInjected, 1)
 }

@@ -17,20 +17,20 @@ use super::{RUN_DEADLINE, beat, counts, last_run, size, write};
 
 /// So many runs in a row that were over before the deed show that the end has been passed.
 const TOO_LATE: usize = 3;
-const STEPS_MAX: usize = 400;
+pub(super) const STEPS_MAX: usize = 400;
 const SWEEPS_MAX: usize = 8;
 
 /// What is done in the middle of a run.
-type Deed<'d> = &'d dyn Fn(&mut Pipeline);
+pub(super) type Deed<'d> = &'d dyn Fn(&mut Pipeline);
 
 /// A fleet of dead coordinators `c-0`, `c-1` and so on; the higher the number, the longer it lives.
-struct Dead {
+pub(super) struct Dead {
     count: i64,
     keys_of_each: i64,
 }
 
 impl Dead {
-    fn family(n: i64) -> Vec<String> {
+    pub(super) fn family(n: i64) -> Vec<String> {
         vec![
             format!("blocking:heartbeat:c-{n}"),
             format!("blocking:signal:c-{n}"),
@@ -40,7 +40,7 @@ impl Dead {
         ]
     }
 
-    fn load(&self, conn: &mut Connection, now_ms: i64) -> Result<()> {
+    pub(super) fn load(&self, conn: &mut Connection, now_ms: i64) -> Result<()> {
         let () = cmd("FLUSHALL").query(conn)?;
         let pairs = (0..self.count).flat_map(|n| {
             let value = beat(now_ms, 10_000_000 - n * 1_000);
@@ -54,11 +54,11 @@ impl Dead {
 }
 
 /// What was there when the deed was done, and what came of the run.
-struct Seen {
-    state: String,
+pub(super) struct Seen {
+    pub(super) state: String,
     /// The watched keys that were there just before the deed.
-    there: Vec<String>,
-    last: Reply,
+    pub(super) there: Vec<String>,
+    pub(super) last: Reply,
 }
 
 fn one_run(conn: &mut Connection, turns: usize, watched: &[String], deed: Deed) -> Result<Seen> {
@@ -85,7 +85,7 @@ fn one_run(conn: &mut Connection, turns: usize, watched: &[String], deed: Deed) 
 }
 
 /// Does the deed in every part of a run, and hands what came of it to `check`.
-fn in_every_part(
+pub(super) fn in_every_part(
     conn: &mut Connection,
     steps: impl Iterator<Item = usize> + Clone,
     load: &dyn Fn(&mut Connection) -> Result<()>,
@@ -122,25 +122,25 @@ fn in_every_part(
 }
 
 /// A server whose runs take many slices.
-fn slow_server() -> Result<Server> {
+pub(super) fn slow_server() -> Result<Server> {
     Server::builder().arg("blocking.slice-us", 50).start()
 }
 
-fn ensure_there(conn: &mut Connection, keys: &[String]) -> Result<()> {
+pub(super) fn ensure_there(conn: &mut Connection, keys: &[String]) -> Result<()> {
     let names = keys.iter().map(|key| key.clone().into_bytes());
     let found = existing_keys(conn, names)?;
     ensure!(found.len() == keys.len(), "lost a key of {keys:?}");
     Ok(())
 }
 
-const FEW: Dead = Dead {
+pub(super) const FEW: Dead = Dead {
     count: 400,
     keys_of_each: 5,
 };
 /// The one of the few that is removed last.
-const LAST: i64 = 399;
+pub(super) const LAST: i64 = 399;
 
-fn fresh(conn: &mut Connection) -> Result<String> {
+pub(super) fn fresh(conn: &mut Connection) -> Result<String> {
     Ok(beat(server_now_ms(conn)?, 0))
 }
 
@@ -244,69 +244,6 @@ fn case_9_whoever_comes_back_before_any_slice_keeps_everything() -> Result<()> {
         in_every_part(&mut conn, 0..STEPS_MAX, &load, &watched, deed, &check)
             .map_err(|why| why.context(format!("the heartbeat was {name}")))?;
     }
-    Ok(())
-}
-
-/// A heartbeat that could own some of a dead coordinator's keys appears; these stay, the others go.
-#[test]
-fn a_heartbeat_born_during_the_run_keeps_what_could_be_its_own() -> Result<()> {
-    let server = slow_server()?;
-    let mut conn = server.client()?;
-    let mut other = server.client_db(1)?;
-    let now = server_now_ms(&mut conn)?;
-    let value = fresh(&mut conn)?;
-    let ack = Dead::family(LAST)[2].clone();
-    let newborn = format!("blocking:heartbeat:c-{LAST}:b");
-    let swarms = format!("swarm:never:heard:of:blocking:heartbeat:c-{LAST}:b");
-    let deeds: [(&str, Deed); 5] = [
-        ("written", &|pipe| {
-            pipe.cmd("SET").arg(&newborn).arg(&value);
-        }),
-        ("written to a swarm", &|pipe| {
-            pipe.cmd("SET").arg(&swarms).arg(&value);
-        }),
-        ("renamed", &|pipe| {
-            pipe.cmd("SET").arg("draft").arg(&value);
-            pipe.cmd("RENAME").arg("draft").arg(&newborn);
-        }),
-        ("copied", &|pipe| {
-            pipe.cmd("COPY").arg("template").arg(&newborn);
-        }),
-        ("moved in from another database", &|pipe| {
-            pipe.cmd("SELECT").arg(1);
-            pipe.cmd("MOVE").arg(&newborn).arg(0);
-            pipe.cmd("SELECT").arg(0);
-        }),
-    ];
-    for (name, deed) in deeds {
-        let load = |conn: &mut Connection| {
-            FEW.load(conn, now)?;
-            write(conn, [("template", &value)])?;
-            let () = cmd("COPY")
-                .arg("template")
-                .arg(&newborn)
-                .arg("DB")
-                .arg(1)
-                .query(conn)?;
-            Ok(())
-        };
-        let check = |conn: &mut Connection, seen: &Seen| {
-            ensure_there(conn, &seen.there)?;
-            let rest = Dead::family(LAST).into_iter().filter(|key| *key != ack);
-            let rest = existing_keys(conn, rest.map(String::into_bytes))?;
-            ensure!(
-                rest.is_empty(),
-                "what is only the dead one's goes: {rest:?}"
-            );
-            let removed = seen.last.int("coordinators_removed")?;
-            ensure!(removed == 400, "{removed} coordinators removed");
-            Ok(())
-        };
-        let watched = std::slice::from_ref(&ack);
-        in_every_part(&mut conn, 0..STEPS_MAX, &load, watched, deed, &check)
-            .map_err(|why| why.context(format!("the newborn was {name}")))?;
-    }
-    let () = cmd("FLUSHALL").query(&mut other)?;
     Ok(())
 }
 

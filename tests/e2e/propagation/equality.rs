@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use blocking_harness::{Server, cleanup, cleanup_async, error_text, redis};
 use redis::Connection;
 
+use super::append_only::AppendOnly;
 use crate::ground::long_run::{World, assert_healthy, run, state};
 
 fn digest(conn: &mut Connection) -> Result<String> {
@@ -92,41 +93,15 @@ fn what_a_run_removed_does_not_come_back_from_the_file() -> Result<()> {
     Ok(())
 }
 
-/// Everything that the server wrote to its append-only file since it was last rewritten.
+/// The words of every command that the server wrote to its append-only file since it was last rewritten.
 fn written(server: &Server) -> Result<Vec<Vec<String>>> {
-    let mut commands = Vec::new();
-    let mut paths: Vec<_> = std::fs::read_dir(server.dir().join("appendonlydir"))?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<_>>()?;
-    paths.retain(|path| path.to_string_lossy().ends_with(".incr.aof"));
-    paths.sort();
-    for path in paths {
-        let bytes = std::fs::read(&path)?;
-        let mut rest = bytes.as_slice();
-        while !rest.is_empty() {
-            let count = number(&mut rest, b'*')?;
-            let mut words = Vec::new();
-            for _ in 0..count {
-                let length = number(&mut rest, b'$')?;
-                let (word, behind) = rest.split_at_checked(length).context("cut short")?;
-                words.push(String::from_utf8_lossy(word).into_owned());
-                rest = behind.strip_prefix(b"\r\n").context("no line end")?;
-            }
-            commands.push(words);
-        }
-    }
-    Ok(commands)
-}
-
-fn number(rest: &mut &[u8], sign: u8) -> Result<usize> {
-    let end = rest
-        .iter()
-        .position(|byte| *byte == b'\r')
-        .context("no line end")?;
-    let (line, behind) = rest.split_at(end);
-    *rest = behind.get(2..).context("cut short")?;
-    let digits = line.strip_prefix(&[sign]).context("another sign")?;
-    Ok(std::str::from_utf8(digits)?.parse()?)
+    let log = AppendOnly::read(server.dir())?;
+    ensure!(log.torn_bytes == 0, "cut short");
+    let text = |word: &Vec<u8>| String::from_utf8_lossy(word).into_owned();
+    let commands = log.appended.iter();
+    Ok(commands
+        .map(|words| words.iter().map(text).collect())
+        .collect())
 }
 
 #[test]

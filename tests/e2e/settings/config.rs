@@ -1,9 +1,9 @@
 //! CONFIG GET, SET and REWRITE of every setting.
 
 use anyhow::Result;
-use blocking_harness::{Server, redis};
+use blocking_harness::{Server, module_path, redis};
 
-use super::{SETTINGS, all, get, module_path, refusal, set};
+use super::{SETTINGS, all, get, refusal, set};
 
 #[test]
 fn every_setting_has_its_default_and_there_are_no_others() -> Result<()> {
@@ -85,7 +85,7 @@ fn without_a_rewrite_a_restart_brings_the_defaults_back() -> Result<()> {
 #[test]
 fn after_an_unload_a_rewrite_leaves_a_configuration_that_starts() -> Result<()> {
     let server = Server::builder().arg("blocking.slice-us", 300).start()?;
-    let path = module_path(&server)?;
+    let path = module_path(&mut server.client()?)?;
     let mut conn = server.client()?;
     redis::cmd("MODULE")
         .arg(&["UNLOAD", "blocking"])

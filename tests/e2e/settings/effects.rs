@@ -118,18 +118,17 @@ fn longer_slices_are_fewer() -> Result<()> {
     let mut conn = server.client()?;
     load_foreign(&mut conn, 50_000, |_| ())?;
     let mut slices = Vec::new();
-    for slice_us in [50, 2_000, 100_000] {
+    for slice_us in [50, 1_000, 100_000] {
         set(&mut conn, "blocking.slice-us", slice_us)?;
         let reply = cleanup(&mut conn, &["DRYRUN"])?;
         assert_eq!(reply.text("status")?, "complete");
         slices.push(reply.int("slices")?);
     }
+    // How many it takes depends on the machine; a busy one cuts slices short by standing still in them.
     assert!(
-        slices[0] > 4 * slices[1] && slices[1] > slices[2],
+        slices[0] > 4 * slices[1] && slices[1] > 2 * slices[2],
         "{slices:?}"
     );
-    // Nothing of this keyspace takes a tenth of a second twice: a slice or two for the walk, one for the plan.
-    assert!(slices[2] <= 4, "{slices:?}");
     Ok(())
 }
 

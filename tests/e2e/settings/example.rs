@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use blocking_harness::Server;
+use blocking_harness::{Server, module_path};
 
-use super::{all, get, module_path, refusal, set};
+use super::{all, get, refusal, set};
 
 const EXAMPLE: &str = include_str!("../../../redis.conf.example");
 
@@ -58,7 +58,7 @@ fn described() -> Result<Vec<Described>> {
 /// A server that starts from the example, its loadmodule line changed to the module under test.
 fn start_from_example() -> Result<Server> {
     let donor = Server::start()?;
-    let path = module_path(&donor)?;
+    let path = module_path(&mut donor.client()?)?;
     let (before, after) = EXAMPLE
         .split_once("\nloadmodule ")
         .context("no loadmodule line")?;

@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result};
 use blocking_harness::redis::{self, Connection};
-use blocking_harness::{Server, cleanup, command, wait_for_value};
+use blocking_harness::{Server, cleanup, command, module_path, wait_for_value};
 
-use super::{module_lines, module_path, set, write_stale};
+use super::{module_lines, set, write_stale};
 
 /// A name that must not get into a log: ids may be personal, and may be anything.
 const ID: &str = "very-private-id";
@@ -86,7 +86,7 @@ fn a_run_with_nothing_to_remove_leaves_no_line() -> Result<()> {
 #[test]
 fn an_argument_on_the_loadmodule_line_is_refused_with_one_line() -> Result<()> {
     let donor = Server::start()?;
-    let path = module_path(&donor)?;
+    let path = module_path(&mut donor.client()?)?;
     let expected =
         "blocking not loaded: it takes no arguments; set blocking.* in the configuration";
 

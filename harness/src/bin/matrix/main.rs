@@ -70,6 +70,9 @@ fn main() -> Result<ExitCode> {
         on_all(suite, &servers, &runner, &mut verdict);
     }
     println!("\n{}\n", verdict.table().trim_fmt());
+    for server in servers.iter().filter(|server| server.found.is_err()) {
+        println!("{server}");
+    }
     let problems = verdict.problems(options.require_all);
     for problem in &problems {
         println!("{problem}");

@@ -3,12 +3,31 @@
 
 use std::fmt;
 
+use blocking_harness::TOO_LATE;
+
 /// What libtest counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub passed: u64,
     pub failed: u64,
     pub ignored: u64,
+    /// Of those that passed, run again by themselves because they had come too late the first time.
+    pub again: u64,
+}
+
+impl Counts {
+    /// With those that failed taken from a second run of just these.
+    pub fn and_then(self, second: Outcome) -> Outcome {
+        match second {
+            Outcome::Passed(again) if again.passed == self.failed => Outcome::Passed(Self {
+                passed: self.passed + again.passed,
+                failed: 0,
+                ignored: self.ignored,
+                again: again.passed,
+            }),
+            _ => Outcome::Failed(self),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +69,9 @@ impl fmt::Display for Outcome {
         match self {
             Self::Passed(counts) | Self::Failed(counts) => {
                 write!(f, "{} passed", counts.passed)?;
+                if counts.again > 0 {
+                    write!(f, " ({} by themselves)", counts.again)?;
+                }
                 if counts.failed > 0 {
                     write!(f, ", {} FAILED", counts.failed)?;
                 }
@@ -64,6 +86,17 @@ impl fmt::Display for Outcome {
     }
 }
 
+/// Names of the tests that failed, if all of them failed for coming too late.
+pub fn too_late(printed: &str) -> Option<Vec<&str>> {
+    let (_, blocks) = printed.split_once("\nfailures:\n")?;
+    let blocks: Vec<&str> = blocks.split("\n---- ").skip(1).collect();
+    let late = blocks.iter().filter(|block| block.contains(TOO_LATE));
+    let names: Vec<&str> = late
+        .filter_map(|block| Some(block.split_once(" stdout ----")?.0))
+        .collect();
+    (!names.is_empty() && names.len() == blocks.len()).then_some(names)
+}
+
 /// `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s`
 fn counts(line: &str) -> Option<Counts> {
     let (_, numbers) = line.strip_prefix("test result: ")?.split_once(". ")?;
@@ -75,6 +108,7 @@ fn counts(line: &str) -> Option<Counts> {
         passed: count("passed")?,
         failed: count("failed")?,
         ignored: count("ignored")?,
+        again: 0,
     })
 }
 
@@ -94,6 +128,23 @@ mod tests {
         let bad = Outcome::of(BAD, false);
         assert_eq!(bad.to_string(), "3 passed, 2 FAILED");
         assert!(bad.is_bad());
+    }
+
+    #[test]
+    fn only_tests_that_came_too_late_are_run_again() {
+        let late = format!("---- a::b stdout ----\nError: {TOO_LATE}; more\n\n");
+        let bad = "---- c stdout ----\nError: a key is lost\n\n";
+        let printed = |blocks: &str| {
+            format!("test x ... FAILED\n\nfailures:\n\n{blocks}\nfailures:\n    x\n")
+        };
+        assert_eq!(too_late(&printed(&late)), Some(vec!["a::b"]));
+        assert_eq!(
+            too_late(&printed(&format!("{late}{late}"))),
+            Some(vec!["a::b"; 2])
+        );
+        assert_eq!(too_late(&printed(bad)), None);
+        assert_eq!(too_late(&printed(&format!("{late}{bad}"))), None);
+        assert_eq!(too_late("test x ... ok\n"), None);
     }
 
     #[test]

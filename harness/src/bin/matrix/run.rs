@@ -7,9 +7,9 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use blocking_harness::{SERVER_NAME, wait_until};
+use blocking_harness::{Figure, SERVER_NAME, tally_for, wait_until};
 
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, too_late};
 use crate::servers::{Found, Server};
 use crate::suites::Suite;
 
@@ -48,10 +48,26 @@ impl Runner {
         println!("{title}: {name} ...");
         let path = self.output.join(format!("{}-{name}.txt", server.name));
         let started = Instant::now();
-        let ended = self.run_into(&path, suite, found, &title);
-        let printed = String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).into_owned();
-        let outcome = match ended {
-            Ok(status) => Outcome::of(&printed, status.success()),
+        let (mut outcome, printed) = self.run_once(&path, suite, found, &title, &self.arguments);
+        if let (Outcome::Failed(counts), Some(late)) = (&outcome, too_late(&printed)) {
+            println!(
+                "{title}: {name}: {outcome}; again by themselves: {}",
+                late.join(", ")
+            );
+            let path = self
+                .output
+                .join(format!("{}-{name}-again.txt", server.name));
+            let alone = ["--exact", "--test-threads=1"].into_iter().chain(late);
+            let alone: Vec<String> = alone.map(str::to_owned).collect();
+            let (second, _) = self.run_once(&path, suite, found, &title, &alone);
+            outcome = counts.and_then(second);
+        }
+        let tallied = match outcome {
+            Outcome::Passed(counts) => tally_for(&title, Figure::TestsPassed, counts.passed),
+            _ => Ok(()),
+        };
+        let outcome = match tallied {
+            Ok(()) => outcome,
             Err(error) => Outcome::broken(&format!("{error:#}")),
         };
         // One call, so that suites that run at the same time do not mix their lines.
@@ -64,16 +80,35 @@ impl Runner {
         outcome
     }
 
+    /// How a suite with these arguments did, and what it printed.
+    fn run_once(
+        &self,
+        path: &Path,
+        suite: &Suite,
+        server: &Found,
+        title: &str,
+        arguments: &[String],
+    ) -> (Outcome, String) {
+        let ended = self.run_into(path, suite, server, title, arguments);
+        let printed = String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
+        let outcome = match ended {
+            Ok(status) => Outcome::of(&printed, status.success()),
+            Err(error) => Outcome::broken(&format!("{error:#}")),
+        };
+        (outcome, printed)
+    }
+
     fn run_into(
         &self,
         path: &Path,
         suite: &Suite,
         server: &Found,
         title: &str,
+        arguments: &[String],
     ) -> Result<ExitStatus> {
         let output = File::create(path)?;
         let mut child = Command::new(&suite.program)
-            .args(&self.arguments)
+            .args(arguments)
             .current_dir(&suite.folder)
             .env("BLOCKING_SERVER_BIN", &server.program)
             .env(SERVER_NAME, title)
@@ -104,9 +139,13 @@ fn failures(printed: &str) -> String {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use blocking_harness::TOO_LATE;
+
     use super::*;
 
     const RESULT: &str = "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured";
+
+    const BAD: &str = "test result: FAILED. 3 passed; 1 failed; 0 ignored; 0 measured";
 
     fn runner(folder: &Path, limit: Duration) -> Runner {
         let mut runner = Runner::new(&folder.join("output"), &["some::test".to_owned()]).unwrap();
@@ -152,6 +191,24 @@ mod tests {
             here.display()
         );
         assert_eq!(kept, format!("{told}\ncareful\n{RESULT}\n"));
+    }
+
+    #[test]
+    fn what_came_too_late_is_run_again_by_itself_and_nothing_else_is() {
+        let folder = tempfile::tempdir().unwrap();
+        for (why, again, expected) in [
+            (TOO_LATE, RESULT, "4 passed (1 by themselves)"),
+            (TOO_LATE, BAD, "3 passed, 1 FAILED"),
+            ("a key is lost", RESULT, "3 passed, 1 FAILED"),
+        ] {
+            let script = format!(
+                r#"if [ "$*" = "--exact --test-threads=1 a::b" ]; then echo "{again}"
+                   else printf '\nfailures:\n\n---- a::b stdout ----\n{why}\n\nfailures:\n    a::b\n'; echo "{BAD}"; fi"#
+            );
+            let suite = suite(folder.path(), &script);
+            let outcome = runner(folder.path(), LIMIT).run(&suite, &server());
+            assert_eq!(outcome.to_string(), expected, "{why}");
+        }
     }
 
     #[test]

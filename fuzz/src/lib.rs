@@ -1,0 +1,52 @@
+//! The module's pure files, compiled a second time so that a fuzzer can call them, and the oracles they are compared
+//! with. The module itself is a library for servers and cannot be linked; its files of the pure world can.
+//! Must hold no copy of the module's code: an oracle is written from the specification.
+
+// Much of what the module uses is not called from here.
+#![allow(dead_code)]
+
+#[path = "../../src/census.rs"]
+pub mod census;
+#[path = "../../src/collection.rs"]
+pub mod collection;
+#[path = "../../src/error.rs"]
+pub mod error;
+#[path = "../../src/heartbeat.rs"]
+pub mod heartbeat;
+#[path = "../../src/layout.rs"]
+pub mod layout;
+#[path = "../../src/options.rs"]
+pub mod options;
+#[path = "../../src/owners.rs"]
+pub mod owners;
+#[path = "../../src/pattern.rs"]
+pub mod pattern;
+#[path = "../../src/plan.rs"]
+pub mod plan;
+#[path = "../../src/plan_model.rs"]
+pub mod plan_model;
+#[path = "../../src/report.rs"]
+pub mod report;
+#[path = "../../src/value.rs"]
+pub mod value;
+
+/// A second reader of heartbeats, JSON by hand.
+pub mod oracle_heartbeat;
+/// A second reader of dates and numbers: exact decimals, no floats.
+pub mod oracle_moment;
+/// The server's own glob matcher, transcribed.
+pub mod oracle_pattern;
+
+/// What is wrong with an error text, if anything: it must be printable ASCII, one sentence, a code word first.
+pub fn fault_of_error_text(text: &str) -> Option<&'static str> {
+    let code = text.split(' ').next().unwrap_or_default();
+    if !text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        Some("not printable ASCII")
+    } else if code.is_empty() || !code.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        Some("no code word")
+    } else if text.ends_with(['.', ' ']) || text.len() > 400 {
+        Some("not one short sentence")
+    } else {
+        None
+    }
+}

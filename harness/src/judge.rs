@@ -1,0 +1,17 @@
+//! Proof from a server's own append-only file that cleanups removed what they should and nothing else.
+//!
+//! Coordinators log what they write as heartbeats, whoever starts a run marks its begin and its end; the replay does
+//! the rest. Must not ask the module anything, and must share nothing with it.
+
+/// What values of heartbeats stand for.
+mod beats;
+/// Who could own a key.
+mod claims;
+/// Times and runs in the file.
+mod marks;
+/// What happened, and whether it should have.
+mod replay;
+
+pub use beats::BeatLog;
+pub use marks::{Mark, Marks, Scope};
+pub use replay::{Outcome, Removed, Replay, Seen};

@@ -1,0 +1,402 @@
+//! One keyspace on a server: written, cleaned up dry and for real, and compared with the model key by key.
+//! Must not know any rule of the module's but through the model.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use blocking_harness::redis::{Connection, Pipeline, Value, cmd, pipe};
+use blocking_harness::{Reply, Server, server_now_ms, wait_for_value};
+
+use crate::beats::{self, State};
+use crate::keyspace::{Content, Key, Keyspace, Ttl, Written, shown};
+use crate::model::{self, FAMILIES, Outcome, Wanted};
+
+/// A comparison counts only if nobody's verdict changed while it lasted; a busy machine may need some more.
+const TRIES: usize = 50;
+/// Where the ids are matched against the pattern by the server itself.
+const PATTERN_DATABASE: i64 = 15;
+/// Beats in another database, which must protect nothing.
+const OTHER_DATABASE: i64 = 3;
+const NO_SUCH_KEY: &str = "0000000000000000000000000000000000000000";
+/// The most recent runs may find what LIMIT left over.
+const ROUNDS: usize = 2;
+
+/// A server, and what was written to it.
+pub struct Player {
+    server: Server,
+}
+
+/// Somebody grew stale in the middle of a comparison.
+struct TooSlow;
+
+impl Player {
+    pub fn start() -> Result<Self> {
+        let server = Server::start()?;
+        Ok(Self { server })
+    }
+
+    /// Plays a keyspace; an error says in what the module and the model differ.
+    pub fn play(&self, keyspace: &Keyspace) -> Result<()> {
+        if !self.server.is_alive() {
+            self.server.restart()?;
+        }
+        let mut conn = self.server.client_db(keyspace.database)?;
+        for _ in 0..TRIES {
+            match try_once(&mut conn, keyspace) {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(TooSlow)) => {}
+                Err(why) if self.server.is_alive() => return Err(why),
+                Err(why) => {
+                    return Err(why.context(format!("THE SERVER DIED:\n{}", self.server.log())));
+                }
+            }
+        }
+        bail!("the machine is too busy: in {TRIES} tries somebody always grew stale meanwhile")
+    }
+}
+
+/// The keyspace as it came to be: what must be known of each key.
+struct Loaded {
+    /// The values of strings; `None` for the other types. Keys whose TTL has passed are not in it.
+    values: BTreeMap<Key, Option<Vec<u8>>>,
+    now_ms: i64,
+}
+
+fn try_once(conn: &mut Connection, keyspace: &Keyspace) -> Result<Result<(), TooSlow>> {
+    let written = write(conn, keyspace)?;
+    let admitted = admitted(conn, keyspace, &written)?;
+    let mut values = written.values;
+    for round in 0..ROUNDS {
+        let before = Traces::of(conn, values.keys())?;
+        let judged = judge(&values, keyspace, written.now_ms);
+        let names: Vec<Key> = values.keys().cloned().collect();
+        let wanted = Wanted {
+            admits: &|id| admitted.as_ref().is_none_or(|ids| ids.contains(id)),
+            limit: keyspace
+                .question
+                .limit
+                .map_or(usize::MAX, |limit| limit as usize),
+            ids: keyspace.question.ids.map_or(100, |ids| ids as usize),
+        };
+        let expected = model::outcome(&names, &judged, &wanted);
+
+        let dry = clean(conn, keyspace, &["DRYRUN"])?;
+        let after_dry = Traces::of(conn, values.keys())?;
+        let real = clean(conn, keyspace, &[])?;
+        let after = Traces::of(conn, values.keys())?;
+        if judge(&values, keyspace, server_now_ms(conn)?) != judged {
+            return Ok(Err(TooSlow));
+        }
+
+        let compared = || -> Result<()> {
+            ensure!(
+                before
+                    .of_keys
+                    .values()
+                    .all(|(digest, _)| digest != NO_SUCH_KEY),
+                "not all keys were written"
+            );
+            ensure!(after_dry == before, "the dry run changed something");
+            compare(&expected, keyspace, &dry, true, before.size).context("the dry run")?;
+            compare(&expected, keyspace, &real, false, before.size).context("the run")?;
+            compare_keys(&expected, &before, &after)
+        };
+        compared().with_context(|| format!("in round {}", round + 1))?;
+        values.retain(|name, _| !expected.removed.contains(name));
+    }
+    Ok(Ok(()))
+}
+
+fn clean(conn: &mut Connection, keyspace: &Keyspace, more: &[&str]) -> Result<Reply> {
+    let words = keyspace.question.words();
+    Ok(cmd("BLOCKING.CLEANUP").arg(words).arg(more).query(conn)?)
+}
+
+fn judge(
+    values: &BTreeMap<Key, Option<Vec<u8>>>,
+    keyspace: &Keyspace,
+    now_ms: i64,
+) -> BTreeMap<Key, State> {
+    let threshold_s = keyspace.question.threshold_s();
+    let heartbeats = values.iter().filter(|(name, _)| model::is_heartbeat(name));
+    heartbeats
+        .map(|(name, value)| {
+            let max_bytes = keyspace.max_heartbeat_bytes;
+            let state = beats::judge(value.as_deref(), max_bytes, now_ms, threshold_s);
+            (name.clone(), state)
+        })
+        .collect()
+}
+
+/// Writes the keyspace to an empty server and waits until every TTL that should have passed has.
+fn write(conn: &mut Connection, keyspace: &Keyspace) -> Result<Loaded> {
+    let mut setup = pipe();
+    setup.cmd("FLUSHALL").ignore();
+    setup.cmd("DEBUG").arg(&["SET-ACTIVE-EXPIRE", "0"]).ignore();
+    let max_bytes = keyspace.max_heartbeat_bytes;
+    let config = setup
+        .cmd("CONFIG")
+        .arg("SET")
+        .arg("blocking.max-heartbeat-bytes");
+    config.arg(max_bytes).ignore();
+    let () = setup.query(conn)?;
+
+    let now_ms = server_now_ms(conn)?;
+    let mut values = BTreeMap::new();
+    let mut commands = pipe();
+    for entry in &keyspace.entries {
+        let value = write_one(&mut commands, &entry.name, &entry.content, now_ms);
+        let ttl = match entry.ttl {
+            Ttl::None => None,
+            Ttl::Ahead => Some(("EXPIRE", 3_600)),
+            Ttl::Passed => Some(("PEXPIRE", 1)),
+        };
+        if let Some((command, time)) = ttl {
+            commands.cmd(command).arg(&entry.name).arg(time);
+        }
+        if entry.ttl != Ttl::Passed {
+            values.insert(entry.name.clone(), value);
+        }
+    }
+    commands.cmd("SELECT").arg(OTHER_DATABASE);
+    for name in values.keys().filter(|name| model::is_heartbeat(name)) {
+        commands.cmd("SET").arg(name).arg(now_ms);
+    }
+    commands.cmd("SELECT").arg(keyspace.database);
+    let _: Vec<Value> = commands.query(conn)?;
+    let written_ms = server_now_ms(conn)?;
+    let passed = |now_ms: &i64| *now_ms > written_ms + 1;
+    let within = Duration::from_secs(10);
+    wait_for_value("TTLs to pass", within, || Ok(server_now_ms(conn)?), passed)?;
+    Ok(Loaded { values, now_ms })
+}
+
+/// Yields the value of a string.
+fn write_one(
+    commands: &mut Pipeline,
+    name: &[u8],
+    content: &Content,
+    now_ms: i64,
+) -> Option<Vec<u8>> {
+    let elements = |size: usize| (0..size).map(|n| format!("element-{n}"));
+    match content {
+        Content::String { value, written } => {
+            let value = value.bytes(now_ms);
+            match written {
+                Written::Set => commands.cmd("SET").arg(name).arg(&value),
+                Written::Append => {
+                    let (head, tail) = value.split_at(value.len() / 2);
+                    commands.cmd("SET").arg(name).arg(head);
+                    commands.cmd("APPEND").arg(name).arg(tail)
+                }
+            };
+            return Some(value);
+        }
+        Content::Hash(size) => {
+            let command = commands.cmd("HSET").arg(name).arg("timestamp").arg(now_ms);
+            elements(*size).for_each(|element| {
+                command.arg(element).arg("1");
+            });
+        }
+        Content::List(size) => drop(
+            commands
+                .cmd("RPUSH")
+                .arg(name)
+                .arg(elements(*size).collect::<Vec<_>>()),
+        ),
+        Content::Set(size) => drop(
+            commands
+                .cmd("SADD")
+                .arg(name)
+                .arg(elements(*size).collect::<Vec<_>>()),
+        ),
+        Content::Zset(size) => {
+            let command = commands.cmd("ZADD").arg(name);
+            elements(*size).for_each(|element| {
+                command.arg(now_ms).arg(element);
+            });
+        }
+        Content::Stream(size) => elements((*size).min(10)).for_each(|element| {
+            commands
+                .cmd("XADD")
+                .arg(name)
+                .arg("*")
+                .arg("timestamp")
+                .arg(element);
+        }),
+    }
+    None
+}
+
+/// The ids that the pattern admits, said by the server; `None` without a pattern.
+fn admitted(
+    conn: &mut Connection,
+    keyspace: &Keyspace,
+    written: &Loaded,
+) -> Result<Option<BTreeSet<Key>>> {
+    let Some(pattern) = &keyspace.question.pattern else {
+        return Ok(None);
+    };
+    let heartbeats = written
+        .values
+        .keys()
+        .filter(|name| model::is_heartbeat(name));
+    let mut commands = pipe();
+    commands.cmd("SELECT").arg(PATTERN_DATABASE).ignore();
+    for name in heartbeats {
+        commands
+            .cmd("SET")
+            .arg(model::id_of(name))
+            .arg("1")
+            .ignore();
+    }
+    commands.cmd("KEYS").arg(pattern);
+    commands.cmd("SELECT").arg(keyspace.database).ignore();
+    let (ids,): (BTreeSet<Key>,) = commands.query(conn)?;
+    Ok(Some(ids))
+}
+
+/// Everything that a run could change.
+#[derive(PartialEq, Eq)]
+struct Traces {
+    /// What the server makes of type, value and having a TTL, and when that is over.
+    of_keys: BTreeMap<Key, (String, i64)>,
+    size: usize,
+    other_size: usize,
+}
+
+impl Traces {
+    /// Only keys whose TTL has not passed may be asked for: to ask for another is to remove it.
+    fn of<'k>(conn: &mut Connection, names: impl Iterator<Item = &'k Key> + Clone) -> Result<Self> {
+        let digests = cmd("DEBUG")
+            .arg("DIGEST-VALUE")
+            .arg(names.clone().collect::<Vec<_>>())
+            .query(conn);
+        let digests: Vec<String> = digests?;
+        let mut commands = pipe();
+        for name in names.clone() {
+            commands.cmd("PEXPIRETIME").arg(name);
+        }
+        let expire_times: Vec<i64> = match commands.is_empty() {
+            true => Vec::new(),
+            false => commands.query(conn)?,
+        };
+        let info: String = cmd("INFO").arg("keyspace").query(conn)?;
+        let of_keys = names
+            .cloned()
+            .zip(digests.into_iter().zip(expire_times))
+            .collect();
+        Ok(Self {
+            of_keys,
+            size: cmd("DBSIZE").query(conn)?,
+            other_size: size_of(&info, OTHER_DATABASE),
+        })
+    }
+}
+
+/// The number of keys of another database, without leaving this one.
+fn size_of(info: &str, database: i64) -> usize {
+    let prefix = format!("db{database}:keys=");
+    let line = info.lines().find_map(|line| line.strip_prefix(&prefix));
+    let size = line.and_then(|line| line.split(',').next()?.parse().ok());
+    size.unwrap_or_default()
+}
+
+fn compare(
+    expected: &Outcome,
+    keyspace: &Keyspace,
+    reply: &Reply,
+    dry: bool,
+    size: usize,
+) -> Result<()> {
+    let status = if expected.limited {
+        "limited"
+    } else {
+        "complete"
+    };
+    ensure!(
+        reply.text("status")? == status,
+        "status, expected {status}: {reply:?}"
+    );
+    ensure!(reply.flag("dry_run")? == dry, "dry_run: {reply:?}");
+    let counts = [
+        ("threshold_s", keyspace.question.threshold_s() as usize),
+        ("coordinators_checked", expected.checked),
+        ("coordinators_stale", expected.stale),
+        ("coordinators_unreadable", expected.unreadable),
+        ("coordinators_removed", expected.coordinators_removed),
+        ("coordinators_revived", 0),
+        ("keys_removed", expected.removed.len()),
+        ("keys_vetoed", expected.vetoed),
+        ("keys_orphaned", expected.orphaned),
+        ("orphans_removed", 0),
+    ];
+    for (name, count) in counts {
+        let said = reply.int(name)?;
+        ensure!(
+            said == count as i64,
+            "{name} is {said}, the model says {count}"
+        );
+    }
+    // One that the server reported twice counts twice.
+    let scanned = reply.int("keys_scanned")?;
+    ensure!(
+        scanned >= size as i64,
+        "keys_scanned is {scanned}, there are {size}"
+    );
+    let by_family = reply.map("keys_by_family")?;
+    ensure!(by_family.names() == FAMILIES, "families: {by_family:?}");
+    for (name, count) in FAMILIES.iter().zip(expected.by_family) {
+        let said = by_family.int(name)?;
+        ensure!(
+            said == count as i64,
+            "{name} keys: {said}, the model says {count}"
+        );
+    }
+    let listed = reply.list("stale_ids")?;
+    ensure!(
+        listed == expected.stale_ids,
+        "stale_ids are {}, the model says {}",
+        shown_all(&listed),
+        shown_all(&expected.stale_ids)
+    );
+    for name in ["reason", "keys_denied", "keys_not_owned"] {
+        ensure!(reply.get(name).is_none(), "{name}: {reply:?}");
+    }
+    Ok(())
+}
+
+fn compare_keys(expected: &Outcome, before: &Traces, after: &Traces) -> Result<()> {
+    for (name, trace) in &after.of_keys {
+        let is_gone = trace.0 == NO_SUCH_KEY;
+        match (is_gone, expected.removed.contains(name)) {
+            (true, false) => bail!("LOST, and should have been kept: {}", shown(name)),
+            (false, true) => bail!("kept, and should be gone: {}", shown(name)),
+            (true, true) => {}
+            (false, false) => ensure!(
+                before.of_keys.get(name) == Some(trace),
+                "changed: {}",
+                shown(name)
+            ),
+        }
+    }
+    // What was not asked for one by one: keys whose TTL has passed, and the other database.
+    ensure!(
+        after.size + expected.removed.len() == before.size,
+        "{} keys before, {} after, {} should be gone",
+        before.size,
+        after.size,
+        expected.removed.len()
+    );
+    ensure!(
+        after.other_size == before.other_size,
+        "another database has lost a key"
+    );
+    Ok(())
+}
+
+fn shown_all(ids: &[Key]) -> String {
+    let ids: Vec<String> = ids.iter().map(|id| format!("'{}'", shown(id))).collect();
+    format!("[{}]", ids.join(", "))
+}
