@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use blocking_harness::{
     Fleet, Server, cleanup, command, info_field, load_foreign, module_path, redis, server_now_ms,
-    settled_memory,
+    settled_memory, wait_for_value,
 };
 use redis::{Connection, Value};
 
@@ -158,7 +158,7 @@ const LOOKS: usize = 30;
 /// The least that the server uses, over many looks: its buffers and tables come and go by the clock, a leak only comes.
 /// Every look is a connection of its own, so that no earlier command has left anything in its buffers.
 fn least_used(server: &Server) -> Result<i64> {
-    settle(&mut server.client()?)?;
+    settled_memory(&mut server.client()?)?;
     let mut least = i64::MAX;
     let mut looks = 0;
     while looks < LOOKS {
