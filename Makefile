@@ -19,7 +19,7 @@ BLOCKING_MODULE ?= $(abspath $(TARGET_DIR)/release/libblocking_cleanup.$(LIBRARY
 export BLOCKING_MODULE
 
 # The suites that run on every server. Those of the second line mostly wait, and do it on all servers at the same time.
-SUITES ?= e2e keyspaces timing
+SUITES ?= e2e keyspaces timing bench
 SUITES_AT_ONCE ?= fleet
 # REQUIRE_ALL=1: a server that `make servers` cannot bring is an error.
 REQUIRE_ALL ?=

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use blocking_harness::{
     Fleet, Server, cleanup, command, info_field, load_foreign, module_path, redis, server_now_ms,
-    wait_for_value,
+    settled_memory, wait_for_value,
 };
 use redis::{Connection, Value};
 
@@ -26,29 +26,13 @@ const RELOADS: usize = 100;
 /// Bytes a reload may keep: the server's own tables for commands, settings and their help.
 const BYTES_A_RELOAD: i64 = 4 * 1024;
 
-/// What the server uses when everything that it frees in the background is freed.
 fn used_memory(conn: &mut Connection) -> Result<i64> {
-    settle(conn)?;
-    Ok(info_field(conn, "memory", "used_memory")?.parse()?)
+    Ok(settled_memory(conn)?.try_into()?)
 }
 
 fn resident(conn: &mut Connection) -> Result<i64> {
     let () = redis::cmd("MEMORY").arg("PURGE").query(conn)?;
     Ok(info_field(conn, "memory", "used_memory_rss")?.parse()?)
-}
-
-fn settle(conn: &mut Connection) -> Result<()> {
-    let deadline = std::time::Duration::from_secs(30);
-    let pending = || info_field(conn, "memory", "lazyfree_pending_objects");
-    wait_for_value("the background to finish", deadline, pending, |left| {
-        left == "0"
-    })?;
-    // Tables that shrink or grow are moved bit by bit; two are held at once meanwhile.
-    let rehashing = || {
-        let stats: String = redis::cmd("DEBUG").arg(&["HTSTATS", "0"]).query(conn)?;
-        Ok(stats.contains("rehashing target"))
-    };
-    wait_for_value("the tables to rest", deadline, rehashing, |busy| !busy).map(drop)
 }
 
 fn server() -> Result<Server> {
@@ -174,7 +158,7 @@ const LOOKS: usize = 30;
 /// The least that the server uses, over many looks: its buffers and tables come and go by the clock, a leak only comes.
 /// Every look is a connection of its own, so that no earlier command has left anything in its buffers.
 fn least_used(server: &Server) -> Result<i64> {
-    settle(&mut server.client()?)?;
+    settled_memory(&mut server.client()?)?;
     let mut least = i64::MAX;
     let mut looks = 0;
     while looks < LOOKS {

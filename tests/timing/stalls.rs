@@ -2,16 +2,12 @@
 //! Timings are compared with what the same server does in the same minute without a run, never with a bare number
 //! alone; a measurement that the machine has spoiled is taken again, three times at most.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use blocking_harness::{
-    Ask, FAMILY_SIZE, Fleet, Probe, Reply, Server, Waits, cleanup, existing_keys, redis,
+    Ask, Crowd, FAMILY_SIZE, Fleet, Probe, Reply, Server, Waits, cleanup, existing_keys, redis,
     server_now_ms,
 };
 use redis::Connection;
@@ -98,8 +94,8 @@ fn ten_thousand_coordinators_go_within_a_second_and_others_wait_a_twentieth() ->
     const DEAD: usize = 10_000;
     const FOREIGN: usize = 200_000;
     let _alone = one_at_a_time();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/timing/single_pass.lua");
-    let script = std::fs::read_to_string(script)?;
+    // The same script that the benchmark compares with.
+    let script = include_str!("../../bench/src/ways/script_b.lua");
     let server = Server::start()?;
     let mut conn = server.client()?;
     populate(&mut conn, FOREIGN)?;
@@ -110,11 +106,7 @@ fn ten_thousand_coordinators_go_within_a_second_and_others_wait_a_twentieth() ->
         let fleet = load_dead(&mut conn, DEAD)?;
         let (removed, script_waits, script_took) = probed(&server, || {
             let mut eval = redis::cmd("EVAL");
-            Ok(eval
-                .arg(&script)
-                .arg(0)
-                .arg(600)
-                .query::<usize>(&mut conn)?)
+            Ok(eval.arg(script).arg(0).arg(600).query::<usize>(&mut conn)?)
         })?;
         say("script", script_waits, script_took);
         ensure!(
@@ -215,65 +207,6 @@ fn a_probe_hardly_notices_a_run_over_a_million_keys() -> Result<()> {
         );
         Ok(())
     })
-}
-
-/// Many clients in one thread, each with a few questions on their way at any time. Bytes are counted rather than
-/// parsed, so that the server is what is busy.
-struct Crowd {
-    stop: Arc<AtomicBool>,
-    answers: Arc<AtomicU64>,
-    thread: Option<std::thread::JoinHandle<Result<()>>>,
-}
-
-impl Crowd {
-    fn start(server: &Server, clients: usize) -> Result<Self> {
-        const AT_ONCE: usize = 16;
-        let questions = b"GET user:1\r\n".repeat(AT_ONCE);
-        let mut answer = b"$7\r\nvalue:1\r\n".repeat(AT_ONCE);
-        let mut streams = Vec::new();
-        for _ in 0..clients {
-            let stream = TcpStream::connect(("127.0.0.1", server.port()))?;
-            stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-            streams.push(stream);
-        }
-        let stop = Arc::new(AtomicBool::new(false));
-        let answers = Arc::new(AtomicU64::new(0));
-        let (told, count) = (Arc::clone(&stop), Arc::clone(&answers));
-        let thread = std::thread::spawn(move || -> Result<()> {
-            for stream in &mut streams {
-                stream.write_all(&questions)?;
-            }
-            while !told.load(Ordering::Relaxed) {
-                for stream in &mut streams {
-                    stream.read_exact(&mut answer)?;
-                    count.fetch_add(AT_ONCE as u64, Ordering::Relaxed);
-                    stream.write_all(&questions)?;
-                }
-            }
-            ensure!(answer.starts_with(b"$7\r\nvalue:1\r\n"), "another answer");
-            Ok(())
-        });
-        Ok(Self {
-            stop,
-            answers,
-            thread: Some(thread),
-        })
-    }
-
-    /// Answers per second while `work` goes on.
-    fn rate<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
-        let (before, started) = (self.answers.load(Ordering::Relaxed), Instant::now());
-        let done = work()?;
-        let answers = self.answers.load(Ordering::Relaxed) - before;
-        Ok((done, answers as f64 / started.elapsed().as_secs_f64()))
-    }
-
-    fn finish(mut self) -> Result<()> {
-        self.stop.store(true, Ordering::Relaxed);
-        let thread = self.thread.take().expect("finished once");
-        thread.join().expect("the crowd does not panic")
-    }
 }
 
 #[test]
