@@ -46,6 +46,16 @@ pub fn differing_keys(
     Ok(different)
 }
 
+/// Number of keys in the connection's database.
+pub fn dbsize(conn: &mut Connection) -> Result<i64> {
+    Ok(redis::cmd("DBSIZE").query(conn)?)
+}
+
+/// One number for all keys and values of all databases.
+pub fn digest(conn: &mut Connection) -> Result<String> {
+    Ok(redis::cmd("DEBUG").arg("DIGEST").query(conn)?)
+}
+
 /// Cuts any sequence into vectors of at most `BATCH` items.
 pub(crate) fn batches<T>(items: impl IntoIterator<Item = T>) -> impl Iterator<Item = Vec<T>> {
     let mut items = items.into_iter();

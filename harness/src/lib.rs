@@ -22,7 +22,7 @@ mod wait;
 
 pub use aof::AofCommands;
 pub use builder::ServerBuilder;
-pub use check::{differing_keys, existing_keys};
+pub use check::{dbsize, differing_keys, digest, existing_keys};
 pub use client::{
     cleanup, cleanup_async, command, error_text, info_field, module_path, server_now_ms,
 };

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
-use redis::{Connection, ProtocolVersion};
+use redis::{Connection, ProtocolVersion, RedisResult};
 use tempfile::TempDir;
 
 use crate::builder::ServerBuilder;
@@ -142,14 +142,17 @@ impl Server {
         self.wait_until_ready()
     }
 
-    /// Waits until this replica has everything that `primary` has written so far.
+    /// Waits until this replica has everything that `primary` has written so far, and `primary` counts it as online:
+    /// after a full resync that comes with the replica's first acknowledgement, up to a second later.
     pub fn wait_in_sync_with(&self, primary: &Server) -> Result<()> {
-        let goal = offset(&mut primary.client()?)?;
+        let mut above = primary.client()?;
+        let goal = offset(&mut above)?;
         let mut conn = self.client()?;
         wait_until("the replica to catch up", SYNC_DEADLINE, || {
             let up = info_field(&mut conn, "replication", "master_link_status");
             let reached = offset(&mut conn).is_ok_and(|offset| offset >= goal);
-            (up.is_ok_and(|up| up == "up") && reached).then_some(())
+            (up.is_ok_and(|up| up == "up") && reached && is_online(&mut above, self.port))
+                .then_some(())
         })
         .with_context(|| self.log_tail())
     }
@@ -250,4 +253,14 @@ fn launch(program: &Path, dir: &Path) -> Result<Child> {
 
 fn offset(conn: &mut Connection) -> Result<u64> {
     Ok(info_field(conn, "replication", "master_repl_offset")?.parse()?)
+}
+
+/// Whether a primary counts the replica that listens on `port` as online.
+fn is_online(primary: &mut Connection, port: u16) -> bool {
+    let info: RedisResult<String> = redis::cmd("INFO").arg("replication").query(primary);
+    let ours = format!(",port={port},state=online,");
+    info.is_ok_and(|info| {
+        info.lines()
+            .any(|line| line.starts_with("slave") && line.contains(&ours))
+    })
 }

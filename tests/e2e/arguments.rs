@@ -53,7 +53,3 @@ fn write_pair(conn: &mut Connection, id: &[u8], beat_ms: i64) -> Result<()> {
     send(conn, &[b"SET", &signal, b"x"])?;
     Ok(())
 }
-
-fn key_count(conn: &mut Connection) -> Result<i64> {
-    Ok(redis::cmd("DBSIZE").query(conn)?)
-}

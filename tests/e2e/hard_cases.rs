@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use blocking_harness::redis::{Connection, cmd, pipe};
-use blocking_harness::{Reply, Server, cleanup, command, server_now_ms, wait_for_value};
+use blocking_harness::{Reply, Server, cleanup, command, dbsize, server_now_ms, wait_for_value};
 
 /// Heartbeats that come into being while a run is on.
 mod births;
@@ -53,10 +53,6 @@ fn keys(conn: &mut Connection) -> Result<BTreeSet<String>> {
 
 fn set(keys: &[&str]) -> BTreeSet<String> {
     keys.iter().map(|key| (*key).to_owned()).collect()
-}
-
-fn size(conn: &mut Connection) -> Result<i64> {
-    Ok(cmd("DBSIZE").query(conn)?)
 }
 
 /// Waits until no run is on, and yields the last one.
@@ -363,7 +359,7 @@ fn commands_renamed_away_do_not_stop_the_server() -> Result<()> {
         assert_eq!(reply.text("status")?, status, "without {renamed}");
         let removed = if status == "complete" { 2 } else { 0 };
         assert_eq!(reply.int("keys_removed")?, removed, "without {renamed}");
-        assert_eq!(size(&mut conn)?, 2 - removed);
+        assert_eq!(dbsize(&mut conn)?, 2 - removed);
         assert!(server.is_alive(), "without {renamed}");
     }
     Ok(())

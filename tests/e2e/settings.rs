@@ -83,7 +83,3 @@ fn write_stale(conn: &mut Connection, id: &str, others: usize) -> Result<()> {
     }
     Ok(pipe.query(conn)?)
 }
-
-fn key_count(conn: &mut Connection) -> Result<i64> {
-    Ok(redis::cmd("DBSIZE").query(conn)?)
-}

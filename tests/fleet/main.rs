@@ -23,7 +23,7 @@ use anyhow::{Context, Result, ensure};
 use blocking_harness::redis::{self, Connection};
 use blocking_harness::{
     AofCommands, BeatLog, Figure, Mark, Marks, Outcome, Replay, Seen, Server, ServerBuilder,
-    info_field, seed, tally, wait_for_value, wait_until,
+    digest, info_field, seed, tally, wait_for_value, wait_until,
 };
 use fastrand::Rng;
 
@@ -312,10 +312,6 @@ fn lasting_keys(conn: &mut Connection) -> Result<BTreeSet<Vec<u8>>> {
     let mut ttls = ttls.into_iter();
     keys.retain(|_| ttls.next() == Some(-1));
     Ok(keys.into_iter().collect())
-}
-
-fn digest(conn: &mut Connection) -> Result<String> {
-    Ok(redis::cmd("DEBUG").arg("DIGEST").query(conn)?)
 }
 
 fn assert_healthy(server: &Server) -> Result<()> {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use blocking_harness::{
-    Ask, Crowd, FAMILY_SIZE, Fleet, Probe, Reply, Server, Waits, cleanup, existing_keys, redis,
-    server_now_ms,
+    Ask, Crowd, FAMILY_SIZE, Fleet, Probe, Reply, Server, Waits, cleanup, dbsize, existing_keys,
+    redis, server_now_ms,
 };
 use redis::Connection;
 
@@ -85,10 +85,6 @@ fn say_cost(reply: &Reply) -> Result<()> {
     Ok(())
 }
 
-fn dbsize(conn: &mut Connection) -> Result<usize> {
-    Ok(redis::cmd("DBSIZE").query(conn)?)
-}
-
 #[test]
 fn ten_thousand_coordinators_go_within_a_second_and_others_wait_a_twentieth() -> Result<()> {
     const DEAD: usize = 10_000;
@@ -113,7 +109,7 @@ fn ten_thousand_coordinators_go_within_a_second_and_others_wait_a_twentieth() ->
             removed == DEAD * FAMILY_SIZE,
             "the script removed {removed}"
         );
-        ensure!(dbsize(&mut conn)? == kept);
+        ensure!(dbsize(&mut conn)? == kept as i64);
         ensure!(existing_keys(&mut conn, fleet.keys())?.is_empty());
         fleet.load(&mut conn, |_| ())?;
         let (reply, waits, took) = probed(&server, || Ok(cleanup(&mut conn, &[])?))?;
@@ -122,7 +118,7 @@ fn ten_thousand_coordinators_go_within_a_second_and_others_wait_a_twentieth() ->
         say("no run", base_line(&server, took)?, took);
         ensure!(reply.text("status")? == "complete", "{reply:?}");
         ensure!(reply.int("keys_removed")? == removed as i64, "{reply:?}");
-        ensure!(dbsize(&mut conn)? == kept);
+        ensure!(dbsize(&mut conn)? == kept as i64);
         ensure!(existing_keys(&mut conn, fleet.keys())?.is_empty());
         ensure!(existing_keys(&mut conn, live.keys())?.len() == live.len() * FAMILY_SIZE);
         let times = script_waits.max_us / waits.max_us.max(1);
@@ -158,7 +154,7 @@ fn three_million_keys_are_walked_in_short_slices() -> Result<()> {
             "{reply:?}"
         );
         ensure!(
-            dbsize(&mut conn)? == FOREIGN,
+            dbsize(&mut conn)? == FOREIGN as i64,
             "{} keys left",
             dbsize(&mut conn)?
         );

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use blocking_harness::redis::{Connection, Value, cmd, pipe};
 use blocking_harness::{
-    Figure, Fleet, Reply, Server, cleanup, cleanup_async, existing_keys, server_now_ms, tally,
-    wait_for_value,
+    Figure, Fleet, Reply, Server, TOO_LATE, cleanup, cleanup_async, existing_keys, server_now_ms,
+    tally, wait_for_value,
 };
 
 use super::{COMMANDS, WITHIN, acl, keys, keys_with, last_run, state, user};
@@ -65,7 +65,7 @@ fn a_run_ends_when_its_user_is_deleted() -> Result<()> {
         );
         let left = existing_keys(&mut admin, fleet.keys())?.len() as i64;
         ensure!(left + last.int("keys_removed")? == 6 * COORDINATORS as i64);
-        ensure!(left > 0, "the run was over too early");
+        ensure!(left > 0, "{TOO_LATE}");
         assert_the_rest_can_be_found(&mut admin, &fleet)?;
     }
     assert_healthy(&server)?;
@@ -126,7 +126,7 @@ fn a_run_that_is_waited_for_ends_when_its_user_is_deleted() -> Result<()> {
         );
         let left = existing_keys(&mut admin, fleet.keys())?.len() as i64;
         ensure!(left + last.int("keys_removed")? == 6 * COORDINATORS as i64);
-        ensure!(left > 0, "the run was over too early");
+        ensure!(left > 0, "{TOO_LATE}");
         ensure!(waiting.join().is_ok_and(|answer| answer.is_err()));
         assert_the_rest_can_be_found(&mut admin, &fleet)?;
     }
@@ -219,7 +219,7 @@ fn change(
             return Ok(());
         }
     }
-    bail!("{name} {:?}: every run was over too early", case.0)
+    bail!("{name} {:?}: {TOO_LATE}, every time", case.0)
 }
 
 /// Makes the change in the middle of a run by the user `name`, and compares every key with what should become of it;

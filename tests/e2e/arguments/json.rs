@@ -1,10 +1,10 @@
 //! JSON replies: what existing wrappers read, in order, and ids that are anything but plain text.
 
 use anyhow::{Context, Result, bail};
-use blocking_harness::Server;
 use blocking_harness::redis::{Connection, Value};
+use blocking_harness::{Server, dbsize};
 
-use super::{OLD_MS, key_count, say, write_pair};
+use super::{OLD_MS, say, write_pair};
 
 const CLEANUP_NAMES: [&str; 21] = [
     "totalCoordinatorsChecked",
@@ -236,7 +236,7 @@ fn ids_of_any_bytes_survive() -> Result<()> {
     for ((id, _), shown) in table.iter().zip(&shown) {
         assert_eq!(original(shown)?, *id, "{shown}");
     }
-    assert_eq!(key_count(&mut conn)?, 0);
+    assert_eq!(dbsize(&mut conn)?, 0);
     // Outside of JSON ids are the bytes they are.
     write_pair(&mut conn, b"\xff\0\"", OLD_MS)?;
     let reply = blocking_harness::cleanup(&mut conn, &[])?;

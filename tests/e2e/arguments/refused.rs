@@ -1,9 +1,9 @@
 //! What is refused: exact texts, nothing done, one class of errors a code word.
 
 use anyhow::{Result, ensure};
-use blocking_harness::{Server, redis};
+use blocking_harness::{Server, dbsize, redis};
 
-use super::{OLD_MS, error_of, key_count, say, send, write_pair};
+use super::{OLD_MS, error_of, say, send, write_pair};
 
 const THRESHOLD: &str = "an integer from 1 to 315360000 seconds";
 const LIMIT: &str = "an integer from 1 to 4294967295 coordinators";
@@ -125,7 +125,7 @@ fn a_refused_cleanup_says_why_and_does_nothing() -> Result<()> {
         let reply = send(&mut conn, &words)?;
         assert_eq!(&error_of(&reply), expected, "{arguments:?}");
     }
-    assert_eq!(key_count(&mut conn)?, 2);
+    assert_eq!(dbsize(&mut conn)?, 2);
     let status = blocking_harness::command(&mut conn, "BLOCKING.STATUS", &[])?;
     assert_eq!(status.map("totals")?.int("runs")?, 0);
 

@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result, bail};
 use blocking_harness::redis::{Connection, Value};
-use blocking_harness::{Reply, Server, cleanup, reply_map, server_now_ms};
+use blocking_harness::{Reply, Server, cleanup, dbsize, reply_map, server_now_ms};
 
-use super::{OLD_MS, key_count, say, write_pair};
+use super::{OLD_MS, say, write_pair};
 
 const CLEANUP_NAMES: [&str; 20] = [
     "run",
@@ -115,7 +115,7 @@ fn cleanup_is_a_flat_array_in_resp2_and_a_map_in_resp3() -> Result<()> {
         assert!(matches!(field(&in_two, "keys_by_family")?, Value::Array(_)));
         assert!(matches!(field(&in_three, "keys_by_family")?, Value::Map(_)));
     }
-    assert_eq!(key_count(&mut two)?, 0);
+    assert_eq!(dbsize(&mut two)?, 0);
     Ok(())
 }
 
@@ -165,7 +165,7 @@ fn options_come_in_any_order_and_any_case() -> Result<()> {
         assert_eq!(reply.int("coordinators_removed")?, 1, "{line}");
         assert_eq!(stale_ids(&reply)?, ["worker-a", "worker-b"], "{line}");
     }
-    assert_eq!(key_count(&mut conn)?, 8);
+    assert_eq!(dbsize(&mut conn)?, 8);
     Ok(())
 }
 
@@ -181,7 +181,7 @@ fn limit_takes_the_oldest_and_says_that_more_are_stale() -> Result<()> {
         (1, "complete"),
         (0, "complete"),
     ] {
-        assert_eq!(key_count(&mut conn)?, 2 * (left + 1));
+        assert_eq!(dbsize(&mut conn)?, 2 * (left + 1));
         let reply = cleanup(&mut conn, &["LIMIT", "1"])?;
         assert_eq!(reply.text("status")?, status, "{left} left");
         assert_eq!(reply.int("coordinators_stale")?, left);
@@ -215,7 +215,7 @@ fn ids_limits_the_list_and_nothing_else() -> Result<()> {
         ["worker-a", "worker-b", "builder-c", "more-0"]
     );
     assert_eq!(reply.int("coordinators_removed")?, 153);
-    assert_eq!(key_count(&mut conn)?, 2);
+    assert_eq!(dbsize(&mut conn)?, 2);
     Ok(())
 }
 
@@ -257,6 +257,6 @@ fn match_narrows_who_goes_but_not_who_is_counted() -> Result<()> {
     }
     assert_eq!(sizes, [2, 2, 2, 1, 2, 1, 0, 0, 3, 0, 0]);
     cleanup(&mut conn, &["MATCH", "builder-*"])?;
-    assert_eq!(key_count(&mut conn)?, 6);
+    assert_eq!(dbsize(&mut conn)?, 6);
     Ok(())
 }

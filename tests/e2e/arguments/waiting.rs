@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use blocking_harness::redis::{Connection, Value};
-use blocking_harness::{Reply, Server, command, reply_map, wait_for_value};
+use blocking_harness::{Reply, Server, command, dbsize, reply_map, wait_for_value};
 
-use super::{OLD_MS, error_of, key_count, say, write_pair};
+use super::{OLD_MS, error_of, say, write_pair};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -50,7 +50,7 @@ fn async_answers_with_the_number_and_removes_behind_it() -> Result<()> {
             Value::Int(expected)
         );
         wait_until_idle(&mut conn)?;
-        assert_eq!(key_count(&mut conn)?, 0);
+        assert_eq!(dbsize(&mut conn)?, 0);
         let last = status(&mut conn)?.map("last")?;
         assert_eq!(last.int("run")?, expected);
         assert_eq!(last.int("keys_removed")?, 2);
@@ -123,13 +123,13 @@ fn status_shows_the_run_under_way() -> Result<()> {
     assert_eq!(current.get("waiting_for"), Some(&Value::Nil));
     assert_eq!(paused.text("waiting_for")?, "writes");
     assert!(paused.int("elapsed_us")? > current.int("elapsed_us")?);
-    assert_eq!(key_count(&mut conn)?, 2);
+    assert_eq!(dbsize(&mut conn)?, 2);
     say(&mut conn, "CLIENT UNPAUSE")?;
     wait_until_idle(&mut conn)?;
     let after = status(&mut conn)?;
     assert_eq!(after.get("current"), Some(&Value::Nil));
     assert_eq!(after.map("last")?.text("status")?, "complete");
-    assert_eq!(key_count(&mut conn)?, 0);
+    assert_eq!(dbsize(&mut conn)?, 0);
     Ok(())
 }
 
@@ -170,7 +170,7 @@ fn a_cancelled_run_removes_nothing_more() -> Result<()> {
     assert_eq!(last.text("status")?, "cancelled");
     assert_eq!(last.text("reason")?, "cancelled by BLOCKING.CANCEL");
     assert_eq!(last.names().last(), Some(&"reason"));
-    assert_eq!(key_count(&mut conn)?, 2);
+    assert_eq!(dbsize(&mut conn)?, 2);
     assert_eq!(status(&mut conn)?.map("totals")?.int("runs_cancelled")?, 1);
     Ok(())
 }
@@ -189,12 +189,12 @@ fn inside_multi_only_async_runs() -> Result<()> {
     // Nothing was started behind the error.
     assert_eq!(status(&mut conn)?.map("totals")?.int("runs")?, 0);
     assert_eq!(status(&mut conn)?.text("state")?, "idle");
-    assert_eq!(key_count(&mut conn)?, 4);
+    assert_eq!(dbsize(&mut conn)?, 4);
 
     let replies = transaction(&mut conn, &["BLOCKING.CLEANUP ASYNC"])?;
     assert_eq!(replies, [Value::Int(1)]);
     wait_until_idle(&mut conn)?;
-    assert_eq!(key_count(&mut conn)?, 2);
+    assert_eq!(dbsize(&mut conn)?, 2);
     Ok(())
 }
 
@@ -214,6 +214,6 @@ fn a_script_cannot_call_cleanup_but_may_ask_for_status() -> Result<()> {
     let reply = super::send(&mut conn, &[b"EVAL", script, b"0"])?;
     assert_eq!(reply, Value::BulkString(b"idle".to_vec()));
     assert_eq!(status(&mut conn)?.map("totals")?.int("runs")?, 0);
-    assert_eq!(key_count(&mut conn)?, 2);
+    assert_eq!(dbsize(&mut conn)?, 2);
     Ok(())
 }

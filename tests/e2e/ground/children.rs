@@ -4,7 +4,9 @@
 use std::fs;
 
 use anyhow::{Result, bail, ensure};
-use blocking_harness::{Figure, Server, cleanup_async, info_field, redis, tally, wait_for_value};
+use blocking_harness::{
+    Figure, Server, TOO_LATE, cleanup_async, digest, info_field, redis, tally, wait_for_value,
+};
 use redis::Connection;
 
 use super::long_run::{
@@ -62,7 +64,7 @@ fn child_in_a_run(
         }
         wait_until_idle(conn)?;
     }
-    bail!("every run was over too early")
+    bail!("{TOO_LATE}, every time")
 }
 
 #[test]
@@ -108,9 +110,6 @@ fn a_log_rewritten_in_the_middle_of_a_run_says_what_the_server_has() -> Result<(
     drop(slow);
     let last = wait_until_idle(&mut conn)?;
     ensure!(ending(&last)? == ("complete".to_owned(), None), "{last:?}");
-    let digest = |conn: &mut Connection| -> Result<String> {
-        Ok(redis::cmd("DEBUG").arg("DIGEST").query(conn)?)
-    };
     let expected = digest(&mut conn)?;
     server.restart()?;
     conn = server.client()?;

@@ -3,7 +3,7 @@
 
 use anyhow::{Result, ensure};
 use blocking_harness::{
-    Figure, Server, ServerBuilder, cleanup_async, info_field, redis, tally, wait_for_value,
+    Figure, Server, ServerBuilder, cleanup_async, digest, info_field, redis, tally, wait_for_value,
     wait_until,
 };
 use redis::Connection;
@@ -11,7 +11,6 @@ use redis::Connection;
 use super::long_run::{
     DEADLINE, MOMENTS, Slow, World, assert_healthy, ended, ending, run, wait_for, wait_until_idle,
 };
-use super::standstill::digest;
 
 fn node() -> ServerBuilder {
     Server::builder()

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use anyhow::{Context, Result, ensure};
 use blocking_harness::{
-    Figure, Server, cleanup, existing_keys, foreign_pair, info_field, redis, server_now_ms, tally,
-    wait_for_value,
+    Figure, Server, TOO_LATE, cleanup, digest, existing_keys, foreign_pair, info_field, redis,
+    server_now_ms, tally, wait_for_value,
 };
 use redis::{Connection, Value};
 
@@ -79,7 +79,7 @@ fn evictions_and_a_run_do_not_mistake_each_others_keys() -> Result<()> {
         let mut tries = 0;
         while !try_evictions(during)? {
             tries += 1;
-            ensure!(tries < 20, "every run was over too early");
+            ensure!(tries < 20, "{TOO_LATE}, every time");
         }
     }
     tally(Figure::FaultsInjected, 2)
@@ -210,9 +210,6 @@ fn a_hundred_thousand_ttls_that_pass_during_a_run_leave_nothing_to_remove() -> R
     world.assert_others_are_whole(&mut conn)?;
     // What was found expired was removed for replica and log as well.
     replica.wait_in_sync_with(&server)?;
-    let digest = |conn: &mut Connection| -> Result<String> {
-        Ok(redis::cmd("DEBUG").arg("DIGEST").query(conn)?)
-    };
     let expected = digest(&mut conn)?;
     ensure!(digest(&mut replica.client()?)? == expected, "the replica");
     server.restart()?;

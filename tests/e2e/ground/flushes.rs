@@ -1,14 +1,13 @@
 //! The data set is not the one the run began on: it ends as interrupted, and what is there now is left alone.
 
 use anyhow::{Result, ensure};
-use blocking_harness::{Figure, Server, redis, tally};
+use blocking_harness::{Figure, Server, dbsize, digest, redis, tally};
 use redis::Connection;
 
 use super::long_run::{
     Caller, MOMENTS, Moment, Slow, World, assert_healthy, ended, ending, run, wait_for,
     wait_until_idle,
 };
-use super::standstill::{dbsize, digest};
 
 const FLUSHED: &str = "the database was flushed";
 const SWAPPED: &str = "the database was swapped";

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use blocking_harness::{
     FAMILY_SIZE, Fleet, Reply, Server, TOO_LATE, cleanup, command, differing_keys, existing_keys,
-    foreign_pair, load_foreign, patience, redis, server_now_ms, wait_for_value,
+    foreign_pair, info_field, load_foreign, patience, redis, server_now_ms, wait_for_value,
 };
 use redis::{Connection, RedisResult};
 
@@ -260,6 +260,13 @@ impl Raw {
 
 pub fn status(conn: &mut Connection) -> Result<Reply> {
     Ok(command(conn, "BLOCKING.STATUS", &[])?)
+}
+
+/// Waits until a field of INFO has this value.
+pub fn wait_for_info(conn: &mut Connection, section: &str, field: &str, value: &str) -> Result<()> {
+    let what = format!("{field} to be {value}");
+    let look = || info_field(conn, section, field);
+    wait_for_value(&what, DEADLINE, look, |now| now == value).map(drop)
 }
 
 pub fn state(conn: &mut Connection) -> Result<String> {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use blocking_harness::{
-    Figure, Server, cleanup_async, info_field, redis, tally, wait_for_value, wait_until,
+    Figure, Server, cleanup_async, dbsize, digest, info_field, redis, tally, wait_for_value,
+    wait_until,
 };
 
 use super::long_run::{
@@ -13,7 +14,7 @@ use super::long_run::{
     status, wait_for, wait_until_idle,
 };
 use super::standstill::{
-    Standstill, dbsize, digest, forget_not_there_yet, freeze_behind, pair, pause_all_and_look_on,
+    Standstill, forget_not_there_yet, freeze_behind, pair, pause_all_and_look_on,
 };
 
 /// The run under way, or the one a caller waits for, did everything in the end, on the replica too.
@@ -192,6 +193,18 @@ fn wait_until_primary(conn: &mut redis::Connection) -> Result<()> {
     })
 }
 
+/// The replica has become primary, can do the rest, and the former primary follows it.
+fn assert_taken_over(former: &Server, new: &Server, world: &World) -> Result<()> {
+    assert_healthy(former)?;
+    let mut conn = new.client()?;
+    wait_until_primary(&mut conn)?;
+    world.assert_next_run_does_the_rest(&mut conn)?;
+    former.wait_in_sync_with(new)?;
+    ensure!(dbsize(&mut former.client()?)? == world.other_keys() as i64);
+    assert_healthy(former)?;
+    assert_healthy(new)
+}
+
 #[test]
 fn a_failover_ends_the_run_and_the_new_primary_can_do_the_rest() -> Result<()> {
     for moment in MOMENTS {
@@ -208,14 +221,7 @@ fn a_failover_ends_the_run_and_the_new_primary_can_do_the_rest() -> Result<()> {
             ending(&last)? == ended("interrupted", "the server's role changed"),
             "{moment:?}: {last:?}"
         );
-        assert_healthy(&primary)?;
-        let mut new = replica.client()?;
-        wait_until_primary(&mut new)?;
-        world.assert_next_run_does_the_rest(&mut new)?;
-        primary.wait_in_sync_with(&replica)?;
-        ensure!(dbsize(&mut conn)? == world.other_keys() as i64);
-        assert_healthy(&primary)?;
-        assert_healthy(&replica)?;
+        assert_taken_over(&primary, &replica, &world)?;
         tally(Figure::FaultsInjected, 1)?;
     }
     Ok(())
@@ -256,14 +262,7 @@ fn a_failover_with_a_caller_waiting_ends_his_run_too() -> Result<()> {
             }
             Err(error) => ensure!(error.code() == Some("UNBLOCKED"), "{error}"),
         }
-        assert_healthy(&primary)?;
-        let mut new = replica.client()?;
-        wait_until_primary(&mut new)?;
-        world.assert_next_run_does_the_rest(&mut new)?;
-        primary.wait_in_sync_with(&replica)?;
-        ensure!(dbsize(&mut conn)? == world.other_keys() as i64);
-        assert_healthy(&primary)?;
-        assert_healthy(&replica)?;
+        assert_taken_over(&primary, &replica, &world)?;
         tally(Figure::FaultsInjected, 1)?;
     }
     Ok(())

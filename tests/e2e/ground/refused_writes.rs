@@ -4,24 +4,12 @@
 use std::os::unix::fs::symlink;
 
 use anyhow::{Context, Result, ensure};
-use blocking_harness::{
-    Figure, Server, cleanup, cleanup_async, info_field, redis, tally, wait_for_value,
-};
+use blocking_harness::{Figure, Server, cleanup, cleanup_async, digest, redis, tally};
 use redis::Connection;
 
 use super::long_run::{
-    Caller, DEADLINE, MOMENTS, Slow, World, assert_healthy, ending, run, state, wait_for,
+    Caller, MOMENTS, Slow, World, assert_healthy, ending, run, state, wait_for, wait_for_info,
 };
-
-fn wait_for_info(conn: &mut Connection, section: &str, field: &str, value: &str) -> Result<()> {
-    let what = format!("{field} to be {value}");
-    let look = || info_field(conn, section, field);
-    wait_for_value(&what, DEADLINE, look, |now| now == value).map(drop)
-}
-
-fn digest(conn: &mut Connection) -> Result<String> {
-    Ok(redis::cmd("DEBUG").arg("DIGEST").query(conn)?)
-}
 
 /// The number of the file that the server is writing to.
 fn log_number(server: &Server) -> Result<u32> {

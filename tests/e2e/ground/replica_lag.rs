@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use blocking_harness::{
-    Figure, Server, ServerBuilder, cleanup_async, info_field, redis, server_now_ms, tally,
+    Figure, Server, ServerBuilder, cleanup_async, dbsize, info_field, redis, server_now_ms, tally,
     wait_for_value, wait_until,
 };
 use redis::Connection;
@@ -77,10 +77,7 @@ fn assert_followed(primary: &Server, replica: &Server) -> Result<()> {
         "{}",
         primary.log()
     );
-    let sizes: [i64; 2] = [
-        redis::cmd("DBSIZE").query(&mut conn)?,
-        redis::cmd("DBSIZE").query(&mut replica.client()?)?,
-    ];
+    let sizes: [i64; 2] = [dbsize(&mut conn)?, dbsize(&mut replica.client()?)?];
     ensure!(sizes == [2, 2], "{sizes:?}");
     assert_healthy(replica)?;
     assert_healthy(primary)

@@ -2,14 +2,15 @@
 //! comes from the new primary is left alone.
 
 use anyhow::{Context, Result, ensure};
-use blocking_harness::{Figure, Server, cleanup_async, info_field, redis, tally, wait_for_value};
+use blocking_harness::{
+    Figure, Server, cleanup_async, digest, info_field, redis, tally, wait_for_value,
+};
 use redis::Connection;
 
 use super::long_run::{
     Caller, DEADLINE, MOMENTS, Moment, Slow, World, assert_healthy, ended, ending, run, wait_for,
     wait_until_idle,
 };
-use super::standstill::digest;
 
 const ROLE_CHANGED: &str = "the server's role changed";
 

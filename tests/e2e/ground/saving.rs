@@ -3,24 +3,13 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use blocking_harness::{
-    Figure, Server, cleanup, cleanup_async, error_text, info_field, redis, tally, wait_for_value,
-};
+use blocking_harness::{Figure, Server, cleanup, cleanup_async, digest, error_text, redis, tally};
 use redis::Connection;
 
 use super::long_run::{
-    Caller, DEADLINE, MOMENTS, Moment, Slow, World, assert_healthy, ending, run, state, wait_for,
+    Caller, MOMENTS, Moment, Slow, World, assert_healthy, ending, run, state, wait_for,
+    wait_for_info,
 };
-
-fn wait_for_info(conn: &mut Connection, field: &str, value: &str) -> Result<()> {
-    wait_for_value(
-        &format!("{field} to be {value}"),
-        DEADLINE,
-        || info_field(conn, "persistence", field),
-        |now| now == value,
-    )
-    .map(drop)
-}
 
 #[test]
 fn a_save_and_a_rewrite_of_the_log_go_along_with_a_run() -> Result<()> {
@@ -36,26 +25,21 @@ fn a_save_and_a_rewrite_of_the_log_go_along_with_a_run() -> Result<()> {
         let caller = Caller::start(&server, &[])?;
         wait_for(&mut conn, moment)?;
         run(&mut conn, "BGSAVE")?;
-        wait_for_info(&mut conn, "rdb_bgsave_in_progress", "0")?;
+        wait_for_info(&mut conn, "persistence", "rdb_bgsave_in_progress", "0")?;
         run(&mut conn, "BGREWRITEAOF")?;
-        wait_for_info(&mut conn, "aof_rewrite_in_progress", "0")?;
+        wait_for_info(&mut conn, "persistence", "aof_rewrite_in_progress", "0")?;
         drop(slow);
         let reply = caller.answer()?;
         ensure!(
             ending(&reply)? == ("complete".to_owned(), None),
             "{moment:?}: {reply:?}"
         );
-        wait_for_info(&mut conn, "rdb_last_bgsave_status", "ok")?;
-        wait_for_info(&mut conn, "aof_last_bgrewrite_status", "ok")?;
-        let digest: String = redis::cmd("DEBUG").arg("DIGEST").query(&mut conn)?;
+        wait_for_info(&mut conn, "persistence", "rdb_last_bgsave_status", "ok")?;
+        wait_for_info(&mut conn, "persistence", "aof_last_bgrewrite_status", "ok")?;
+        let before = digest(&mut conn)?;
         server.restart()?;
         conn = server.client()?;
-        ensure!(
-            redis::cmd("DEBUG")
-                .arg("DIGEST")
-                .query::<String>(&mut conn)?
-                == digest
-        );
+        ensure!(digest(&mut conn)? == before);
         ensure!(world.dead_keys_left(&mut conn)? == 0);
         world.assert_others_are_whole(&mut conn)?;
     }
@@ -72,7 +56,7 @@ fn make_saves_fail(conn: &mut Connection, dir: &Path) -> Result<()> {
         .query(conn)?;
     std::fs::remove_dir(&gone)?;
     run(conn, "BGSAVE")?;
-    wait_for_info(conn, "rdb_last_bgsave_status", "err")
+    wait_for_info(conn, "persistence", "rdb_last_bgsave_status", "err")
 }
 
 fn make_saves_work(conn: &mut Connection, dir: &Path) -> Result<()> {
@@ -81,7 +65,7 @@ fn make_saves_work(conn: &mut Connection, dir: &Path) -> Result<()> {
         .arg(dir.to_str().context("UTF-8")?)
         .query(conn)?;
     run(conn, "BGSAVE")?;
-    wait_for_info(conn, "rdb_last_bgsave_status", "ok")
+    wait_for_info(conn, "persistence", "rdb_last_bgsave_status", "ok")
 }
 
 #[test]

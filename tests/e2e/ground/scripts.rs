@@ -1,6 +1,8 @@
 //! A script holds the server up past its patience: the server serves a few commands in the middle of it, and the
 //! keyspace must stand still for the script all the same.
 
+use std::thread::JoinHandle;
+
 use anyhow::{Result, ensure};
 use blocking_harness::{Figure, Server, redis, tally, wait_until};
 
@@ -31,6 +33,18 @@ fn wait_until_busy(server: &Server, before: usize) -> Result<()> {
 
 fn slow_scripts(server: &Server) -> usize {
     server.log().matches("Slow script detected").count()
+}
+
+/// A script that only SCRIPT KILL ends; the server says that it is busy by now.
+fn endless_script(server: &Server) -> Result<JoinHandle<redis::RedisResult<i64>>> {
+    let mut scripter = server.client()?;
+    let busy_before = slow_scripts(server);
+    let script = std::thread::spawn(move || {
+        let mut eval = redis::cmd("EVAL");
+        eval.arg("while true do end").arg(0).query(&mut scripter)
+    });
+    wait_until_busy(server, busy_before)?;
+    Ok(script)
 }
 
 #[test]
@@ -77,15 +91,7 @@ fn a_script_killed_during_a_run_does_not_harm_it() -> Result<()> {
         let slow = Slow::start(&server)?;
         run(&mut conn, "BLOCKING.CLEANUP ASYNC")?;
         wait_for(&mut conn, moment)?;
-        let mut scripter = server.client()?;
-        let busy_before = slow_scripts(&server);
-        let script = std::thread::spawn(move || {
-            let mut eval = redis::cmd("EVAL");
-            eval.arg("while true do end")
-                .arg(0)
-                .query::<i64>(&mut scripter)
-        });
-        wait_until_busy(&server, busy_before)?;
+        let script = endless_script(&server)?;
         run(&mut conn, "SCRIPT KILL")?;
         ensure!(script.join().expect("no panic").is_err());
         drop(slow);
@@ -134,15 +140,7 @@ fn no_run_begins_during_a_slow_script() -> Result<()> {
     let server = server()?;
     let mut conn = server.client()?;
     let world = World::load_sized(&mut conn, 20, 5, 50)?;
-    let mut scripter = server.client()?;
-    let busy_before = slow_scripts(&server);
-    let script = std::thread::spawn(move || {
-        let mut eval = redis::cmd("EVAL");
-        eval.arg("while true do end")
-            .arg(0)
-            .query::<i64>(&mut scripter)
-    });
-    wait_until_busy(&server, busy_before)?;
+    let script = endless_script(&server)?;
     for words in [
         "BLOCKING.CLEANUP",
         "BLOCKING.CLEANUP ASYNC",

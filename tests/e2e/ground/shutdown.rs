@@ -2,13 +2,13 @@
 //! removed while the server waits for its replicas, and one that is asked to stay goes on.
 
 use anyhow::{Context, Result, ensure};
-use blocking_harness::{Figure, Server, cleanup_async, redis, tally, wait_until};
+use blocking_harness::{Figure, Server, cleanup_async, dbsize, redis, tally, wait_until};
 
 use super::long_run::{
     Caller, DEADLINE, MOMENTS, Moment, Slow, World, assert_healthy, ending, run, wait_for,
     wait_until_idle,
 };
-use super::standstill::{Standstill, dbsize, forget_not_there_yet, freeze_behind, pair};
+use super::standstill::{Standstill, forget_not_there_yet, freeze_behind, pair};
 
 fn wait_for_the_end(server: &Server) -> Result<()> {
     wait_until("the server's end", DEADLINE, || {

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use blocking_harness::{Reply, Server, info_field, redis, reply_map, wait_for_value};
+use blocking_harness::{
+    Reply, Server, TOO_LATE, dbsize, info_field, redis, reply_map, wait_for_value,
+};
 use redis::{Connection, Value};
 
 use super::long_run::{DEADLINE, state};
@@ -20,15 +22,6 @@ pub fn pair() -> Result<(Server, Server)> {
     let replica = Server::builder().replica_of(&primary).start()?;
     replica.wait_in_sync_with(&primary)?;
     Ok((primary, replica))
-}
-
-pub fn dbsize(conn: &mut Connection) -> Result<i64> {
-    Ok(redis::cmd("DBSIZE").query(conn)?)
-}
-
-/// One number for all keys and values of all databases.
-pub fn digest(conn: &mut Connection) -> Result<String> {
-    Ok(redis::cmd("DEBUG").arg("DIGEST").query(conn)?)
 }
 
 /// Bytes of a server's append-only files.
@@ -105,7 +98,7 @@ impl<'s> Standstill<'s> {
         const WHILE_US: i64 = 400_000;
         let mut now_us = self.elapsed_us;
         while now_us < self.elapsed_us + WHILE_US {
-            now_us = self.look(conn)?.context("the pause ended too early")?;
+            now_us = self.look(conn)?.context(TOO_LATE)?;
         }
         Ok(())
     }
@@ -206,6 +199,6 @@ pub fn pause_all_and_look_on(
         );
         looks += 1;
     }
-    ensure!(looks > 3, "the pause was over before it could be seen");
+    ensure!(looks > 3, "{TOO_LATE}");
     Ok(())
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use blocking_harness::{
-    Figure, Server, cleanup, cleanup_async, error_text, redis, reply_map, tally, wait_for_value,
+    Figure, Server, TOO_LATE, cleanup, cleanup_async, error_text, redis, reply_map, tally,
+    wait_for_value,
 };
 use redis::{Connection, Value};
 
@@ -32,7 +33,7 @@ fn library(conn: &mut Connection) -> Result<String> {
 
 fn assert_unload_is_refused(conn: &mut Connection) -> Result<()> {
     let met = unload_meets_a_run(conn)?;
-    ensure!(met, "the run was over too early, and the module is gone");
+    ensure!(met, "{TOO_LATE}, and the module is gone");
     Ok(())
 }
 
@@ -99,7 +100,7 @@ fn a_run_keeps_the_module_loaded() -> Result<()> {
             refused += 1;
         }
         drop(slow);
-        ensure!(refused > 0, "the run was over too early");
+        ensure!(refused > 0, "{TOO_LATE}");
         ensure!(world.dead_keys_left(&mut conn)? == 0);
         run(&mut conn, &format!("MODULE LOAD {path}"))?;
     }

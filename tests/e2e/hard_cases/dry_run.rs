@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use blocking_harness::redis::{Connection, Msg, Value, cmd};
-use blocking_harness::{Server, cleanup, info_field, server_now_ms, wait_for_value};
+use blocking_harness::{
+    Server, cleanup, dbsize, digest, info_field, server_now_ms, wait_for_value,
+};
 
-use super::{beat, keys, size, write};
+use super::{beat, keys, write};
 
 /// Everything about the data and its propagation that could change.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,8 +29,8 @@ fn traces(conn: &mut Connection, names: &[Vec<u8>]) -> Result<Traces> {
     }
     let times: Vec<i64> = pipe.query(conn)?;
     Ok(Traces {
-        digest: cmd("DEBUG").arg("DIGEST").query(conn)?,
-        size: size(conn)?,
+        digest: digest(conn)?,
+        size: dbsize(conn)?,
         dirty: info_field(conn, "persistence", "rdb_changes_since_last_save")?,
         expired: info_field(conn, "stats", "expired_keys")?,
         offset: info_field(conn, "replication", "master_repl_offset")?,

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 use blocking_harness::redis::{Connection, Value, cmd};
 use blocking_harness::{
-    Ask, Figure, Probe, Reply, Server, cleanup, cleanup_async, command, info_field, server_now_ms,
-    tally, wait_for_value,
+    Ask, Figure, Probe, Reply, Server, cleanup, cleanup_async, command, dbsize, info_field,
+    server_now_ms, tally, wait_for_value,
 };
 
-use super::{COORDINATORS, KEYS, RUN_DEADLINE, beat, counts, keys, last_run, set, size, write};
+use super::{COORDINATORS, KEYS, RUN_DEADLINE, beat, counts, keys, last_run, set, write};
 
 const FIELDS: [&str; 3] = ["timestamp", "lastHeartbeat", "last_heartbeat"];
 
@@ -133,7 +133,7 @@ fn bytes_that_are_no_text_and_no_json_kill_nobody() -> Result<()> {
     let reply = cleanup(&mut conn, &[])?;
     assert_eq!(counts(&reply, COORDINATORS)?, [count + 1, 1, count, 1]);
     assert_eq!(counts(&reply, KEYS)?, [1, count, 0]);
-    assert_eq!(size(&mut conn)?, 3 * count);
+    assert_eq!(dbsize(&mut conn)?, 3 * count);
     tally(Figure::FaultsInjected, count as u64)
 }
 
@@ -272,7 +272,7 @@ fn remove_large_family(server: &Server, conn: &mut Connection) -> Result<Option<
     let waits = probe.finish()?;
     assert_eq!(counts(&reply, COORDINATORS)?, [1, 1, 0, 1]);
     assert_eq!(counts(&reply, KEYS)?, [6, 0, 0]);
-    assert_eq!(size(conn)?, 0);
+    assert_eq!(dbsize(conn)?, 0);
     // All five went to the other thread, and from there for good.
     let all = |freed: &i64| *freed >= before + LARGE.len() as i64;
     wait_for_value("lazy free", RUN_DEADLINE, || freed_lazily(conn), all)?;
@@ -312,7 +312,7 @@ fn heartbeats_of_every_type_with_many_elements_are_unreadable() -> Result<()> {
         assert_eq!(counts(&reply, KEYS)?, [1, 5, 0]);
     }
     assert_eq!(digest(&mut conn)?, before);
-    assert_eq!(size(&mut conn)?, 10);
+    assert_eq!(dbsize(&mut conn)?, 10);
     tally(Figure::FaultsInjected, LARGE.len() as u64)
 }
 
@@ -422,7 +422,7 @@ fn a_million_acks_of_one_coordinator_go_in_parts_and_the_heartbeat_last() -> Res
     assert_eq!(last.text("status")?, "complete");
     assert_eq!(last.int("keys_removed")?, ACKS + 1);
     assert_eq!(last.int("coordinators_removed")?, 1);
-    assert_eq!(size(&mut conn)?, 1);
+    assert_eq!(dbsize(&mut conn)?, 1);
     ensure!(parts_seen > 10, "it went in {parts_seen} parts");
     let elapsed_us = last.int("elapsed_us")?;
     ensure!(

@@ -9,11 +9,11 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail, ensure};
 use blocking_harness::redis::{Connection, Pipeline, Value, cmd, pipe};
 use blocking_harness::{
-    Reply, Server, cleanup, cleanup_async, command, existing_keys, reply_map, server_now_ms,
-    wait_for_value,
+    Reply, Server, cleanup, cleanup_async, command, dbsize, existing_keys, reply_map,
+    server_now_ms, wait_for_value,
 };
 
-use super::{RUN_DEADLINE, beat, counts, last_run, size, write};
+use super::{RUN_DEADLINE, beat, counts, last_run, write};
 
 /// So many runs in a row that were over before the deed show that the end has been passed.
 const TOO_LATE: usize = 3;
@@ -172,7 +172,7 @@ fn case_9_of_5000_the_one_that_comes_back_is_kept() -> Result<()> {
             ensure!(seen.there.is_empty() || seen.there == family, "half gone");
             ensure_there(conn, &seen.there)?;
             let kept = if seen.there.is_empty() { 1 } else { 3 };
-            ensure!(size(conn)? == kept, "{} keys are left", size(conn)?);
+            ensure!(dbsize(conn)? == kept, "{} keys are left", dbsize(conn)?);
             let removed = seen.last.int("coordinators_removed")?;
             let expected = if seen.there.is_empty() { 5_000 } else { 4_999 };
             ensure!(removed == expected, "{removed} coordinators removed");
@@ -259,7 +259,7 @@ fn a_heartbeat_that_vanishes_during_the_run_leaves_its_family_to_nobody() -> Res
     };
     let check = |conn: &mut Connection, seen: &Seen| {
         ensure_there(conn, &seen.there)?;
-        let left = size(conn)?;
+        let left = dbsize(conn)?;
         ensure!(left == seen.there.len() as i64, "{left} keys are left");
         if seen.state != "idle" {
             let orphaned = seen.last.int("keys_orphaned")?;
@@ -294,14 +294,14 @@ fn case_10_a_cancel_in_the_middle_keeps_the_heartbeat_and_the_next_run_finishes(
     let removed = cancelled.int("keys_removed")?;
     assert!((1..ACKS).contains(&removed), "{removed} removed");
     assert_eq!(cancelled.int("coordinators_removed")?, 0);
-    assert_eq!(size(&mut conn)?, ACKS + 1 - removed);
+    assert_eq!(dbsize(&mut conn)?, ACKS + 1 - removed);
     ensure_there(&mut conn, &["blocking:heartbeat:big".to_owned()])?;
 
     let finished = cleanup(&mut conn, &[])?;
     assert_eq!(finished.text("status")?, "complete");
     assert_eq!(finished.int("keys_removed")?, ACKS + 1 - removed);
     assert_eq!(finished.int("coordinators_removed")?, 1);
-    assert_eq!(size(&mut conn)?, 0);
+    assert_eq!(dbsize(&mut conn)?, 0);
     Ok(())
 }
 
@@ -333,7 +333,7 @@ fn a_large_family_that_comes_back_half_way_keeps_the_rest() -> Result<()> {
         .query(&mut conn)?;
     let last = last_run(&mut conn)?;
     assert!((2..ACKS).contains(&left), "{left} were left at that time");
-    assert_eq!(size(&mut conn)?, left);
+    assert_eq!(dbsize(&mut conn)?, left);
     assert_eq!(last.text("status")?, "complete");
     assert_eq!(
         counts(

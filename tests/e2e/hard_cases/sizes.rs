@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use blocking_harness::redis::{Connection, cmd};
 use blocking_harness::{
-    Fleet, Server, cleanup, differing_keys, load_foreign, server_now_ms, wait_for_value,
+    Fleet, Server, cleanup, dbsize, differing_keys, load_foreign, server_now_ms, wait_for_value,
 };
 
-use super::{COORDINATORS, KEYS, beat, counts, size, write};
+use super::{COORDINATORS, KEYS, beat, counts, write};
 
 type Key = Vec<u8>;
 
@@ -38,7 +38,7 @@ fn case_12_every_number_of_coordinators_is_removed_whole() -> Result<()> {
         assert_eq!(counts(&reply, KEYS)?, [n * 6, 0, 0]);
         assert_eq!(reply.list("stale_ids")?.len(), count);
         assert_eq!(differing_keys(&mut conn, live.pairs())?, Vec::<Key>::new());
-        assert_eq!(size(&mut conn)?, 50 * 6 + 1_000);
+        assert_eq!(dbsize(&mut conn)?, 50 * 6 + 1_000);
     }
     Ok(())
 }
@@ -66,7 +66,7 @@ fn case_12_100_000_coordinators_are_removed_whole() -> Result<()> {
     assert_eq!(counts(&reply, KEYS)?, [DEAD * 2, 0, 0]);
     assert_eq!(reply.list("stale_ids")?.len(), 100);
     assert_eq!(differing_keys(&mut conn, live.pairs())?, Vec::<Key>::new());
-    assert_eq!(size(&mut conn)?, 50 * 6);
+    assert_eq!(dbsize(&mut conn)?, 50 * 6);
     Ok(())
 }
 
@@ -143,7 +143,7 @@ fn ids_of_every_number_of_segments_do_not_stop_the_server() -> Result<()> {
     let [removed, vetoed, orphaned] = counts(&reply, KEYS)?;
     assert_eq!(counts(&reply, COORDINATORS)?, [n, n, 0, n]);
     assert_eq!([removed + vetoed, orphaned], [2 * n, 0]);
-    assert_eq!(size(&mut conn)?, vetoed);
+    assert_eq!(dbsize(&mut conn)?, vetoed);
     Ok(())
 }
 
@@ -195,7 +195,7 @@ fn a_heartbeat_of_64_mib_is_unreadable_and_stops_nobody() -> Result<()> {
         .arg("blocking:heartbeat:huge")
         .query(&mut conn)?;
     assert_eq!(length, 64 << 20);
-    assert_eq!(size(&mut conn)?, 3);
+    assert_eq!(dbsize(&mut conn)?, 3);
     Ok(())
 }
 
@@ -225,7 +225,7 @@ fn a_heartbeat_of_100_000_nested_brackets_is_unreadable_and_stops_nobody() -> Re
         }
         let reply = cleanup(&mut conn, &[])?;
         assert_eq!(counts(&reply, COORDINATORS)?, [4 + stale, stale, 4, stale]);
-        assert_eq!(size(&mut conn)?, 4);
+        assert_eq!(dbsize(&mut conn)?, 4);
     }
     Ok(())
 }
@@ -276,9 +276,9 @@ fn a_hundred_thousand_keys_whose_ttl_has_passed_do_not_exist() -> Result<()> {
         || Ok(server_now_ms(&mut conn)?),
         |ms| *ms > loaded_ms + 1,
     )?;
-    assert_eq!(size(&mut conn)?, EXPIRED + 4);
+    assert_eq!(dbsize(&mut conn)?, EXPIRED + 4);
     let dry = cleanup(&mut conn, &["DRYRUN"])?;
-    assert_eq!(size(&mut conn)?, EXPIRED + 4);
+    assert_eq!(dbsize(&mut conn)?, EXPIRED + 4);
     let real = cleanup(&mut conn, &[])?;
     for reply in [dry, real] {
         assert_eq!(reply.int("keys_scanned")?, EXPIRED + 4);
@@ -305,7 +305,7 @@ fn keys_with_long_names_are_removed_few_at_a_time() -> Result<()> {
     let reply = cleanup(&mut conn, &[])?;
     assert_eq!(counts(&reply, KEYS)?, [ACKS + 1, 0, 0]);
     assert_eq!(reply.int("coordinators_removed")?, 1);
-    assert_eq!(size(&mut conn)?, 0);
+    assert_eq!(dbsize(&mut conn)?, 0);
     // Without the limit the removal would be four batches of 64 keys.
     let removal = reply.int("slices")? - walk;
     assert!(removal > ACKS / 2, "{removal} slices to remove {ACKS} keys");

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use blocking_harness::{
-    Figure, Server, cleanup, cleanup_async, differing_keys, info_field, redis, seed, server_now_ms,
-    tally, wait_for_value,
+    Figure, Server, cleanup, cleanup_async, dbsize, differing_keys, info_field, redis, seed,
+    server_now_ms, tally, wait_for_value,
 };
 use fastrand::Rng;
 use redis::Connection;
@@ -184,10 +184,6 @@ fn load_large_family(conn: &mut Connection) -> Result<()> {
     );
     let () = eval.arg(0).arg(ACKS).query(conn)?;
     Ok(())
-}
-
-fn dbsize(conn: &mut Connection) -> Result<i64> {
-    Ok(redis::cmd("DBSIZE").query(conn)?)
 }
 
 #[test]

@@ -3,15 +3,10 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
-use blocking_harness::{Server, cleanup, cleanup_async, error_text, redis};
-use redis::Connection;
+use blocking_harness::{Server, cleanup, cleanup_async, dbsize, digest, error_text, redis};
 
 use super::append_only::AppendOnly;
 use crate::ground::long_run::{World, assert_healthy, run, state};
-
-fn digest(conn: &mut Connection) -> Result<String> {
-    Ok(redis::cmd("DEBUG").arg("DIGEST").query(conn)?)
-}
 
 #[test]
 fn append_only_file_and_replica_follow_a_run_in_any_database() -> Result<()> {
@@ -89,7 +84,7 @@ fn what_a_run_removed_does_not_come_back_from_the_file() -> Result<()> {
     let mut conn = server.client()?;
     ensure!(world.dead_keys_left(&mut conn)? == 0, "resurrected");
     world.assert_others_are_whole(&mut conn)?;
-    ensure!(redis::cmd("DBSIZE").query::<usize>(&mut conn)? == world.other_keys());
+    ensure!(dbsize(&mut conn)? == world.other_keys() as i64);
     Ok(())
 }
 

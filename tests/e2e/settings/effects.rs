@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use blocking_harness::redis::{self, Connection, Value};
-use blocking_harness::{Fleet, Server, cleanup, load_foreign, server_now_ms};
+use blocking_harness::{Fleet, Server, cleanup, dbsize, load_foreign, server_now_ms};
 
-use super::{OLD_MS, key_count, set, write_stale};
+use super::{OLD_MS, set, write_stale};
 
 fn heartbeats(conn: &mut Connection) -> Result<usize> {
     let keys: Vec<String> = redis::cmd("KEYS").arg("blocking:heartbeat:*").query(conn)?;
@@ -30,7 +30,7 @@ fn the_threshold_decides_unless_the_caller_gives_one() -> Result<()> {
     assert_eq!(stale(&mut conn, &[])?, (299, 1));
     assert_eq!(stale(&mut conn, &["THRESHOLD", "100000"])?, (100_000, 0));
     cleanup(&mut conn, &[])?;
-    assert_eq!(key_count(&mut conn)?, 0);
+    assert_eq!(dbsize(&mut conn)?, 0);
     Ok(())
 }
 
@@ -70,11 +70,11 @@ fn runs_at_the_memory_limit_are_truncated_and_the_next_go_on_until_nothing_is_le
     }
     let mut removed = 0;
     for run in 1.. {
-        assert!(run < 20, "{} keys are left", key_count(&mut conn)?);
-        let before = key_count(&mut conn)?;
+        assert!(run < 20, "{} keys are left", dbsize(&mut conn)?);
+        let before = dbsize(&mut conn)?;
         let reply = cleanup(&mut conn, &[])?;
         removed += reply.int("keys_removed")?;
-        assert_eq!(key_count(&mut conn)?, before - reply.int("keys_removed")?);
+        assert_eq!(dbsize(&mut conn)?, before - reply.int("keys_removed")?);
         assert_eq!(reply.int("coordinators_stale")?, 100);
         if reply.text("status")? == "complete" {
             assert!(run > 2, "the limit was not reached");
@@ -88,7 +88,7 @@ fn runs_at_the_memory_limit_are_truncated_and_the_next_go_on_until_nothing_is_le
         assert_eq!(heartbeats(&mut conn)?, 100);
     }
     assert_eq!(removed, 2_100);
-    assert_eq!(key_count(&mut conn)?, 0);
+    assert_eq!(dbsize(&mut conn)?, 0);
     Ok(())
 }
 
@@ -105,10 +105,10 @@ fn heartbeats_that_do_not_fit_the_memory_limit_end_the_run_with_that_reason() ->
     let reason = "the heartbeats alone exceed blocking.collect-max-bytes; raise it";
     assert_eq!(reply.text("reason")?, reason);
     assert_eq!(reply.int("keys_removed")?, 0);
-    assert_eq!(key_count(&mut conn)?, 2_000);
+    assert_eq!(dbsize(&mut conn)?, 2_000);
     set(&mut conn, "blocking.collect-max-bytes", "1mb")?;
     assert_eq!(cleanup(&mut conn, &[])?.text("status")?, "complete");
-    assert_eq!(key_count(&mut conn)?, 0);
+    assert_eq!(dbsize(&mut conn)?, 0);
     Ok(())
 }
 
