@@ -35,9 +35,10 @@ TIMED ?= scenarios:: ground::pauses:: ground::flushes:: ground::callers:: ground
 SECONDS ?=
 HOURS ?= 1
 SEED ?=
-# What `make valgrind` runs: names of tests begin so. Commands, settings, permissions and the moving ground; what is left
-# out loads so many keys that valgrind would take hours.
-WATCHED ?= arguments:: settings:: acl:: ground:: propagation::observers
+# What `make valgrind` runs: names of tests begin so. Every command and setting, and a run that is cut short in every
+# way; what is left out loads so many keys that valgrind would take hours.
+WATCHED ?= scenarios:: arguments:: settings:: acl::selectors ground::callers ground::flushes ground::unload \
+  propagation::observers
 # What the tests count is written here for `make reliability`.
 EVIDENCE := $(abspath $(TARGET_DIR)/evidence.jsonl)
 # Options of `make demo`, for example DEMO="--stale 100000 --foreign 3000000".
