@@ -115,6 +115,21 @@ impl Collection {
         Some(record)
     }
 
+    /// Read a little of each of these records and forget it. They lie far apart, and reads that do
+    /// not depend on one another wait for the memory together; those that follow wait no more.
+    pub fn touch<'p>(&self, positions: impl Iterator<Item = &'p Position>) {
+        const CACHE_LINE: usize = 64;
+        let mut read = 0u8;
+        for position in positions {
+            let chunk = self.full.get(position.chunk as usize).unwrap_or(&self.open);
+            let first = position.offset as usize;
+            for at in [first, first.saturating_add(CACHE_LINE - 1)] {
+                read ^= chunk.get(at).copied().unwrap_or_default();
+            }
+        }
+        std::hint::black_box(read);
+    }
+
     /// All records in the order they were pushed, with their positions.
     pub fn iter(&self) -> impl Iterator<Item = (Position, Record<'_>)> {
         self.chunks().zip(0u32..).flat_map(|(bytes, chunk)| {
