@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 /// A server that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +64,6 @@ pub fn find(list: &Path, folder: &Path) -> Result<Vec<Server>> {
             _ => anyhow::bail!("cannot read this line of the list of servers: {line}"),
         }
     }
-    ensure!(servers.len() > 1, "the list of servers is empty");
     Ok(servers)
 }
 
