@@ -114,7 +114,7 @@ impl NameHasher {
         let (Ok(first), Ok(last)) = bounds else {
             // Not whole segments. No line of the layout reads names so; the hash is the same.
             let bytes = name.get(start..end).unwrap_or_default();
-            let mut segments = bytes.split(|byte| *byte == b':');
+            let segments = bytes.split(|byte| *byte == b':');
             return segments.fold(0, |hash, segment| self.append(hash, segment));
         };
         let at = |list: &[u64], index: usize| list.get(index).copied().unwrap_or_default();
