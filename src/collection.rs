@@ -93,8 +93,8 @@ impl Collection {
     /// The open chunk if `size` more bytes fit without moving it, else a new one.
     fn chunk_with_room(&mut self, size: usize) -> &mut Vec<u8> {
         if self.open.capacity().saturating_sub(self.open.len()) < size {
-            // The first chunks are small, so that a small fleet costs little memory.
-            let usual = self.bytes.clamp(FIRST_CHUNK_BYTES, CHUNK_BYTES);
+            // An eighth of what is there: however many keys there are, little stays unused.
+            let usual = (self.bytes / 8).clamp(FIRST_CHUNK_BYTES, CHUNK_BYTES);
             let full = std::mem::replace(&mut self.open, Vec::with_capacity(usual.max(size)));
             if !full.is_empty() {
                 self.full.push(full);

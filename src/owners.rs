@@ -147,14 +147,39 @@ fn spread(hash: u64) -> u64 {
     mixed ^ (mixed >> 32)
 }
 
+/// A heartbeat as one of its readings says it. There is one for each coordinator, so they are kept
+/// small: names are shorter than 4 GiB.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     hash: u64,
     heartbeat: HeartbeatNumber,
-    /// How the heartbeat's own name is read here.
-    reading: Reading,
-    /// The next heartbeat of the same id in another swarm, as a place in the chain.
-    next: Option<u32>,
+    /// The next heartbeat of the same id in another swarm, as a place in the chain, or [`LAST`].
+    next: u32,
+    /// Where in the heartbeat's own name the id stands, and the swarm; empty without a swarm.
+    id: (u32, u32),
+    swarm: (u32, u32),
+}
+
+/// Stands for no further place in the chain.
+const LAST: u32 = u32::MAX;
+
+impl Entry {
+    fn id_in(self, name: &[u8]) -> &[u8] {
+        span(self.id, name)
+    }
+
+    fn swarm_in(self, name: &[u8]) -> &[u8] {
+        span(self.swarm, name)
+    }
+}
+
+fn span((start, end): (u32, u32), name: &[u8]) -> &[u8] {
+    name.get(start as usize..end as usize).unwrap_or_default()
+}
+
+/// A byte range in 32 bits a bound; `None` for a name too long to be a key of anybody.
+fn short((start, end): (usize, usize)) -> Option<(u32, u32)> {
+    Some((u32::try_from(start).ok()?, u32::try_from(end).ok()?))
 }
 
 /// The index. Fill it with heartbeats, then ask for the possible owners of any key.
@@ -166,7 +191,7 @@ pub struct Owners {
     scoped: HashTable<Entry>,
     /// For each id that beats in swarms, one of its heartbeats; the others follow in the chain.
     any_swarm: HashTable<Entry>,
-    chain: Vec<(HeartbeatNumber, Option<u32>)>,
+    chain: Vec<(HeartbeatNumber, u32)>,
     segment_counts: SegmentCounts,
 }
 
@@ -182,30 +207,38 @@ impl Owners {
         let name = names.name(heartbeat);
         hasher.load(name);
         layout::beating(name, &mut |reading| {
+            let spans = short(reading.id).zip(short(reading.swarm.unwrap_or_default()));
+            let Some((id, swarm)) = spans else {
+                return;
+            };
             self.segment_counts.add(reading.id_of(name));
             let entry = |hash| Entry {
                 hash,
                 heartbeat,
-                reading,
-                next: None,
+                next: LAST,
+                id,
+                swarm,
             };
+            let hash = hasher.by_id(name, reading.id);
             let Some(swarm) = reading.swarm else {
-                return insert(&mut self.unscoped, entry(hasher.by_id(name, reading.id)));
+                return insert(&mut self.unscoped, entry(hash));
             };
             let of_swarm = hasher.by_swarm_and_id(name, swarm, reading.id);
             insert(&mut self.scoped, entry(of_swarm));
-            let hash = hasher.by_id(name, reading.id);
-            let id = reading.id_of(name);
-            let same = |known: &Entry| known.reading.id_of(names.name(known.heartbeat)) == id;
+            let same = |known: &Entry| {
+                known.hash == hash
+                    && known.id_in(names.name(known.heartbeat)) == reading.id_of(name)
+            };
             match self.any_swarm.find_mut(hash, same) {
                 None => insert(&mut self.any_swarm, entry(hash)),
                 Some(head) => {
                     // The head keeps its place in the table; the newcomer takes it over and the
                     // former head goes on in the chain.
-                    let place = u32::try_from(self.chain.len()).ok();
+                    let place = u32::try_from(self.chain.len()).unwrap_or(LAST);
                     self.chain.push((head.heartbeat, head.next));
                     head.heartbeat = heartbeat;
-                    head.reading = reading;
+                    head.id = id;
+                    head.swarm = entry(hash).swarm;
                     head.next = place;
                 }
             }
@@ -233,17 +266,20 @@ impl Owners {
             }
             let id = reading.id_of(name);
             let by_id = hasher.by_id(name, reading.id);
-            let same_id = |entry: &Entry| entry.reading.id_of(names.name(entry.heartbeat)) == id;
+            let same_id = |entry: &Entry| {
+                entry.hash == by_id && entry.id_in(names.name(entry.heartbeat)) == id
+            };
             let unscoped = || self.unscoped.find(by_id, same_id);
             let first = match reading.swarm {
                 None => unscoped(),
                 Some(swarm) => {
+                    let of_swarm = hasher.by_swarm_and_id(name, swarm, reading.id);
                     let same = |entry: &Entry| {
                         let beating = names.name(entry.heartbeat);
-                        entry.reading.id_of(beating) == id
-                            && entry.reading.swarm_of(beating) == reading.swarm_of(name)
+                        entry.hash == of_swarm
+                            && entry.id_in(beating) == id
+                            && Some(entry.swarm_in(beating)) == reading.swarm_of(name)
                     };
-                    let of_swarm = hasher.by_swarm_and_id(name, swarm, reading.id);
                     self.scoped.find(of_swarm, same).or_else(unscoped)
                 }
             };
@@ -256,8 +292,8 @@ impl Owners {
                 };
                 go_on = visit(head.heartbeat, reading);
                 let mut next = head.next;
-                while let (true, Some(place)) = (go_on, next) {
-                    let Some((heartbeat, after)) = self.chain.get(place as usize) else {
+                while go_on && next != LAST {
+                    let Some((heartbeat, after)) = self.chain.get(next as usize) else {
                         return;
                     };
                     go_on = visit(*heartbeat, reading);

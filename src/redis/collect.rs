@@ -47,10 +47,10 @@ pub struct Collect {
 }
 
 impl Collect {
-    /// At the beginning of the keyspace.
-    pub fn new(limits: Limits) -> Self {
+    /// At the beginning of the keyspace, for a dry run or a real one.
+    pub fn new(limits: Limits, dry: bool) -> Self {
         Self {
-            cursor: Cursor::new(),
+            cursor: Cursor::new(dry),
             collection: Collection::default(),
             keys_scanned: 0,
             truncated: false,

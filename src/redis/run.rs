@@ -133,7 +133,7 @@ impl Run {
         let now_us = system::monotonic_us();
         wakeup.arm(0);
         Self {
-            phase: Phase::Collecting(Collect::new(limits)),
+            phase: Phase::Collecting(Collect::new(limits, order.options.dry_run)),
             wakeup,
             born: Born::begin(),
             started_wall_ms: api::wall_ms(),

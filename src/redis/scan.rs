@@ -5,7 +5,8 @@
 //! stores keys inside their objects since 8.1, and there SCAN takes half the time: nothing comes
 //! between its look at one object and at the next, so their memory is waited for together.
 //!
-//! SCAN removes keys whose TTL has passed, as it does for every client; the module API leaves them.
+//! SCAN removes keys whose TTL has passed, as it does for every client; the module API leaves them,
+//! so a dry run walks by that.
 
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -88,11 +89,12 @@ struct CommandCursor {
 }
 
 impl Cursor {
-    /// At the beginning.
-    pub fn new() -> Self {
+    /// At the beginning; a dry one must not change the keyspace in any way.
+    pub fn new(dry: bool) -> Self {
+        let by_command = !dry && BY_COMMAND.load(Ordering::Relaxed);
         Self {
             native: NativeCursor::new(),
-            command: BY_COMMAND.load(Ordering::Relaxed).then(CommandCursor::new),
+            command: by_command.then(CommandCursor::new),
         }
     }
 
