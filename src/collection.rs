@@ -93,8 +93,8 @@ impl Collection {
     /// The open chunk if `size` more bytes fit without moving it, else a new one.
     fn chunk_with_room(&mut self, size: usize) -> &mut Vec<u8> {
         if self.open.capacity().saturating_sub(self.open.len()) < size {
-            // The first chunks are small, so that a small fleet costs little memory.
-            let usual = self.bytes.clamp(FIRST_CHUNK_BYTES, CHUNK_BYTES);
+            // An eighth of what is there: however many keys there are, little stays unused.
+            let usual = (self.bytes / 8).clamp(FIRST_CHUNK_BYTES, CHUNK_BYTES);
             let full = std::mem::replace(&mut self.open, Vec::with_capacity(usual.max(size)));
             if !full.is_empty() {
                 self.full.push(full);
@@ -113,6 +113,21 @@ impl Collection {
         let chunk = self.full.get(chunk).unwrap_or(&self.open);
         let (record, _) = read_record(chunk.get(position.offset as usize..)?)?;
         Some(record)
+    }
+
+    /// Read a little of each of these records and forget it. They lie far apart, and reads that do
+    /// not depend on one another wait for the memory together; those that follow wait no more.
+    pub fn touch<'p>(&self, positions: impl Iterator<Item = &'p Position>) {
+        const CACHE_LINE: usize = 64;
+        let mut read = 0u8;
+        for position in positions {
+            let chunk = self.full.get(position.chunk as usize).unwrap_or(&self.open);
+            let first = position.offset as usize;
+            for at in [first, first.saturating_add(CACHE_LINE - 1)] {
+                read ^= chunk.get(at).copied().unwrap_or_default();
+            }
+        }
+        std::hint::black_box(read);
     }
 
     /// All records in the order they were pushed, with their positions.

@@ -1,12 +1,14 @@
 //! Which known heartbeats could own a key: an index from ids to heartbeats.
 //!
-//! Pure and exact: a candidate found by its hash is compared byte by byte before it counts. The
-//! hash is a polynomial over the name with a secret random base, so that the hash of any part of
-//! a name follows in constant time from one pass over it: a name of 64 KiB full of colons has
-//! thousands of readings, and hashing each on its own would take time quadratic in its length.
+//! Pure and exact: a candidate found by its hash is compared byte by byte before it counts. Ids and
+//! swarms begin and end at colons, so a name is hashed segment by segment, and the hash of a run of
+//! segments is a polynomial over theirs: it follows in constant time from one pass over the name.
+//! A name of 64 KiB full of colons has thousands of readings, and hashing each on its own would
+//! take time quadratic in its length.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, Hasher};
 
+use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 
 use crate::layout::{self, Reading, SegmentCounts};
@@ -46,23 +48,29 @@ fn multiply(a: u64, b: u64) -> u64 {
     reduce(low.wrapping_add(high))
 }
 
-/// Hashes of all beginnings of one name at a time; buffers are reused from name to name.
+/// Hashes of all runs of segments of one name at a time; buffers are reused from name to name.
 #[derive(Debug)]
 pub struct NameHasher {
+    /// Hashes a segment. Its seed and the base are random, so that names which collide cannot be
+    /// prepared.
+    segments: RandomState,
     base: u64,
     /// `powers[n]` is the base to the power of n.
     powers: Vec<u64>,
-    /// `beginnings[n]` is the hash of the first n bytes of the loaded name.
+    /// Where each segment of the loaded name starts, and where one more would.
+    starts: Vec<usize>,
+    /// `beginnings[n]` is the hash of the first n segments of the loaded name.
     beginnings: Vec<u64>,
 }
 
 impl Default for NameHasher {
     fn default() -> Self {
-        // The base is secret and random, so nobody can choose names that collide.
-        let random = RandomState::new().build_hasher().finish();
+        let segments = RandomState::default();
         Self {
-            base: (random % (MODULUS - 1024)).wrapping_add(512),
+            base: (segments.hash_one(0u8) % (MODULUS - 1024)).wrapping_add(512),
+            segments,
             powers: vec![1],
+            starts: Vec::new(),
             beginnings: Vec::new(),
         }
     }
@@ -71,29 +79,50 @@ impl Default for NameHasher {
 impl NameHasher {
     /// Make `name` the name whose parts are hashed from now on.
     pub fn load(&mut self, name: &[u8]) {
+        self.starts.clear();
+        self.beginnings.clear();
+        self.beginnings.push(0);
+        let (mut start, mut hash) = (0usize, 0);
+        for segment in name.split(|byte| *byte == b':') {
+            self.starts.push(start);
+            start = start.saturating_add(segment.len()).saturating_add(1);
+            hash = self.append(hash, segment);
+            self.beginnings.push(hash);
+        }
+        self.starts.push(start);
         let mut power = self.powers.last().copied().unwrap_or(1);
-        while self.powers.len() <= name.len() {
+        while self.powers.len() < self.starts.len() {
             power = multiply(power, self.base);
             self.powers.push(power);
         }
-        self.beginnings.clear();
-        self.beginnings.push(0);
-        let mut hash = 0;
-        for byte in name {
-            let next = multiply(hash, self.base).wrapping_add(u64::from(*byte).wrapping_add(1));
-            hash = reduce(next);
-            self.beginnings.push(hash);
-        }
     }
 
-    /// Hash of the bytes from `start` to `end` (exclusive) of the loaded name.
-    fn part(&self, (start, end): (usize, usize)) -> u64 {
+    /// The hash of what has `hash` and one more segment.
+    fn append(&self, hash: u64, segment: &[u8]) -> u64 {
+        let mut hasher = self.segments.build_hasher();
+        hasher.write(segment);
+        let own = hasher.finish() & MODULUS;
+        reduce(reduce(own).wrapping_add(multiply(hash, self.base)))
+    }
+
+    /// Hash of the bytes from `start` to `end` (exclusive) of `name`, the loaded one.
+    fn part(&self, name: &[u8], (start, end): (usize, usize)) -> u64 {
+        let bounds = (
+            self.starts.binary_search(&start),
+            self.starts.binary_search(&end.saturating_add(1)),
+        );
+        let (Ok(first), Ok(last)) = bounds else {
+            // Not whole segments. No line of the layout reads names so; the hash is the same.
+            let bytes = name.get(start..end).unwrap_or_default();
+            let segments = bytes.split(|byte| *byte == b':');
+            return segments.fold(0, |hash, segment| self.append(hash, segment));
+        };
         let at = |list: &[u64], index: usize| list.get(index).copied().unwrap_or_default();
         let before = multiply(
-            at(&self.beginnings, start),
-            at(&self.powers, end.saturating_sub(start)),
+            at(&self.beginnings, first),
+            at(&self.powers, last.saturating_sub(first)),
         );
-        let through = at(&self.beginnings, end);
+        let through = at(&self.beginnings, last);
         reduce(through.wrapping_add(MODULUS).wrapping_sub(before))
     }
 
@@ -102,12 +131,13 @@ impl NameHasher {
         spread(self.beginnings.last().copied().unwrap_or_default())
     }
 
-    fn by_id(&self, id: (usize, usize)) -> u64 {
-        spread(self.part(id))
+    fn by_id(&self, name: &[u8], id: (usize, usize)) -> u64 {
+        spread(self.part(name, id))
     }
 
-    fn by_swarm_and_id(&self, swarm: (usize, usize), id: (usize, usize)) -> u64 {
-        spread(self.part(id).wrapping_add(self.part(swarm).rotate_left(29)))
+    fn by_swarm_and_id(&self, name: &[u8], swarm: (usize, usize), id: (usize, usize)) -> u64 {
+        let swarm = self.part(name, swarm).rotate_left(29);
+        spread(self.part(name, id).wrapping_add(swarm))
     }
 }
 
@@ -117,14 +147,39 @@ fn spread(hash: u64) -> u64 {
     mixed ^ (mixed >> 32)
 }
 
+/// A heartbeat as one of its readings says it. There is one for each coordinator, so they are kept
+/// small: names are shorter than 4 GiB.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     hash: u64,
     heartbeat: HeartbeatNumber,
-    /// How the heartbeat's own name is read here.
-    reading: Reading,
-    /// The next heartbeat of the same id in another swarm, as a place in the chain.
-    next: Option<u32>,
+    /// The next heartbeat of the same id in another swarm, as a place in the chain, or [`LAST`].
+    next: u32,
+    /// Where in the heartbeat's own name the id stands, and the swarm; empty without a swarm.
+    id: (u32, u32),
+    swarm: (u32, u32),
+}
+
+/// Stands for no further place in the chain.
+const LAST: u32 = u32::MAX;
+
+impl Entry {
+    fn id_in(self, name: &[u8]) -> &[u8] {
+        span(self.id, name)
+    }
+
+    fn swarm_in(self, name: &[u8]) -> &[u8] {
+        span(self.swarm, name)
+    }
+}
+
+fn span((start, end): (u32, u32), name: &[u8]) -> &[u8] {
+    name.get(start as usize..end as usize).unwrap_or_default()
+}
+
+/// A byte range in 32 bits a bound; `None` for a name too long to be a key of anybody.
+fn short((start, end): (usize, usize)) -> Option<(u32, u32)> {
+    Some((u32::try_from(start).ok()?, u32::try_from(end).ok()?))
 }
 
 /// The index. Fill it with heartbeats, then ask for the possible owners of any key.
@@ -136,7 +191,7 @@ pub struct Owners {
     scoped: HashTable<Entry>,
     /// For each id that beats in swarms, one of its heartbeats; the others follow in the chain.
     any_swarm: HashTable<Entry>,
-    chain: Vec<(HeartbeatNumber, Option<u32>)>,
+    chain: Vec<(HeartbeatNumber, u32)>,
     segment_counts: SegmentCounts,
 }
 
@@ -152,30 +207,38 @@ impl Owners {
         let name = names.name(heartbeat);
         hasher.load(name);
         layout::beating(name, &mut |reading| {
+            let spans = short(reading.id).zip(short(reading.swarm.unwrap_or_default()));
+            let Some((id, swarm)) = spans else {
+                return;
+            };
             self.segment_counts.add(reading.id_of(name));
             let entry = |hash| Entry {
                 hash,
                 heartbeat,
-                reading,
-                next: None,
+                next: LAST,
+                id,
+                swarm,
             };
+            let hash = hasher.by_id(name, reading.id);
             let Some(swarm) = reading.swarm else {
-                return insert(&mut self.unscoped, entry(hasher.by_id(reading.id)));
+                return insert(&mut self.unscoped, entry(hash));
             };
-            let of_swarm = hasher.by_swarm_and_id(swarm, reading.id);
+            let of_swarm = hasher.by_swarm_and_id(name, swarm, reading.id);
             insert(&mut self.scoped, entry(of_swarm));
-            let hash = hasher.by_id(reading.id);
-            let id = reading.id_of(name);
-            let same = |known: &Entry| known.reading.id_of(names.name(known.heartbeat)) == id;
+            let same = |known: &Entry| {
+                known.hash == hash
+                    && known.id_in(names.name(known.heartbeat)) == reading.id_of(name)
+            };
             match self.any_swarm.find_mut(hash, same) {
                 None => insert(&mut self.any_swarm, entry(hash)),
                 Some(head) => {
                     // The head keeps its place in the table; the newcomer takes it over and the
                     // former head goes on in the chain.
-                    let place = u32::try_from(self.chain.len()).ok();
+                    let place = u32::try_from(self.chain.len()).unwrap_or(LAST);
                     self.chain.push((head.heartbeat, head.next));
                     head.heartbeat = heartbeat;
-                    head.reading = reading;
+                    head.id = id;
+                    head.swarm = entry(hash).swarm;
                     head.next = place;
                 }
             }
@@ -202,18 +265,21 @@ impl Owners {
                 return;
             }
             let id = reading.id_of(name);
-            let by_id = hasher.by_id(reading.id);
-            let same_id = |entry: &Entry| entry.reading.id_of(names.name(entry.heartbeat)) == id;
+            let by_id = hasher.by_id(name, reading.id);
+            let same_id = |entry: &Entry| {
+                entry.hash == by_id && entry.id_in(names.name(entry.heartbeat)) == id
+            };
             let unscoped = || self.unscoped.find(by_id, same_id);
             let first = match reading.swarm {
                 None => unscoped(),
                 Some(swarm) => {
+                    let of_swarm = hasher.by_swarm_and_id(name, swarm, reading.id);
                     let same = |entry: &Entry| {
                         let beating = names.name(entry.heartbeat);
-                        entry.reading.id_of(beating) == id
-                            && entry.reading.swarm_of(beating) == reading.swarm_of(name)
+                        entry.hash == of_swarm
+                            && entry.id_in(beating) == id
+                            && Some(entry.swarm_in(beating)) == reading.swarm_of(name)
                     };
-                    let of_swarm = hasher.by_swarm_and_id(swarm, reading.id);
                     self.scoped.find(of_swarm, same).or_else(unscoped)
                 }
             };
@@ -226,8 +292,8 @@ impl Owners {
                 };
                 go_on = visit(head.heartbeat, reading);
                 let mut next = head.next;
-                while let (true, Some(place)) = (go_on, next) {
-                    let Some((heartbeat, after)) = self.chain.get(place as usize) else {
+                while go_on && next != LAST {
+                    let Some((heartbeat, after)) = self.chain.get(next as usize) else {
                         return;
                     };
                     go_on = visit(*heartbeat, reading);
@@ -299,13 +365,36 @@ mod tests {
     #[test]
     fn hashes_of_parts_do_not_depend_on_where_they_stand() {
         let mut hasher = NameHasher::default();
-        hasher.load(b"abcabc");
-        assert_eq!(hasher.part((0, 3)), hasher.part((3, 6)));
-        assert_ne!(hasher.part((0, 3)), hasher.part((1, 4)));
-        assert_ne!(hasher.part((0, 1)), hasher.part((0, 2)));
-        let part = hasher.part((0, 3));
-        hasher.load(b"zzzabc");
-        assert_eq!(hasher.part((3, 6)), part);
+        let name = b"a:bc:a:bc";
+        hasher.load(name);
+        assert_eq!(hasher.part(name, (0, 4)), hasher.part(name, (5, 9)));
+        assert_ne!(hasher.part(name, (0, 4)), hasher.part(name, (2, 6)));
+        assert_ne!(hasher.part(name, (0, 1)), hasher.part(name, (2, 4)));
+        assert_eq!(hasher.part(name, (3, 4)), hasher.part(name, (8, 9)));
+        let part = hasher.part(name, (2, 6));
+        hasher.load(b"bc:a");
+        assert_eq!(hasher.part(b"bc:a", (0, 4)), part);
+        assert_eq!(hasher.whole(), spread(part));
+    }
+
+    #[test]
+    fn whole_segments_and_other_parts_hash_alike() {
+        let name = b"x::a:b:";
+        let mut hasher = NameHasher::default();
+        hasher.load(name);
+        for start in 0..=name.len() {
+            for end in start..=name.len() {
+                let bytes = &name[start..end];
+                let mut alone = NameHasher {
+                    segments: hasher.segments.clone(),
+                    base: hasher.base,
+                    ..NameHasher::default()
+                };
+                alone.load(bytes);
+                let (part, whole) = (hasher.part(name, (start, end)), alone.whole());
+                assert_eq!(spread(part), whole, "{start}..{end}");
+            }
+        }
     }
 
     #[test]

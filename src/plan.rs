@@ -283,6 +283,10 @@ impl<'c> Planner<'c> {
             return;
         }
         let place = self.assigned.len();
+        if place == self.assigned.capacity() {
+            // An eighth more: doubling would take twice the memory just before the end.
+            self.assigned.reserve_exact(place / 8 + RECORDS_PER_LOOK);
+        }
         self.assigned.push((rank, position));
         self.assigned_rivals
             .extend(self.rivals.iter().map(|rival| (place, *rival)));

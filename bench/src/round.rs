@@ -137,6 +137,7 @@ pub fn memory(ground: &Ground, way: &dyn Way) -> Result<Figures> {
     let () = redis::cmd("CONFIG")
         .arg(&["SET", "hz", "100"])
         .query(&mut control)?;
+    way.run_on_nothing(&mut conn)?;
     let used = i64::try_from(settled_memory(&mut control)?)?;
     let watch = UsedPeak::watch(&ground.server)?;
     let (resident, resident_before) = Resident::begin(&ground.server)?;

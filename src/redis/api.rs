@@ -2,6 +2,7 @@
 //! their owners, panics kept on our side.
 
 use std::ffi::CStr;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use redis_module::raw;
@@ -54,6 +55,7 @@ required![
     RedisModule_Call,
     RedisModule_CallReplyArrayElement,
     RedisModule_CallReplyInteger,
+    RedisModule_CallReplyLength,
     RedisModule_CallReplyStringPtr,
     RedisModule_CallReplyType,
     RedisModule_CloseKey,
@@ -206,11 +208,39 @@ impl Answer {
 
     /// The bytes of an element of an array reply, if it is a string.
     pub fn element(&self, index: usize) -> Option<Vec<u8>> {
-        // SAFETY: 1, 2, 4; an index out of range gives null. The element belongs to this reply,
-        // so it must not be freed on its own.
+        self.child(index)?.string().map(<[u8]>::to_vec)
+    }
+
+    /// An element of an array reply.
+    pub fn child(&self, index: usize) -> Option<Child<'_>> {
+        // SAFETY: 1, 2, 4; an index out of range gives null.
         let element = unsafe { rm!(RedisModule_CallReplyArrayElement)(self.0, index) };
+        // The element belongs to this reply, so it must not be freed on its own.
         let element = std::mem::ManuallyDrop::new(Self::new(element)?);
-        element.string().map(<[u8]>::to_vec)
+        Some(Child(element, PhantomData))
+    }
+
+    /// Visit the strings of an array reply.
+    pub fn each_string(&self, visit: &mut dyn FnMut(&[u8])) {
+        // SAFETY: 1, 2, 4; 0 for anything but an array.
+        let length = unsafe { rm!(RedisModule_CallReplyLength)(self.0) };
+        for index in 0..length {
+            if let Some(text) = self.child(index).as_ref().and_then(|child| child.string()) {
+                visit(text);
+            }
+        }
+    }
+}
+
+/// A part of an [`Answer`], which owns it.
+#[derive(Debug)]
+pub struct Child<'a>(std::mem::ManuallyDrop<Answer>, PhantomData<&'a Answer>);
+
+impl std::ops::Deref for Child<'_> {
+    type Target = Answer;
+
+    fn deref(&self) -> &Answer {
+        &self.0
     }
 }
 

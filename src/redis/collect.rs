@@ -4,7 +4,8 @@
 
 use super::acl::User;
 use super::api::{OwnString, RedisModuleCtx};
-use super::keyspace::{self, Cursor, SeenKey};
+use super::keyspace;
+use super::scan::{Cursor, SeenKey};
 use crate::collection::{Collection, Record};
 use crate::heartbeat::Reading;
 use crate::layout::{self, Family};
@@ -41,18 +42,21 @@ pub struct Collect {
     limits: Limits,
     /// Heartbeats to be read by name, when the step that found them is over.
     to_read: Vec<Vec<u8>>,
+    /// The walk is over, but for heartbeats still to be read.
+    is_over: bool,
 }
 
 impl Collect {
-    /// At the beginning of the keyspace.
-    pub fn new(limits: Limits) -> Self {
+    /// At the beginning of the keyspace, for a dry run or a real one.
+    pub fn new(limits: Limits, dry: bool) -> Self {
         Self {
-            cursor: Cursor::new(),
+            cursor: Cursor::new(dry),
             collection: Collection::default(),
             keys_scanned: 0,
             truncated: false,
             limits,
             to_read: Vec::new(),
+            is_over: false,
         }
     }
 
@@ -65,6 +69,23 @@ impl Collect {
         time_is_up: &mut dyn FnMut() -> bool,
     ) -> Walk {
         loop {
+            // The last step may have found some too, so this comes before the test for the end.
+            while let Some(name) = self.to_read.pop() {
+                self.read_by_name(ctx, user, &name);
+                // A page may be all heartbeats, and each as large as a heartbeat may be.
+                if time_is_up() {
+                    return Walk::Unfinished;
+                }
+            }
+            let bytes = self.collection.bytes();
+            let others_max = self.limits.collect_max_bytes / 100 * OTHERS_PERCENT;
+            self.truncated = self.truncated || bytes > others_max;
+            if bytes > self.limits.collect_max_bytes {
+                return Walk::TooManyHeartbeats;
+            }
+            if self.is_over {
+                return Walk::Finished;
+            }
             let mut found = Found {
                 collection: &mut self.collection,
                 keys_scanned: &mut self.keys_scanned,
@@ -74,36 +95,19 @@ impl Collect {
                 user,
                 now_ms,
             };
-            let more = self.cursor.step(ctx, &mut |key| found.visit(&key));
-            // The last step may have found keys too, so this comes before the test for the end.
-            self.read_small(ctx, user);
-            let bytes = self.collection.bytes();
-            let others_max = self.limits.collect_max_bytes / 100 * OTHERS_PERCENT;
-            self.truncated = self.truncated || bytes > others_max;
-            if bytes > self.limits.collect_max_bytes {
-                return Walk::TooManyHeartbeats;
-            }
-            if !more {
-                return Walk::Finished;
-            }
+            self.is_over = !self.cursor.step(ctx, &mut |key| found.visit(&key));
             if time_is_up() {
                 return Walk::Unfinished;
             }
         }
     }
 
-    fn read_small(&mut self, ctx: *mut RedisModuleCtx, user: &User) {
-        for name in self.to_read.drain(..) {
-            let string = OwnString::new(&name);
-            let max_bytes = self.limits.max_heartbeat_bytes;
-            if let Some(beat) = keyspace::read_heartbeat(ctx, &string, max_bytes) {
-                push_heartbeat(
-                    &mut self.collection,
-                    &name,
-                    !user.may_delete(string.as_ptr()),
-                    beat,
-                );
-            }
+    fn read_by_name(&mut self, ctx: *mut RedisModuleCtx, user: &User, name: &[u8]) {
+        let string = OwnString::new(name);
+        let max_bytes = self.limits.max_heartbeat_bytes;
+        if let Some(beat) = keyspace::read_heartbeat(ctx, &string, max_bytes) {
+            let denied = !user.may_delete(string.as_ptr());
+            push_heartbeat(&mut self.collection, name, denied, beat);
         }
     }
 }
@@ -141,7 +145,7 @@ impl Found<'_> {
         if family == Family::Heartbeat {
             match key.heartbeat(self.limits.max_heartbeat_bytes) {
                 Some(beat) => {
-                    let denied = !self.user.may_delete(key.string);
+                    let denied = !key.may_be_deleted_by(self.user);
                     push_heartbeat(self.collection, key.name, denied, beat);
                 }
                 None => self.to_read.push(key.name.to_vec()),
@@ -150,7 +154,7 @@ impl Found<'_> {
             self.collection.push(Record {
                 name: key.name,
                 family,
-                denied: !self.user.may_delete(key.string),
+                denied: !key.may_be_deleted_by(self.user),
                 beat: None,
             });
         }

@@ -1,6 +1,5 @@
-//! The keys of one database: walk over them, read a heartbeat, unlink.
+//! The keys of one database: read a heartbeat, unlink.
 
-use std::ffi::c_void;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use redis_module::raw;
@@ -44,38 +43,9 @@ pub fn size(ctx: *mut RedisModuleCtx) -> u64 {
     unsafe { rm!(RedisModule_DbSize)(ctx) }
 }
 
-/// A key that the walk is at. Only this key may be looked at, and only while the visit lasts.
-#[derive(Debug)]
-pub struct SeenKey<'v> {
-    pub name: &'v [u8],
-    pub string: *mut RedisModuleString,
-    key: *mut raw::RedisModuleKey,
-}
-
-impl SeenKey<'_> {
-    /// Whether its TTL has passed, though the server has not removed it yet.
-    pub fn is_expired(&self, now_ms: i64) -> bool {
-        if self.key.is_null() {
-            return false;
-        }
-        // SAFETY: 1, 2, 3.
-        let expires_ms = unsafe { rm!(RedisModule_GetAbsExpire)(self.key) };
-        expires_ms >= 0 && expires_ms <= now_ms
-    }
-
-    /// What its value says as a heartbeat; `None` if it must be read by name after the visit.
-    pub fn heartbeat(&self, max_bytes: usize) -> Option<Reading> {
-        if self.key.is_null() {
-            return None;
-        }
-        // SAFETY: 3.
-        unsafe { read_open_key(self.key, max_bytes) }
-    }
-}
-
 /// # Safety
 /// `key` must be an open key (3 or 4).
-unsafe fn read_open_key(key: *mut raw::RedisModuleKey, max_bytes: usize) -> Option<Reading> {
+pub unsafe fn read_open_key(key: *mut raw::RedisModuleKey, max_bytes: usize) -> Option<Reading> {
     // SAFETY: 1, 2; the caller vouches for the key.
     let (kind, length) = unsafe {
         (
@@ -154,52 +124,6 @@ fn read_small(ctx: *mut RedisModuleCtx, name: &OwnString, max_bytes: usize) -> O
         // SAFETY: 4; open for the time of this call.
         unsafe { read_direct(key, max_bytes) }
     })
-}
-
-/// Where a walk over the keyspace is.
-#[derive(Debug)]
-pub struct Cursor(*mut raw::RedisModuleScanCursor);
-
-impl Cursor {
-    /// At the beginning.
-    pub fn new() -> Self {
-        // SAFETY: 1, 2, 4.
-        Self(unsafe { rm!(RedisModule_ScanCursorCreate)() })
-    }
-
-    /// Go on by one step of the server's own size and visit what is there: often one key, often
-    /// none, some more than once. False when the walk is over; this last step may visit too.
-    pub fn step(&self, ctx: *mut RedisModuleCtx, visit: &mut dyn FnMut(SeenKey)) -> bool {
-        let mut visit = visit;
-        let data = (&raw mut visit).cast::<c_void>();
-        // SAFETY: 1, 2, 3, 4; `data` outlives the call, and `on_key` casts it back.
-        unsafe { rm!(RedisModule_Scan)(ctx, self.0, Some(on_key), data) != 0 }
-    }
-}
-
-impl Drop for Cursor {
-    fn drop(&mut self) {
-        // SAFETY: 1, 2, 4.
-        unsafe { rm!(RedisModule_ScanCursorDestroy)(self.0) };
-    }
-}
-
-unsafe extern "C" fn on_key(
-    _ctx: *mut RedisModuleCtx,
-    name: *mut RedisModuleString,
-    key: *mut raw::RedisModuleKey,
-    data: *mut c_void,
-) {
-    api::guard((), || {
-        // SAFETY: `step` passed a pointer to its `visit`, which nobody else holds meanwhile.
-        let visit = unsafe { &mut *data.cast::<&mut dyn FnMut(SeenKey)>() };
-        visit(SeenKey {
-            // SAFETY: 3.
-            name: unsafe { api::bytes_of(name) },
-            string: name,
-            key,
-        });
-    });
 }
 
 /// Why keys were not removed.

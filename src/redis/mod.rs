@@ -28,6 +28,7 @@ mod reap;
 mod replicas;
 mod reply;
 mod run;
+mod scan;
 mod settings;
 mod signals;
 mod state;

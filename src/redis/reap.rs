@@ -9,7 +9,7 @@ use super::api::{self, OwnString, RedisModuleCtx};
 use super::born::Born;
 use super::keyspace::{self, Refusal};
 use super::replicas::Replicas;
-use crate::collection::{Collection, Position};
+use crate::collection::Collection;
 use crate::heartbeat::{self, Verdict};
 use crate::layout::Family;
 use crate::owners::HeartbeatNumber;
@@ -135,6 +135,8 @@ impl Reap {
     /// Fill a batch with whole families, or with a part of one that is larger than a batch, be it
     /// by its keys or by the length of their names.
     fn fill(&mut self, slice: Slice, batch: &mut Batch) {
+        let next = self.plan.removals.get(self.next_key..).unwrap_or_default();
+        self.collection.touch(next.iter().take(BATCH_KEYS));
         let mut room = BATCH_KEYS;
         let mut bytes = 0usize;
         while let Some(family) = self.plan.doomed.get(self.next_family).copied() {
@@ -143,7 +145,8 @@ impl Reap {
             if room == 0 || bytes > BATCH_BYTES || (is_small && left > room) {
                 return;
             }
-            bytes = bytes.saturating_add(self.heartbeat_name(family.heartbeat).len());
+            let name = heartbeat_name(&self.collection, &self.plan, family.heartbeat);
+            bytes = bytes.saturating_add(name.len());
             match self.look_again(slice, &family) {
                 Some(Verdict::Stale { .. }) => {
                     let mut own_bytes = 0usize;
@@ -187,12 +190,12 @@ impl Reap {
 
     /// The verdict on a coordinator in this slice; `None` if its heartbeat is gone.
     fn look_again(&mut self, slice: Slice, family: &Doomed) -> Option<Verdict> {
-        let name = self.heartbeat_name(family.heartbeat);
-        if self.born.protects(&name) {
+        let name = heartbeat_name(&self.collection, &self.plan, family.heartbeat);
+        if self.born.protects(name) {
             return Some(Verdict::Live);
         }
-        let reading =
-            keyspace::read_heartbeat(slice.ctx, &OwnString::new(&name), slice.max_heartbeat_bytes)?;
+        let name = OwnString::new(name);
+        let reading = keyspace::read_heartbeat(slice.ctx, &name, slice.max_heartbeat_bytes)?;
         let verdict = heartbeat::verdict(reading, slice.now_ms, slice.threshold_s);
         if matches!(verdict, Verdict::Stale { .. }) {
             self.mark_dead(slice, family.heartbeat);
@@ -211,7 +214,8 @@ impl Reap {
         if self.found_dead.get(number as usize) == Some(&slice.number) {
             return false;
         }
-        let name = OwnString::new(&self.heartbeat_name(number));
+        let name = heartbeat_name(&self.collection, &self.plan, number);
+        let name = OwnString::new(name);
         let alive = keyspace::read_heartbeat(slice.ctx, &name, slice.max_heartbeat_bytes)
             .map(|reading| heartbeat::verdict(reading, slice.now_ms, slice.threshold_s))
             .is_some_and(|verdict| !matches!(verdict, Verdict::Stale { .. }));
@@ -221,29 +225,23 @@ impl Reap {
         alive
     }
 
-    fn heartbeat_name(&self, number: HeartbeatNumber) -> Vec<u8> {
-        let position = self.plan.heartbeats.get(number as usize);
-        position
-            .and_then(|position| self.collection.get(*position))
-            .map(|record| record.name.to_vec())
-            .unwrap_or_default()
-    }
-
     /// Put the next key of the family into the batch, unless something speaks against it; gives
     /// the length of its name.
     fn take_key(&mut self, slice: Slice, family: &Doomed, batch: &mut Batch) -> usize {
         let place = self.next_key;
         self.next_key = place.saturating_add(1);
         let has_living_rival = self.has_living_rival(slice, place);
-        let Some((name, kind)) = self.key_at(place) else {
+        let position = self.plan.removals.get(place);
+        let Some(record) = position.and_then(|position| self.collection.get(*position)) else {
             return 0;
         };
+        let name = record.name;
         let is_heartbeat = !family.keeps_heartbeat && self.next_key == family.end;
-        if has_living_rival || self.born.protects(&name) {
+        if has_living_rival || self.born.protects(name) {
             self.counts.keys_vetoed = self.counts.keys_vetoed.saturating_add(1);
             return name.len();
         }
-        let string = OwnString::new(&name);
+        let string = OwnString::new(name);
         if !slice.user.may_delete(string.as_ptr()) {
             self.counts.keys_denied = self.counts.keys_denied.saturating_add(1);
             self.spoiled = true;
@@ -255,16 +253,10 @@ impl Reap {
         }
         let bytes = KEY_OVERHEAD_BYTES.saturating_add(name.len() as u64);
         self.written_bytes = self.written_bytes.saturating_add(bytes);
-        if let Some(keys) = batch.get_mut(kind.index()) {
+        if let Some(keys) = batch.get_mut(record.family.index()) {
             keys.push(string);
         }
         name.len()
-    }
-
-    fn key_at(&self, place: usize) -> Option<(Vec<u8>, Family)> {
-        let position: &Position = self.plan.removals.get(place)?;
-        let record = self.collection.get(*position)?;
-        Some((record.name.to_vec(), record.family))
     }
 
     fn has_living_rival(&mut self, slice: Slice, place: usize) -> bool {
@@ -316,4 +308,17 @@ impl Reap {
                 self.counts.coordinators_removed.saturating_add(count);
         }
     }
+}
+
+/// The key of a heartbeat by its number.
+fn heartbeat_name<'c>(
+    collection: &'c Collection,
+    plan: &Plan,
+    number: HeartbeatNumber,
+) -> &'c [u8] {
+    let position = plan.heartbeats.get(number as usize);
+    position
+        .and_then(|position| collection.get(*position))
+        .map(|record| record.name)
+        .unwrap_or_default()
 }

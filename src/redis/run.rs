@@ -133,7 +133,7 @@ impl Run {
         let now_us = system::monotonic_us();
         wakeup.arm(0);
         Self {
-            phase: Phase::Collecting(Collect::new(limits)),
+            phase: Phase::Collecting(Collect::new(limits, order.options.dry_run)),
             wakeup,
             born: Born::begin(),
             started_wall_ms: api::wall_ms(),
@@ -251,7 +251,14 @@ impl Run {
         if !keyspace::select(ctx, self.order.database) {
             return self.stop(Status::Interrupted, Some("the database is gone".into()));
         }
-        let mut time_is_up = || system::monotonic_us() >= deadline_us;
+        let mut last_us = system::monotonic_us();
+        // The next piece of work will take about as long as the last one.
+        let mut time_is_up = || {
+            let now_us = system::monotonic_us();
+            let piece_us = now_us.saturating_sub(last_us);
+            last_us = now_us;
+            now_us.saturating_add(piece_us) > deadline_us
+        };
         let next = match &mut self.phase {
             Phase::Collecting(_) => self.collect_step(ctx, &user, &mut time_is_up),
             Phase::Reaping(_) => {

@@ -72,19 +72,6 @@ impl TimerFd {
         // SAFETY: the descriptor is ours and open; the structure lives through the call.
         unsafe { generated::timerfd_settime(self.0, 0, &once, std::ptr::null_mut()) };
     }
-
-    /// Take note that it fired, so that it is not readable any more.
-    pub fn clear(&self) {
-        let mut expirations = [0u8; 8];
-        // SAFETY: the descriptor is ours and open; a timerfd writes eight bytes.
-        unsafe {
-            generated::read(
-                self.0,
-                expirations.as_mut_ptr().cast(),
-                expirations.len() as _,
-            )
-        };
-    }
 }
 
 #[cfg(has_timerfd)]

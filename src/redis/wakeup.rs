@@ -151,14 +151,13 @@ impl Waker {
 #[cfg(has_timerfd)]
 unsafe extern "C" fn on_readable(_fd: i32, _data: *mut c_void, _mask: i32) {
     api::guard((), || {
-        let served = OTHERS_SERVED.fetch_not(Ordering::Relaxed);
-        super::state::with_wakeup(|wakeup| {
-            wakeup.fd.clear();
-            wakeup.fd.set_us(if served { WATCHDOG_US } else { 0 });
-        });
-        if served {
-            arm_timer(0);
+        // Left as it is, the descriptor fires in the next turn again.
+        if !OTHERS_SERVED.fetch_not(Ordering::Relaxed) {
+            return;
         }
+        // Setting it anew also makes it unreadable.
+        super::state::with_wakeup(|wakeup| wakeup.fd.set_us(WATCHDOG_US));
+        arm_timer(0);
     });
 }
 

@@ -48,6 +48,12 @@ pub trait Way {
         Ok(())
     }
 
+    /// Does it where there is nothing to do. What a server keeps from the first time on, whatever the work, such as its
+    /// pool of clients for modules, is not what the work takes.
+    fn run_on_nothing(&self, _conn: &mut Connection) -> Result<()> {
+        Ok(())
+    }
+
     /// Does the work once, over this connection or over others.
     fn run(&self, ground: &Ground, conn: &mut Connection) -> Result<Done>;
 

@@ -49,6 +49,12 @@ impl Way for Module {
         Ok(())
     }
 
+    fn run_on_nothing(&self, conn: &mut Connection) -> Result<()> {
+        let nobody = cleanup(conn, &["DRYRUN", "MATCH", "nobody"])?;
+        ensure!(nobody.int("keys_removed")? == 0, "{nobody:?}");
+        Ok(())
+    }
+
     fn run(&self, _ground: &Ground, conn: &mut Connection) -> Result<Done> {
         let reply = cleanup(conn, &["THRESHOLD", &THRESHOLD_S.to_string()])?;
         ensure!(reply.text("status")? == "complete", "{reply:?}");
