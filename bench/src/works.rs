@@ -81,15 +81,13 @@ pub const FOREIGN: &str = "among 10,000,000";
 /// `make bench`: the classic case on every server; on the first one also a large one, and what the plots need.
 pub fn usual(first_server: bool) -> Vec<Work> {
     if !first_server {
-        return vec![Work::new(CLASSIC, 10_000, 99, rounds(5, 3, 1, 1))];
+        return vec![Work::new(CLASSIC, 10_000, 99, rounds(3, 2, 1, 1))];
     }
-    let classic = Work::new(CLASSIC, 10_000, 99, rounds(7, 5, 3, 2));
-    let timed_only = rounds(5, 0, 0, 0);
     vec![
-        Work::new("1,000 coordinators", 1_000, 99, timed_only),
-        classic,
-        Work::new("100,000 coordinators", 100_000, 99, rounds(3, 0, 2, 0)),
-        Work::new(MILLION, 1_000_000, 99, rounds(3, 1, 0, 1)),
+        Work::new("1,000 coordinators", 1_000, 99, rounds(5, 0, 0, 0)),
+        Work::new(CLASSIC, 10_000, 99, rounds(5, 3, 3, 2)),
+        Work::new("100,000 coordinators", 100_000, 99, rounds(3, 0, 0, 0)),
+        Work::new(MILLION, 1_000_000, 99, rounds(1, 0, 0, 0)),
         Work::new("among 1,000,000", 10_000, 99, rounds(3, 0, 0, 0)).foreign(1_000_000),
     ]
 }
