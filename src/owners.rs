@@ -102,11 +102,13 @@ impl NameHasher {
         spread(self.beginnings.last().copied().unwrap_or_default())
     }
 
-    fn by_id(&self, id: (usize, usize)) -> u64 {
+    /// Hash of the id that stands there in the loaded name.
+    pub fn by_id(&self, id: (usize, usize)) -> u64 {
         spread(self.part(id))
     }
 
-    fn by_swarm_and_id(&self, swarm: (usize, usize), id: (usize, usize)) -> u64 {
+    /// Hash of the swarm and the id that stand there in the loaded name.
+    pub fn by_swarm_and_id(&self, swarm: (usize, usize), id: (usize, usize)) -> u64 {
         spread(self.part(id).wrapping_add(self.part(swarm).rotate_left(29)))
     }
 }
