@@ -47,7 +47,8 @@ pub const CLEANUP: Command = Command {
     acl_categories: "write slow dangerous blocking",
     summary: "Removes coordinators whose heartbeat is older than a threshold, with all their keys.",
     complexity: "O(N) for the walk with N being the number of keys in the database, in slices of \
-                 blocking.slice-us, plus the cost of one UNLINK for each key removed.",
+                 blocking.slice-us, plus the cost of one UNLINK for each key removed, and with ORPHANS of \
+                 one GET for each orphan.",
     since: "0.1.0",
     arguments: &[
         argument("seconds", "THRESHOLD", ArgumentKind::Integer),

@@ -90,6 +90,14 @@ fn arrive(name: &[u8]) {
     }
 }
 
+/// The run is over: nothing is asked for any more.
+pub fn end() {
+    KEYS_WANTED.store(false, Ordering::Relaxed);
+    if let Ok(mut arrived) = KEYS.lock() {
+        *arrived = (None, 0);
+    }
+}
+
 fn key_arrives(name: &[u8]) {
     let Ok(mut arrived) = KEYS.lock() else {
         signals::wish(End::InternalError);

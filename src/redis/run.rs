@@ -8,7 +8,7 @@ use judge::{Judged, Judging};
 
 use super::acl::User;
 use super::api::{self, RedisModuleCtx};
-use super::born::Born;
+use super::born::{self, Born};
 use super::caller::Caller;
 use super::cluster;
 use super::collect::{Collect, Limits, Walk};
@@ -506,6 +506,7 @@ impl Run {
     /// The run is over: log, remember, answer.
     fn over(mut self: Box<Self>, ctx: *mut RedisModuleCtx, report: Report) {
         view::log_end(ctx, &report, self.order.database);
+        born::end();
         let caller = self.order.caller.take();
         let answer = if self.order.options.json {
             report.to_wrapper_value()

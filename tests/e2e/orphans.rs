@@ -11,7 +11,7 @@ use anyhow::{Result, ensure};
 use blocking_harness::redis::{Connection, cmd, pipe};
 use blocking_harness::{
     AofCommands, Reply, Server, cleanup, cleanup_async, command, dbsize, digest, error_text,
-    server_now_ms, wait_for_value,
+    info_field, server_now_ms, wait_for_value,
 };
 
 use crate::hard_cases::{last_run, write};
@@ -108,9 +108,21 @@ fn the_remains_of_real_coordinators_go_and_those_of_a_moment_ago_stay() -> Resul
         }
     }
     ensure!(keys(&mut conn)? == stays);
-    // INFO says the same.
     let status = command(&mut conn, "BLOCKING.STATUS", &[])?;
     ensure!(status.map("totals")?.int("orphans_removed")? == 100);
+    for (field, count) in [
+        ("blocking_last_keys_orphaned", "200"),
+        ("blocking_last_orphans_too_young", "100"),
+        ("blocking_last_orphans_removed", "100"),
+        ("blocking_total_orphans_removed", "100"),
+    ] {
+        ensure!(
+            info_field(&mut conn, "blocking", field)? == count,
+            "{field}"
+        );
+    }
+    let line = "complete; coordinators removed 0, keys removed 100 (100 orphans), revived 0";
+    ensure!(server.log().contains(line), "{}", server.log());
     Ok(())
 }
 

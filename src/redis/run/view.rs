@@ -127,7 +127,7 @@ pub fn log_end(ctx: *mut RedisModuleCtx, report: &Report, database: i32) {
     let removed = !report.dry_run && report.counts.keys_removed() > 0;
     let whole = matches!(report.status, Status::Complete | Status::Limited);
     let line = format!(
-        "cleanup run {} of database {database}: {}{}; coordinators removed {}, keys removed {}, \
+        "cleanup run {} of database {database}: {}{}; coordinators removed {}, keys removed {}{}, \
          revived {}, slices {}, longest slice {} us, elapsed {} ms",
         report.run,
         report.status.word(),
@@ -145,6 +145,11 @@ pub fn log_end(ctx: *mut RedisModuleCtx, report: &Report, database: i32) {
             0
         } else {
             report.counts.keys_removed()
+        },
+        if removed && report.counts.orphans_removed > 0 {
+            format!(" ({} orphans)", report.counts.orphans_removed)
+        } else {
+            String::new()
         },
         report.counts.coordinators_revived,
         report.cost.slices,
