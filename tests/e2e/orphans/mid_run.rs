@@ -45,11 +45,18 @@ fn whoever_shows_life_before_the_slice_keeps_everything() -> Result<()> {
     let own = family(150, old);
     let beat = format!(r#"{{"timestamp":{}}}"#, now + 60_000);
     let stale = format!(r#"{{"timestamp":{old}}}"#);
-    let deeds: [(&str, &[usize], Deed); 9] = [
+    let deeds: [(&str, &[usize], Deed); 10] = [
         ("a heartbeat", ALL, &|pipe| {
             pipe.cmd("SET")
                 .arg(format!("blocking:heartbeat:{ID}"))
                 .arg(&beat);
+        }),
+        // Some servers tell nobody of this one; it is found by its name.
+        ("a heartbeat renamed into place", ALL, &|pipe| {
+            pipe.cmd("SET").arg("draft").arg(&beat);
+            pipe.cmd("RENAME")
+                .arg("draft")
+                .arg(format!("blocking:heartbeat:{ID}"));
         }),
         ("a heartbeat in its swarm", ALL, &|pipe| {
             pipe.cmd("SET")
