@@ -63,7 +63,8 @@ pub struct Orphans {
     /// By place in `witnesses`: the newest time it gave.
     pub testimonies_ms: Vec<Option<i64>>,
     pub claims: Claims,
-    /// Who goes, once judged, in the order of the walk.
+    /// Who goes, once judged: keys that the same keys speak for stand side by side, so that one look
+    /// at those serves all of them.
     pub doomed: Vec<Doomed>,
 }
 
@@ -159,12 +160,13 @@ impl Orphans {
                 Fate::TooYoung => count(&mut counts.orphans_too_young),
                 Fate::NotAsked => {}
                 Fate::Goes { .. } if record.denied => count(&mut counts.keys_denied),
-                Fate::Goes { newest_ms } => {
+                Fate::Goes { newest_ms, speaker } => {
                     let Ok(place) = u32::try_from(place) else {
                         continue;
                     };
                     goes = true;
-                    doomed.push(Doomed { place, newest_ms });
+                    let group = speaker.unwrap_or(place);
+                    doomed.push((group, Doomed { place, newest_ms }));
                     counts.add_removed(record.family, 1);
                     count(&mut counts.orphans_removed);
                 }
@@ -174,7 +176,8 @@ impl Orphans {
                 remembered.extend(self.to_remember(place, question, seen));
             }
         }
-        self.doomed = doomed;
+        doomed.sort_unstable_by_key(|(group, doomed)| (*group, doomed.place));
+        self.doomed = doomed.into_iter().map(|(_, doomed)| doomed).collect();
         Some(FirstSeen::new(remembered, question.room))
     }
 
@@ -247,7 +250,11 @@ impl Orphans {
         }
         let admits = |pattern: &Pattern| readings.iter().any(|r| pattern.matches(r.id_of(name)));
         if question.pattern.as_ref().is_none_or(admits) {
-            Fate::Goes { newest_ms }
+            let mut speaker: Option<u32> = None;
+            self.claims.visit_speakers(readings, &mut |place| {
+                speaker = Some(speaker.map_or(place, |first| first.min(place)));
+            });
+            Fate::Goes { newest_ms, speaker }
         } else {
             Fate::NotAsked
         }
@@ -263,6 +270,8 @@ enum Fate {
     NotAsked,
     Goes {
         newest_ms: i64,
+        /// The first of the orphans that speak for it.
+        speaker: Option<u32>,
     },
 }
 

@@ -201,6 +201,7 @@ impl Bury {
             Some(now) if was(doomed.place).is_some_and(|was| was.print == now) => {}
             Some(_) => return Fate::TooYoung,
         }
+        self.unchanged.insert(doomed.place);
         let unchanged = &mut self.unchanged;
         let mut has_changed = false;
         self.orphans.claims.visit_speakers(readings, &mut |place| {
