@@ -4,6 +4,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArgumentKind {
     Integer,
+    /// A keyword that an integer of this name may follow.
+    KeywordAndInteger(&'static str),
     Pattern,
     /// A keyword without a value.
     Keyword,
@@ -45,11 +47,17 @@ pub const CLEANUP: Command = Command {
     acl_categories: "write slow dangerous blocking",
     summary: "Removes coordinators whose heartbeat is older than a threshold, with all their keys.",
     complexity: "O(N) for the walk with N being the number of keys in the database, in slices of \
-                 blocking.slice-us, plus the cost of one UNLINK for each key removed.",
+                 blocking.slice-us, plus the cost of one UNLINK for each key removed, and with ORPHANS of \
+                 one GET for each orphan.",
     since: "0.1.0",
     arguments: &[
         argument("seconds", "THRESHOLD", ArgumentKind::Integer),
         argument("dryrun", "DRYRUN", ArgumentKind::Keyword),
+        argument(
+            "orphans",
+            "ORPHANS",
+            ArgumentKind::KeywordAndInteger("grace-seconds"),
+        ),
         argument("id-pattern", "MATCH", ArgumentKind::Pattern),
         argument("coordinators", "LIMIT", ArgumentKind::Integer),
         argument("count", "IDS", ArgumentKind::Integer),
@@ -94,10 +102,11 @@ pub const HELP: Command = Command {
 /// What BLOCKING.HELP prints, line by line.
 pub const HELP_TEXT: &[&str] = &[
     "BLOCKING.<command> [<option> [value] ...]. Commands are:",
-    "CLEANUP [THRESHOLD seconds] [DRYRUN] [MATCH id-pattern] [LIMIT coordinators] [IDS count] [ASYNC] [JSON]",
+    "CLEANUP [THRESHOLD seconds] [DRYRUN] [ORPHANS [grace-seconds]] [MATCH id-pattern] [LIMIT coordinators] [IDS count] [ASYNC] [JSON]",
     "    Remove coordinators whose heartbeat is older than the threshold, with all their keys.",
     "    THRESHOLD: age in seconds above which a coordinator is stale (blocking.threshold-seconds).",
     "    DRYRUN: remove nothing, report what would go.",
+    "    ORPHANS: remove keys of nobody, too, when nothing about them is younger than this (threshold).",
     "    MATCH: remove only coordinators whose id fits this glob pattern.",
     "    LIMIT: remove at most this many coordinators, the oldest first.",
     "    IDS: list at most this many stale ids (100).",

@@ -40,6 +40,7 @@ pub enum Error {
     },
     NotBusy,
     InMulti,
+    OrphansInCluster,
     NotPrimary,
     Loading,
     CallerUnblocked {
@@ -94,6 +95,10 @@ impl fmt::Display for Error {
             }
             Self::InMulti => out
                 .write_str("ERR BLOCKING.CLEANUP cannot wait inside MULTI or a script; add ASYNC"),
+            Self::OrphansInCluster => out.write_str(
+                "ERR ORPHANS cannot be judged on one node of several: heartbeats may be on \
+                 another node of the cluster",
+            ),
             Self::NotPrimary => out.write_str(
                 "READONLY BLOCKING.CLEANUP runs on a primary only; this server is a replica",
             ),
@@ -151,6 +156,7 @@ mod tests {
                 | Error::InProgress { .. }
                 | Error::NotBusy
                 | Error::InMulti
+                | Error::OrphansInCluster
                 | Error::NotPrimary
                 | Error::Loading
                 | Error::CallerUnblocked { .. }
@@ -213,6 +219,11 @@ mod tests {
             (
                 Error::InMulti,
                 "ERR BLOCKING.CLEANUP cannot wait inside MULTI or a script; add ASYNC",
+            ),
+            (
+                Error::OrphansInCluster,
+                "ERR ORPHANS cannot be judged on one node of several: heartbeats may be on \
+                 another node of the cluster",
             ),
             (
                 Error::NotPrimary,

@@ -6,12 +6,12 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// The top-level fields that hold a time. All of them are looked at; the newest wins.
-const TIME_FIELDS: [&str; 3] = ["timestamp", "lastHeartbeat", "last_heartbeat"];
+pub const TIME_FIELDS: [&str; 3] = ["timestamp", "lastHeartbeat", "last_heartbeat"];
 
 const NS_PER_MS: i128 = 1_000_000;
 const MS_PER_S: i64 = 1_000;
@@ -84,68 +84,92 @@ pub fn read(value: &[u8], max_bytes: usize) -> Reading {
     if value.len() > max_bytes {
         return UNREADABLE;
     }
-    serde_json::from_slice(value).unwrap_or(UNREADABLE)
+    read_fields(value, &TIME_FIELDS).unwrap_or(UNREADABLE)
 }
 
-/// A whole value: an object with time fields, or a bare number. All else is an error of serde's,
-/// and so is trailing garbage.
-impl<'de> Deserialize<'de> for Reading {
-    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        struct Whole;
+/// What the top-level fields of these names say, or a bare number as the whole value; `None` if
+/// there is nothing of the kind: no JSON, none of the fields, a number that is no time.
+pub fn read_fields(value: &[u8], names: &[&str]) -> Option<Reading> {
+    let mut json = serde_json::Deserializer::from_slice(value);
+    let reading = Whole { names }.deserialize(&mut json).ok()?;
+    // Trailing garbage makes it no JSON.
+    json.end().ok()?;
+    reading
+}
 
-        impl<'de> Visitor<'de> for Whole {
-            type Value = Reading;
+/// The time of a number as it stands in a name: decimal digits, the unit by its size.
+pub fn digits_ms(text: &[u8]) -> Option<i64> {
+    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    let text = digits.then(|| std::str::from_utf8(text).ok()).flatten()?;
+    integer_ms(text.parse().ok()?)
+}
 
-            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                out.write_str("an object or a number")
-            }
+/// A whole value: an object that may hold time fields, or a bare number.
+#[derive(Clone, Copy)]
+struct Whole<'n> {
+    names: &'n [&'n str],
+}
 
-            fn visit_u64<E>(self, number: u64) -> Result<Reading, E> {
-                Ok(Reading::of(integer_ms(number.into())))
-            }
+impl<'de> DeserializeSeed<'de> for Whole<'_> {
+    type Value = Option<Reading>;
 
-            fn visit_f64<E>(self, number: f64) -> Result<Reading, E> {
-                Ok(Reading::of(float_ms(number)))
-            }
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_any(self)
+    }
+}
 
-            fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Reading, A::Error> {
-                let mut found: Option<Reading> = None;
-                while let Some(Known(known)) = fields.next_key()? {
-                    if known {
-                        let field = Reading::of(fields.next_value::<Moment>()?.0);
-                        found = Some(found.map_or(field, |so_far| so_far.merged(field)));
-                    } else {
-                        fields.next_value::<Skip>()?;
-                    }
-                }
-                found.ok_or_else(|| A::Error::custom("no known time field"))
+impl<'de> Visitor<'de> for Whole<'_> {
+    type Value = Option<Reading>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an object or a number")
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(integer_ms(number.into()).map(|ms| Reading::of(Some(ms))))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
+        Ok(float_ms(number).map(|ms| Reading::of(Some(ms))))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
+        let mut found: Option<Reading> = None;
+        while let Some(known) = fields.next_key_seed(Known { names: self.names })? {
+            if known {
+                let field = Reading::of(fields.next_value::<Moment>()?.0);
+                found = Some(found.map_or(field, |so_far| so_far.merged(field)));
+            } else {
+                fields.next_value::<Skip>()?;
             }
         }
-
-        json.deserialize_any(Whole)
+        Ok(found)
     }
 }
 
 /// Whether a field's name is a known one. It is compared after its escapes are decoded.
-struct Known(bool);
+#[derive(Clone, Copy)]
+struct Known<'n> {
+    names: &'n [&'n str],
+}
 
-impl<'de> Deserialize<'de> for Known {
-    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        struct Name;
+impl<'de> DeserializeSeed<'de> for Known<'_> {
+    type Value = bool;
 
-        impl Visitor<'_> for Name {
-            type Value = Known;
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<bool, D::Error> {
+        json.deserialize_str(self)
+    }
+}
 
-            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                out.write_str("a field name")
-            }
+impl Visitor<'_> for Known<'_> {
+    type Value = bool;
 
-            fn visit_str<E>(self, name: &str) -> Result<Known, E> {
-                Ok(Known(TIME_FIELDS.contains(&name)))
-            }
-        }
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a field name")
+    }
 
-        json.deserialize_str(Name)
+    fn visit_str<E>(self, name: &str) -> Result<bool, E> {
+        Ok(self.names.contains(&name))
     }
 }
 

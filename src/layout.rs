@@ -235,6 +235,66 @@ pub fn readings(name: &[u8], known: &SegmentCounts, visit: &mut dyn FnMut(Readin
     }
 }
 
+/// Every way to read a key, without knowing any id; buffers are reused from key to key.
+#[derive(Clone, Debug)]
+pub struct AllReadings {
+    max: usize,
+    lengths: SegmentCounts,
+    found: Vec<Reading>,
+}
+
+impl AllReadings {
+    /// A reader that gives up on keys with more than `max` readings: a name of 64 KiB full of
+    /// colons has half a billion.
+    pub fn up_to(max: usize) -> Self {
+        Self {
+            max,
+            lengths: SegmentCounts {
+                sorted: (1..=max.saturating_add(1)).collect(),
+            },
+            found: Vec::new(),
+        }
+    }
+
+    /// All readings of the key `name`, each once; `None` if there are too many.
+    pub fn of(&mut self, name: &[u8]) -> Option<&[Reading]> {
+        let Self {
+            max,
+            lengths,
+            found,
+        } = self;
+        found.clear();
+        for template in &TEMPLATES {
+            // Each segment begins at least one reading where the id's extent is open.
+            let is_open = matches!(template.shape, Shape::Head | Shape::Run);
+            let rest = name.strip_prefix(template.prefix).filter(|_| is_open);
+            if rest.is_some_and(|rest| memchr::memchr_iter(b':', rest).count() > *max) {
+                return None;
+            }
+            readings_of(template, name, Some(lengths), &mut |reading| {
+                found.push(reading)
+            });
+        }
+        found.sort_unstable();
+        found.dedup();
+        (found.len() <= *max).then_some(found.as_slice())
+    }
+}
+
+/// The key of the heartbeat of an id, in a swarm if there is one.
+pub fn heartbeat_of(swarm: Option<&[u8]>, id: &[u8]) -> Vec<u8> {
+    match swarm {
+        None => [b"blocking:heartbeat:", id].concat(),
+        Some(swarm) => [SWARM_PREFIX, swarm, b":blocking:heartbeat:", id].concat(),
+    }
+}
+
+/// The last segment of an idempotency key, where senders put the time; `None` for other keys.
+pub fn idempotency_tail(name: &[u8]) -> Option<&[u8]> {
+    let rest = name.strip_prefix(b"blocking:idempotency:")?;
+    rest.rsplit(|byte| *byte == b':').next()
+}
+
 fn readings_of(
     template: &Template,
     name: &[u8],

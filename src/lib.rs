@@ -17,13 +17,17 @@
 )]
 
 mod census;
+mod claims;
 mod collection;
 mod commands;
 mod error;
+mod evidence;
+mod first_seen;
 mod heartbeat;
 mod json;
 mod layout;
 mod options;
+mod orphans;
 mod owners;
 mod pace;
 mod pattern;

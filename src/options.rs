@@ -22,7 +22,7 @@ pub const IDS_RANGE: RangeInclusive<u32> = 0..=10_000;
 pub const IDS_DEFAULT: u32 = 100;
 
 /// The options of `BLOCKING.CLEANUP`, as an error names them and as the parser finds them.
-pub const CLEANUP_OPTIONS: &str = "THRESHOLD, DRYRUN, MATCH, LIMIT, IDS, ASYNC, JSON";
+pub const CLEANUP_OPTIONS: &str = "THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, IDS, ASYNC, JSON";
 /// The same for `BLOCKING.STATUS`.
 pub const STATUS_OPTIONS: &str = "JSON";
 
@@ -32,11 +32,32 @@ const LIMIT_ACCEPTED: &str = "an integer from 1 to 4294967295 coordinators";
 const IDS_ACCEPTED: &str = "an integer from 0 to 10000 ids";
 const MATCH_ACCEPTED: &str = "a glob pattern of 1 to 512 bytes";
 
+/// How old the evidence about an orphan must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grace {
+    /// Older than the threshold of the run.
+    Threshold,
+    /// Older than this many seconds.
+    Seconds(u32),
+}
+
+impl Grace {
+    /// In seconds, in a run with this threshold.
+    pub fn seconds(self, threshold_s: u32) -> u32 {
+        match self {
+            Self::Threshold => threshold_s,
+            Self::Seconds(seconds) => seconds,
+        }
+    }
+}
+
 /// What `BLOCKING.CLEANUP` was asked to do.
 #[derive(Debug, Clone)]
 pub struct CleanupOptions {
     pub threshold_s: Option<u32>,
     pub dry_run: bool,
+    /// Orphans go too, when the evidence about them is older than this.
+    pub orphans: Option<Grace>,
     pub pattern: Option<Pattern>,
     pub limit: Option<u32>,
     pub ids: u32,
@@ -52,13 +73,22 @@ pub struct StatusOptions {
 
 /// Reads the arguments of `BLOCKING.CLEANUP`, the command name left out.
 pub fn parse_cleanup(args: &[&[u8]]) -> Result<CleanupOptions, Error> {
-    let (mut threshold_s, mut limit, mut ids) = (None, None, None);
+    let (mut threshold_s, mut limit, mut ids, mut orphans) = (None, None, None, None);
     let (mut dry_run, mut pattern, mut asynchronous, mut json) = (None, None, None, None);
     let mut words = args.iter();
     while let Some(word) = words.next() {
         match canonical(word, CLEANUP_OPTIONS) {
             Some(option @ "THRESHOLD") => once(&mut threshold_s, option, || {
                 integer(&mut words, option, THRESHOLD_RANGE_S, THRESHOLD_ACCEPTED)
+            })?,
+            Some(option @ "ORPHANS") => once(&mut orphans, option, || {
+                // What cannot be meant for a number is the next option.
+                let next = words.as_slice().first().and_then(|word| word.first());
+                if next.is_none_or(|byte| !matches!(byte, b'0'..=b'9' | b'+' | b'-')) {
+                    return Ok(Grace::Threshold);
+                }
+                integer(&mut words, option, THRESHOLD_RANGE_S, THRESHOLD_ACCEPTED)
+                    .map(Grace::Seconds)
             })?,
             Some(option @ "LIMIT") => once(&mut limit, option, || {
                 integer(&mut words, option, LIMIT_RANGE, LIMIT_ACCEPTED)
@@ -78,6 +108,7 @@ pub fn parse_cleanup(args: &[&[u8]]) -> Result<CleanupOptions, Error> {
     Ok(CleanupOptions {
         threshold_s,
         dry_run: dry_run.is_some(),
+        orphans,
         pattern,
         limit,
         ids: ids.unwrap_or(IDS_DEFAULT),
@@ -186,9 +217,10 @@ mod tests {
     /// Options as one comparable line.
     fn summary(options: &CleanupOptions) -> String {
         format!(
-            "threshold={:?} dry={} match={:?} limit={:?} ids={} async={} json={}",
+            "threshold={:?} dry={} orphans={:?} match={:?} limit={:?} ids={} async={} json={}",
             options.threshold_s,
             options.dry_run,
+            options.orphans,
             options.pattern.as_ref().map(|p| shown(p.source())),
             options.limit,
             options.ids,
@@ -199,7 +231,7 @@ mod tests {
 
     #[test]
     fn accepted_cleanups() {
-        let plain = "threshold=None dry=false match=None limit=None ids=100 async=false json=false";
+        let plain = "threshold=None dry=false orphans=None match=None limit=None ids=100 async=false json=false";
         let table = [
             ("", plain.to_string()),
             ("THRESHOLD 1", plain.replace("threshold=None", "threshold=Some(1)")),
@@ -208,6 +240,13 @@ mod tests {
                 plain.replace("threshold=None", "threshold=Some(315360000)"),
             ),
             ("DryRun", plain.replace("dry=false", "dry=true")),
+            ("ORPHANS", plain.replace("orphans=None", "orphans=Some(Threshold)")),
+            ("orphans 1", plain.replace("orphans=None", "orphans=Some(Seconds(1))")),
+            ("ORPHANS 315360000", plain.replace("orphans=None", "orphans=Some(Seconds(315360000))")),
+            (
+                "ORPHANS dryrun",
+                plain.replace("orphans=None", "orphans=Some(Threshold)").replace("dry=false", "dry=true"),
+            ),
             ("LIMIT 4294967295", plain.replace("limit=None", "limit=Some(4294967295)")),
             ("IDS 0", plain.replace("ids=100", "ids=0")),
             ("IDS 10000", plain.replace("ids=100", "ids=10000")),
@@ -217,7 +256,7 @@ mod tests {
             ("MATCH JSON", plain.replace("match=None", "match=Some(\"JSON\")")),
             (
                 "json ids 3 async limit 2 match a* dryrun threshold 60",
-                "threshold=Some(60) dry=true match=Some(\"a*\") limit=Some(2) ids=3 async=true json=true"
+                "threshold=Some(60) dry=true orphans=None match=Some(\"a*\") limit=Some(2) ids=3 async=true json=true"
                     .to_string(),
             ),
         ];
@@ -233,18 +272,48 @@ mod tests {
             (
                 "FOO",
                 "ERR unknown option 'FOO' for BLOCKING.CLEANUP; \
-                 accepted are THRESHOLD, DRYRUN, MATCH, LIMIT, IDS, ASYNC, JSON",
+                 accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, IDS, ASYNC, JSON",
             ),
             (
-                "ORPHANS",
-                "ERR unknown option 'ORPHANS' for BLOCKING.CLEANUP; \
-                 accepted are THRESHOLD, DRYRUN, MATCH, LIMIT, IDS, ASYNC, JSON",
+                "ORPHAN",
+                "ERR unknown option 'ORPHAN' for BLOCKING.CLEANUP; \
+                 accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, IDS, ASYNC, JSON",
+            ),
+            (
+                "ORPHANS soon",
+                "ERR unknown option 'soon' for BLOCKING.CLEANUP; \
+                 accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, IDS, ASYNC, JSON",
+            ),
+            (
+                "ORPHANS 5 5",
+                "ERR unknown option '5' for BLOCKING.CLEANUP; \
+                 accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, IDS, ASYNC, JSON",
+            ),
+            (
+                "ORPHANS orphans 5",
+                "ERR ORPHANS is given more than once; each option is accepted at most once",
+            ),
+            (
+                "ORPHANS 0",
+                "ERR ORPHANS must be an integer from 1 to 315360000 seconds, got '0'",
+            ),
+            (
+                "ORPHANS -5",
+                "ERR ORPHANS must be an integer from 1 to 315360000 seconds, got '-5'",
+            ),
+            (
+                "ORPHANS 315360001",
+                "ERR ORPHANS must be an integer from 1 to 315360000 seconds, got '315360001'",
+            ),
+            (
+                "ORPHANS 60s",
+                "ERR ORPHANS must be an integer from 1 to 315360000 seconds, got '60s'",
             ),
             (
                 // The separator of the list of options is no option.
                 "DRYRUN, MATCH",
                 "ERR unknown option 'DRYRUN,' for BLOCKING.CLEANUP; \
-                 accepted are THRESHOLD, DRYRUN, MATCH, LIMIT, IDS, ASYNC, JSON",
+                 accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, IDS, ASYNC, JSON",
             ),
             (
                 "DRYRUN dryrun",
@@ -313,12 +382,12 @@ mod tests {
             (
                 &[b"\xff'"],
                 "ERR unknown option '\\xff\\x27' for BLOCKING.CLEANUP; \
-                 accepted are THRESHOLD, DRYRUN, MATCH, LIMIT, IDS, ASYNC, JSON",
+                 accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, IDS, ASYNC, JSON",
             ),
             (
                 &[b""],
                 "ERR unknown option '' for BLOCKING.CLEANUP; \
-                 accepted are THRESHOLD, DRYRUN, MATCH, LIMIT, IDS, ASYNC, JSON",
+                 accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, IDS, ASYNC, JSON",
             ),
             (
                 &[b"IDS", b"\xd9\xa3"],
@@ -408,15 +477,15 @@ mod tests {
         #[test]
         fn any_order_means_the_same(
             order in Just(vec![
-                "THRESHOLD 60", "DRYRUN", "MATCH a*", "LIMIT 2", "IDS 3", "ASYNC", "JSON",
+                "THRESHOLD 60", "DRYRUN", "ORPHANS 9", "MATCH a*", "LIMIT 2", "IDS 3", "ASYNC", "JSON",
             ]).prop_shuffle()
         ) {
             let line = order.join(" ");
             let options = parse_cleanup(&words(&line)).unwrap();
             prop_assert_eq!(
                 summary(&options),
-                "threshold=Some(60) dry=true match=Some(\"a*\") limit=Some(2) ids=3 \
-                 async=true json=true"
+                "threshold=Some(60) dry=true orphans=Some(Seconds(9)) match=Some(\"a*\") limit=Some(2) \
+                 ids=3 async=true json=true"
             );
         }
 

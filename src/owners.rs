@@ -57,6 +57,8 @@ pub struct NameHasher {
     base: u64,
     /// `powers[n]` is the base to the power of n.
     powers: Vec<u64>,
+    /// The loaded name.
+    name: Vec<u8>,
     /// Where each segment of the loaded name starts, and where one more would.
     starts: Vec<usize>,
     /// `beginnings[n]` is the hash of the first n segments of the loaded name.
@@ -70,6 +72,7 @@ impl Default for NameHasher {
             base: (segments.hash_one(0u8) % (MODULUS - 1024)).wrapping_add(512),
             segments,
             powers: vec![1],
+            name: Vec::new(),
             starts: Vec::new(),
             beginnings: Vec::new(),
         }
@@ -79,6 +82,8 @@ impl Default for NameHasher {
 impl NameHasher {
     /// Make `name` the name whose parts are hashed from now on.
     pub fn load(&mut self, name: &[u8]) {
+        self.name.clear();
+        self.name.extend_from_slice(name);
         self.starts.clear();
         self.beginnings.clear();
         self.beginnings.push(0);
@@ -105,15 +110,15 @@ impl NameHasher {
         reduce(reduce(own).wrapping_add(multiply(hash, self.base)))
     }
 
-    /// Hash of the bytes from `start` to `end` (exclusive) of `name`, the loaded one.
-    fn part(&self, name: &[u8], (start, end): (usize, usize)) -> u64 {
+    /// Hash of the bytes from `start` to `end` (exclusive) of the loaded name.
+    fn part(&self, (start, end): (usize, usize)) -> u64 {
         let bounds = (
             self.starts.binary_search(&start),
             self.starts.binary_search(&end.saturating_add(1)),
         );
         let (Ok(first), Ok(last)) = bounds else {
             // Not whole segments. No line of the layout reads names so; the hash is the same.
-            let bytes = name.get(start..end).unwrap_or_default();
+            let bytes = self.name.get(start..end).unwrap_or_default();
             let segments = bytes.split(|byte| *byte == b':');
             return segments.fold(0, |hash, segment| self.append(hash, segment));
         };
@@ -131,13 +136,14 @@ impl NameHasher {
         spread(self.beginnings.last().copied().unwrap_or_default())
     }
 
-    fn by_id(&self, name: &[u8], id: (usize, usize)) -> u64 {
-        spread(self.part(name, id))
+    /// Hash of the id that stands there in the loaded name.
+    pub fn by_id(&self, id: (usize, usize)) -> u64 {
+        spread(self.part(id))
     }
 
-    fn by_swarm_and_id(&self, name: &[u8], swarm: (usize, usize), id: (usize, usize)) -> u64 {
-        let swarm = self.part(name, swarm).rotate_left(29);
-        spread(self.part(name, id).wrapping_add(swarm))
+    /// Hash of the swarm and the id that stand there in the loaded name.
+    pub fn by_swarm_and_id(&self, swarm: (usize, usize), id: (usize, usize)) -> u64 {
+        spread(self.part(id).wrapping_add(self.part(swarm).rotate_left(29)))
     }
 }
 
@@ -219,11 +225,11 @@ impl Owners {
                 id,
                 swarm,
             };
-            let hash = hasher.by_id(name, reading.id);
+            let hash = hasher.by_id(reading.id);
             let Some(swarm) = reading.swarm else {
                 return insert(&mut self.unscoped, entry(hash));
             };
-            let of_swarm = hasher.by_swarm_and_id(name, swarm, reading.id);
+            let of_swarm = hasher.by_swarm_and_id(swarm, reading.id);
             insert(&mut self.scoped, entry(of_swarm));
             let same = |known: &Entry| {
                 known.hash == hash
@@ -265,7 +271,7 @@ impl Owners {
                 return;
             }
             let id = reading.id_of(name);
-            let by_id = hasher.by_id(name, reading.id);
+            let by_id = hasher.by_id(reading.id);
             let same_id = |entry: &Entry| {
                 entry.hash == by_id && entry.id_in(names.name(entry.heartbeat)) == id
             };
@@ -273,7 +279,7 @@ impl Owners {
             let first = match reading.swarm {
                 None => unscoped(),
                 Some(swarm) => {
-                    let of_swarm = hasher.by_swarm_and_id(name, swarm, reading.id);
+                    let of_swarm = hasher.by_swarm_and_id(swarm, reading.id);
                     let same = |entry: &Entry| {
                         let beating = names.name(entry.heartbeat);
                         entry.hash == of_swarm
@@ -367,13 +373,13 @@ mod tests {
         let mut hasher = NameHasher::default();
         let name = b"a:bc:a:bc";
         hasher.load(name);
-        assert_eq!(hasher.part(name, (0, 4)), hasher.part(name, (5, 9)));
-        assert_ne!(hasher.part(name, (0, 4)), hasher.part(name, (2, 6)));
-        assert_ne!(hasher.part(name, (0, 1)), hasher.part(name, (2, 4)));
-        assert_eq!(hasher.part(name, (3, 4)), hasher.part(name, (8, 9)));
-        let part = hasher.part(name, (2, 6));
+        assert_eq!(hasher.part((0, 4)), hasher.part((5, 9)));
+        assert_ne!(hasher.part((0, 4)), hasher.part((2, 6)));
+        assert_ne!(hasher.part((0, 1)), hasher.part((2, 4)));
+        assert_eq!(hasher.part((3, 4)), hasher.part((8, 9)));
+        let part = hasher.part((2, 6));
         hasher.load(b"bc:a");
-        assert_eq!(hasher.part(b"bc:a", (0, 4)), part);
+        assert_eq!(hasher.part((0, 4)), part);
         assert_eq!(hasher.whole(), spread(part));
     }
 
@@ -391,7 +397,7 @@ mod tests {
                     ..NameHasher::default()
                 };
                 alone.load(bytes);
-                let (part, whole) = (hasher.part(name, (start, end)), alone.whole());
+                let (part, whole) = (hasher.part((start, end)), alone.whole());
                 assert_eq!(spread(part), whole, "{start}..{end}");
             }
         }

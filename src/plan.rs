@@ -37,6 +37,8 @@ pub struct Question {
     /// The walk stopped gathering family keys: all heartbeats are there, not all keys, so
     /// heartbeats must stay for the next run to find the rest.
     pub truncated: bool,
+    /// Orphans are not only counted but named.
+    pub orphans: bool,
 }
 
 /// One coordinator to be removed.
@@ -71,6 +73,8 @@ pub struct Plan {
     pub rivals: Vec<Rival>,
     /// Everything the walk and the plan know; `*_removed` is what would be removed.
     pub counts: Counts,
+    /// Keys of nobody, in the order of the walk, if they were asked for.
+    pub orphans: Vec<Position>,
     /// Stale coordinators that may be removed, oldest first.
     pub stale_ids: Vec<Vec<u8>>,
     /// More coordinators are stale than LIMIT allowed.
@@ -117,6 +121,7 @@ struct Planner<'c> {
     assigned: Vec<(u32, Position)>,
     /// Place in `assigned`, and a further stale owner of that key.
     assigned_rivals: Vec<(usize, HeartbeatNumber)>,
+    orphans: Vec<Position>,
     stale_ids: Vec<Vec<u8>>,
     /// Stale owners of the key at hand, beside the one it goes with.
     rivals: Vec<HeartbeatNumber>,
@@ -169,6 +174,7 @@ impl<'c> Planner<'c> {
             incomplete: Vec::new(),
             assigned: Vec::new(),
             assigned_rivals: Vec::new(),
+            orphans: Vec::new(),
             stale_ids: Vec::new(),
             rivals: Vec::new(),
             heartbeats,
@@ -267,6 +273,9 @@ impl<'c> Planner<'c> {
             }
             Fate::Orphaned => {
                 self.counts.keys_orphaned = self.counts.keys_orphaned.saturating_add(1);
+                if self.question.orphans {
+                    self.orphans.push(position);
+                }
                 return;
             }
             Fate::GoesWith(owner) => owner,
@@ -407,6 +416,7 @@ impl<'c> Planner<'c> {
             removals,
             rivals,
             counts: self.counts,
+            orphans: self.orphans,
             stale_ids: self.stale_ids,
             limited: self.limited,
             truncated: self.question.truncated,

@@ -26,6 +26,7 @@ fn question() -> Question {
         limit: None,
         ids: 100,
         truncated: false,
+        orphans: false,
     }
 }
 

@@ -27,6 +27,7 @@ pub enum Activity {
     #[default]
     Collecting,
     Planning,
+    Weighing,
     Reaping,
     Paused(Waiting),
 }
@@ -37,6 +38,7 @@ impl Activity {
         match self {
             Self::Collecting => "collecting",
             Self::Planning => "planning",
+            Self::Weighing => "weighing",
             Self::Reaping => "reaping",
             Self::Paused(_) => "paused",
         }
@@ -52,6 +54,8 @@ pub struct Progress {
     pub dry_run: bool,
     pub asynchronous: bool,
     pub threshold_s: u32,
+    /// With ORPHANS: the age asked of their evidence.
+    pub orphan_grace_s: Option<u32>,
     pub pattern: Option<Vec<u8>>,
     pub limit: Option<u32>,
     pub elapsed_us: u64,
@@ -61,6 +65,9 @@ pub struct Progress {
     pub keys_collected: u64,
     /// Whether the walk has seen everything.
     pub walk_done: bool,
+    /// Keys to be read to judge orphans, once the plan is known, and those read.
+    pub keys_to_weigh: u64,
+    pub keys_weighed: u64,
     /// Keys to be removed, once the plan is known.
     pub keys_planned: Option<u64>,
     /// Of these, dealt with.
@@ -68,6 +75,9 @@ pub struct Progress {
     pub coordinators_removed: u64,
     pub coordinators_revived: u64,
     pub keys_removed: u64,
+    pub keys_orphaned: u64,
+    pub orphans_too_young: u64,
+    pub orphans_removed: u64,
 }
 
 fn percent(part: u64, whole: u64) -> u64 {
@@ -104,8 +114,10 @@ impl Progress {
             self.keys_scanned
         };
         percent(
-            scanned.saturating_add(self.keys_done),
-            walk.saturating_add(reap),
+            scanned
+                .saturating_add(self.keys_weighed)
+                .saturating_add(self.keys_done),
+            walk.saturating_add(self.keys_to_weigh).saturating_add(reap),
         )
     }
 
@@ -148,6 +160,13 @@ impl Progress {
             ("coordinators_removed", self.coordinators_removed.into()),
             ("coordinators_revived", self.coordinators_revived.into()),
             ("keys_removed", self.keys_removed.into()),
+            (
+                "orphan_grace_s",
+                number_or_null(self.orphan_grace_s.map(u64::from)),
+            ),
+            ("keys_orphaned", self.keys_orphaned.into()),
+            ("orphans_too_young", self.orphans_too_young.into()),
+            ("orphans_removed", self.orphans_removed.into()),
         ])
     }
 }

@@ -45,6 +45,8 @@ pub struct Counts {
     pub keys_by_family: [u64; 6],
     pub keys_vetoed: u64,
     pub keys_orphaned: u64,
+    pub orphans_too_young: u64,
+    pub orphans_removed: u64,
     pub keys_denied: u64,
     pub keys_not_owned: u64,
 }
@@ -100,6 +102,8 @@ pub struct Report {
     pub status: Status,
     pub dry_run: bool,
     pub threshold_s: u32,
+    /// With ORPHANS: the age that was asked of their evidence.
+    pub orphan_grace_s: Option<u32>,
     pub counts: Counts,
     pub cost: Cost,
     /// Oldest first.
@@ -122,6 +126,10 @@ impl Report {
     fn remarks(&self, fields: &mut Vec<(&'static str, Value)>) {
         if let Some(reason) = &self.reason {
             fields.push(("reason", Value::text(reason.as_bytes())));
+        }
+        if let Some(grace_s) = self.orphan_grace_s {
+            fields.push(("orphan_grace_s", u64::from(grace_s).into()));
+            fields.push(("orphans_too_young", self.counts.orphans_too_young.into()));
         }
         for (name, count) in [
             ("keys_denied", self.counts.keys_denied),
@@ -162,8 +170,7 @@ impl Report {
             ("keys_by_family", self.counts.by_family()),
             ("keys_vetoed", self.counts.keys_vetoed.into()),
             ("keys_orphaned", self.counts.keys_orphaned.into()),
-            // Orphans are counted and left alone; the field keeps its place in the reply.
-            ("orphans_removed", 0u64.into()),
+            ("orphans_removed", self.counts.orphans_removed.into()),
             ("slices", self.cost.slices.into()),
             ("longest_slice_us", self.cost.longest_slice_us.into()),
             ("busy_us", self.cost.busy_us.into()),
@@ -220,6 +227,7 @@ pub struct Totals {
     pub coordinators_removed: u64,
     pub coordinators_revived: u64,
     pub keys_removed: u64,
+    pub orphans_removed: u64,
     pub slices: u64,
     pub overruns: u64,
     pub longest_slice_us: u64,
@@ -247,6 +255,7 @@ impl Totals {
                 report.counts.coordinators_removed,
             );
             bump(&mut self.keys_removed, report.counts.keys_removed());
+            bump(&mut self.orphans_removed, report.counts.orphans_removed);
         }
         bump(
             &mut self.coordinators_revived,
@@ -259,7 +268,7 @@ impl Totals {
     }
 
     /// Every sum with its name, for STATUS and INFO alike.
-    pub fn fields(&self) -> [(&'static str, u64); 15] {
+    pub fn fields(&self) -> [(&'static str, u64); 16] {
         [
             ("runs", self.runs),
             ("dry_runs", self.dry_runs),
@@ -276,6 +285,7 @@ impl Totals {
             ("overruns", self.overruns),
             ("longest_slice_us", self.longest_slice_us),
             ("busy_us", self.busy_us),
+            ("orphans_removed", self.orphans_removed),
         ]
     }
 }
@@ -297,6 +307,7 @@ mod tests {
             status: Status::Complete,
             dry_run: false,
             threshold_s: 600,
+            orphan_grace_s: None,
             counts,
             cost: Cost::default(),
             stale_ids: vec![b"a".to_vec()],
@@ -344,6 +355,12 @@ mod tests {
         assert_eq!(
             all.get(20..),
             Some(["reason", "keys_denied", "keys_not_owned"].as_slice())
+        );
+        report.orphan_grace_s = Some(60);
+        let all = names(&report.to_value());
+        assert_eq!(
+            all.get(20..23),
+            Some(["reason", "orphan_grace_s", "orphans_too_young"].as_slice())
         );
     }
 

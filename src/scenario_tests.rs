@@ -7,9 +7,12 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
 use crate::collection::{Collection, Record};
+use crate::evidence;
+use crate::first_seen::FirstSeen;
 use crate::heartbeat::{self, UNREADABLE};
 use crate::layout::{self, Family};
 use crate::options;
+use crate::orphans::{self, Sighting};
 use crate::plan::{self, Plan, Question};
 use crate::settings;
 
@@ -25,7 +28,7 @@ fn gathered<'k>(keys: impl Iterator<Item = &'k KeySpec>) -> Collection {
     let max_bytes = settings::MAX_HEARTBEAT_BYTES.default as usize;
     let mut collection = Collection::default();
     for key in keys.filter(|key| key.ttl != Ttl::Passed) {
-        let name = key.name();
+        let name = key.name(NOW_MS);
         let Some(family) = layout::family_of(&name) else {
             continue;
         };
@@ -55,17 +58,20 @@ fn question(case: &Case) -> Question {
         limit: options.limit,
         ids: options.ids,
         truncated: false,
+        orphans: case.has_orphans(),
     }
 }
 
 fn check(case: &Case, collection: &Collection) {
     let stop = AtomicBool::new(false);
-    let plan = plan::plan(collection, &question(case), &stop).unwrap();
+    let mut plan = plan::plan(collection, &question(case), &stop).unwrap();
     let name = |position: &_| collection.get(*position).unwrap().name.to_vec();
     let removals: Vec<Key> = plan.removals.iter().map(name).collect();
-    let removed: BTreeSet<Key> = removals.iter().cloned().collect();
-    assert_eq!(removed.len(), removals.len(), "a key is named twice");
-    assert_eq!(show(&removed), show(&case.gone()), "the keys removed");
+    let orphans = judged(case, collection, &mut plan);
+    let all = [&removals[..], &orphans].concat();
+    let removed: BTreeSet<Key> = all.iter().cloned().collect();
+    assert_eq!(removed.len(), all.len(), "a key is named twice");
+    assert_eq!(show(&removed), show(&case.gone(NOW_MS)), "the keys removed");
     check_counts(case, &plan);
     if let Some(ids) = case.stale_ids() {
         assert_eq!(plan.stale_ids, ids);
@@ -80,6 +86,54 @@ fn check(case: &Case, collection: &Collection) {
     }
 }
 
+/// The orphans that go, if the case asks for any; what is counted of them is added to the plan's counts.
+fn judged(case: &Case, collection: &Collection, plan: &mut Plan) -> Vec<Key> {
+    let arguments: Vec<Key> = case.arguments();
+    let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
+    let options = options::parse_cleanup(&arguments).unwrap();
+    let Some(grace) = options.orphans else {
+        return Vec::new();
+    };
+    let stop = AtomicBool::new(false);
+    let found = std::mem::take(&mut plan.orphans);
+    let mut orphans = orphans::gather(collection, found, &stop).unwrap();
+    let sighting = |position: &_| {
+        let name = collection.get(*position).unwrap().name;
+        let place = case.keys.iter().position(|key| key.name(NOW_MS) == name);
+        let place = place.unwrap();
+        let key = &case.keys[place];
+        let value = (key.kind == Kind::String).then(|| key.value(NOW_MS));
+        let max_bytes = settings::MAX_HEARTBEAT_BYTES.default as usize;
+        let value = value.filter(|value| value.len() <= max_bytes);
+        Some(Sighting {
+            evidence: evidence::of_key(name, value.as_deref()),
+            print: place as u64,
+        })
+    };
+    orphans.sightings = orphans.keys.iter().map(sighting).collect();
+    let others = orphans.witnesses.iter().map(sighting);
+    let others = others.map(|seen| seen.and_then(|seen| seen.evidence.newest_ms));
+    orphans.testimonies_ms = others.collect();
+    let default_s = settings::THRESHOLD_SECONDS.default as u32;
+    let question = orphans::Question {
+        now_ms: NOW_MS,
+        grace_s: grace.seconds(options.threshold_s.unwrap_or(default_s)),
+        pattern: options.pattern,
+        began_s: 1_000,
+        looked_s: 1_000,
+        room: 1_000,
+        dry_run: false,
+    };
+    let seen = FirstSeen::default();
+    let counts = &mut plan.counts;
+    orphans
+        .judge(collection, &question, &seen, counts, &stop)
+        .unwrap();
+    let gone = orphans.doomed.iter();
+    gone.map(|doomed| orphans.name(collection, doomed.place).unwrap().to_vec())
+        .collect()
+}
+
 fn check_counts(case: &Case, plan: &Plan) {
     let (counts, expect) = (&plan.counts, &case.expect);
     let status = if plan.limited { "limited" } else { "complete" };
@@ -92,6 +146,8 @@ fn check_counts(case: &Case, plan: &Plan) {
             ("removed", counts.coordinators_removed),
             ("vetoed", counts.keys_vetoed),
             ("orphaned", counts.keys_orphaned),
+            ("orphans too young", counts.orphans_too_young),
+            ("orphans removed", counts.orphans_removed),
             ("keys removed", counts.keys_removed()),
         ],
         [
@@ -101,7 +157,9 @@ fn check_counts(case: &Case, plan: &Plan) {
             ("removed", expect.removed),
             ("vetoed", expect.vetoed),
             ("orphaned", expect.orphaned),
-            ("keys removed", case.gone().len() as u64),
+            ("orphans too young", expect.orphans_too_young),
+            ("orphans removed", expect.orphans_removed),
+            ("keys removed", case.gone(NOW_MS).len() as u64),
         ]
     );
     if let Some(by_family) = expect.by_family {

@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use blocking_cleanup_fuzz::fault_of_error_text;
-use blocking_cleanup_fuzz::options::{CleanupOptions, parse_cleanup, parse_status};
+use blocking_cleanup_fuzz::options::{CleanupOptions, Grace, parse_cleanup, parse_status};
 use blocking_cleanup_fuzz::pattern::MAX_PATTERN_BYTES;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
@@ -22,6 +22,7 @@ const NUMBERS: [&str; 3] = ["THRESHOLD", "LIMIT", "IDS"];
 /// Options as compared: everything that can be asked of them.
 type Meaning = (
     Option<u32>,
+    Option<Grace>,
     bool,
     Option<Vec<u8>>,
     Option<u32>,
@@ -37,6 +38,7 @@ fn meaning(options: &CleanupOptions) -> Meaning {
         .map(|pattern| pattern.source().to_vec());
     let CleanupOptions {
         threshold_s,
+        orphans,
         dry_run,
         limit,
         ids,
@@ -46,6 +48,7 @@ fn meaning(options: &CleanupOptions) -> Meaning {
     } = options;
     (
         *threshold_s,
+        *orphans,
         *dry_run,
         pattern,
         *limit,
@@ -138,11 +141,14 @@ fn check(words: &[Vec<u8>]) {
         Err(text) => assert_eq!(fault_of_error_text(&text), None, "{text}"),
         Ok(options) => {
             let said = meaning(&options);
-            let (threshold_s, _, pattern, limit, ids, _, _) = &said;
+            let (threshold_s, orphans, _, pattern, limit, ids, _, _) = &said;
             assert!(
                 threshold_s.is_none_or(|s| THRESHOLD_S.contains(&s)),
                 "{words:?}"
             );
+            if let Some(Grace::Seconds(seconds)) = orphans {
+                assert!(THRESHOLD_S.contains(seconds), "{words:?}");
+            }
             assert!(
                 limit.is_none_or(|limit| LIMIT.contains(&limit)),
                 "{words:?}"
@@ -167,7 +173,7 @@ fn check(words: &[Vec<u8>]) {
 }
 
 fn written(
-    (threshold_s, dry_run, pattern, limit, ids, asynchronous, json): &Meaning,
+    (threshold_s, orphans, dry_run, pattern, limit, ids, asynchronous, json): &Meaning,
 ) -> Vec<Vec<u8>> {
     let mut words: Vec<Vec<u8>> = Vec::new();
     let mut add = |name: &str, value: Option<Vec<u8>>| {
@@ -188,6 +194,13 @@ fn written(
     if let Some(pattern) = pattern {
         add("MATCH", Some(pattern.clone()));
     }
+    match orphans {
+        None => {}
+        Some(Grace::Threshold) => add("ORPHANS", None),
+        Some(Grace::Seconds(seconds)) => {
+            add("ORPHANS", Some(seconds.to_string().into_bytes()));
+        }
+    }
     words
 }
 
@@ -201,6 +214,12 @@ fn well_formed(from: &mut Unstructured) -> Result<()> {
         })
     };
     let threshold_s = optional(from, THRESHOLD_S)?;
+    let grace_s = optional(from, THRESHOLD_S)?;
+    let orphans = match from.int_in_range(0..=2)? {
+        0 => None,
+        1 => Some(Grace::Threshold),
+        _ => grace_s.map(Grace::Seconds),
+    };
     let limit = optional(from, LIMIT)?;
     let ids = optional(from, IDS)?.unwrap_or(IDS_DEFAULT);
     let length = from.int_in_range(1..=20)?;
@@ -211,6 +230,7 @@ fn well_formed(from: &mut Unstructured) -> Result<()> {
     };
     let said = (
         threshold_s,
+        orphans,
         from.arbitrary()?,
         pattern,
         limit,

@@ -7,16 +7,24 @@
 
 #[path = "../../src/census.rs"]
 pub mod census;
+#[path = "../../src/claims.rs"]
+pub mod claims;
 #[path = "../../src/collection.rs"]
 pub mod collection;
 #[path = "../../src/error.rs"]
 pub mod error;
+#[path = "../../src/evidence.rs"]
+pub mod evidence;
+#[path = "../../src/first_seen.rs"]
+pub mod first_seen;
 #[path = "../../src/heartbeat.rs"]
 pub mod heartbeat;
 #[path = "../../src/layout.rs"]
 pub mod layout;
 #[path = "../../src/options.rs"]
 pub mod options;
+#[path = "../../src/orphans.rs"]
+pub mod orphans;
 #[path = "../../src/owners.rs"]
 pub mod owners;
 #[path = "../../src/pattern.rs"]

@@ -1,4 +1,4 @@
-//! Heartbeats that came into being during a run.
+//! Heartbeats that came into being during a run, and with ORPHANS every other family key as well.
 //!
 //! The walk may have passed the place of a heartbeat before it was written, and a heartbeat of a
 //! swarm nobody has heard of cannot be looked up by id. So the server tells of every new key while
@@ -8,6 +8,7 @@
 //! key does not raise; without a run it costs one comparison for each key that is created.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use redis_module::raw;
 
@@ -21,6 +22,15 @@ const MAX_BYTES: usize = 64 << 20;
 
 /// Names not yet taken over by the run, and the bytes of all names since it began.
 static ARRIVED: Mutex<(Vec<Vec<u8>>, usize)> = Mutex::new((Vec::new(), 0));
+
+/// More bytes of names of other family keys than this, and no orphan goes any more.
+const KEYS_MAX_BYTES: usize = 16 << 20;
+
+/// Whether other family keys than heartbeats are asked for.
+static KEYS_WANTED: AtomicBool = AtomicBool::new(false);
+
+/// The same for those; `None` when they became too many.
+static KEYS: Mutex<(Option<Vec<Vec<u8>>>, usize)> = Mutex::new((None, 0));
 
 /// Which of the server's events tell of a new heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +67,10 @@ unsafe extern "C" fn on_event(
         api::guard((), || {
             // SAFETY: 3.
             let name = unsafe { api::bytes_of(key) };
-            if layout::family_of(name) == Some(Family::Heartbeat) {
-                arrive(name);
+            match layout::family_of(name) {
+                Some(Family::Heartbeat) => arrive(name),
+                Some(_) if KEYS_WANTED.load(Ordering::Relaxed) => key_arrives(name),
+                _ => {}
             }
         });
     }
@@ -78,6 +90,27 @@ fn arrive(name: &[u8]) {
     }
 }
 
+/// The run is over: nothing is asked for any more.
+pub fn end() {
+    KEYS_WANTED.store(false, Ordering::Relaxed);
+    if let Ok(mut arrived) = KEYS.lock() {
+        *arrived = (None, 0);
+    }
+}
+
+fn key_arrives(name: &[u8]) {
+    let Ok(mut arrived) = KEYS.lock() else {
+        signals::wish(End::InternalError);
+        return;
+    };
+    arrived.1 = arrived.1.saturating_add(name.len());
+    if arrived.1 > KEYS_MAX_BYTES {
+        arrived.0 = None;
+    } else if let Some(names) = arrived.0.as_mut() {
+        names.push(name.to_vec());
+    }
+}
+
 /// Everything born since the run began, indexed by what it could own.
 #[derive(Debug, Default)]
 pub struct Born {
@@ -87,8 +120,12 @@ pub struct Born {
 }
 
 impl Born {
-    /// A fresh record for a run that begins.
-    pub fn begin() -> Self {
+    /// A fresh record for a run that begins; `with_keys` for more than heartbeats.
+    pub fn begin(with_keys: bool) -> Self {
+        KEYS_WANTED.store(with_keys, Ordering::Relaxed);
+        if let Ok(mut arrived) = KEYS.lock() {
+            *arrived = (with_keys.then(Vec::new), 0);
+        }
         if let Ok(mut arrived) = ARRIVED.lock() {
             *arrived = (Vec::new(), 0);
         }
@@ -111,6 +148,13 @@ impl Born {
                 self.owners.add(number, &self.names, &mut self.hasher);
             }
         }
+    }
+
+    /// The family keys that were written since the last look, heartbeats left out; `None` if there
+    /// were too many.
+    pub fn take_keys(&mut self) -> Option<Vec<Vec<u8>>> {
+        let mut arrived = KEYS.lock().ok()?;
+        arrived.0.as_mut().map(std::mem::take)
     }
 
     /// Whether a newborn heartbeat could own this key.

@@ -39,7 +39,7 @@ pub struct Collect {
     pub keys_scanned: u64,
     /// Family keys were left out for lack of memory.
     pub truncated: bool,
-    limits: Limits,
+    pub limits: Limits,
     /// Heartbeats to be read by name, when the step that found them is over.
     to_read: Vec<Vec<u8>>,
     /// The walk is over, but for heartbeats still to be read.

@@ -5,6 +5,7 @@ use redis_module::raw;
 use super::acl;
 use super::api::{self, RedisModuleCtx, RedisModuleString};
 use super::caller::Caller;
+use super::cluster;
 use super::keyspace;
 use super::reply;
 use super::run::{Order, Run};
@@ -83,6 +84,9 @@ fn start(
     if flags & no_waiting != 0 && !options.asynchronous {
         return Err(Error::InMulti);
     }
+    if options.orphans.is_some() && cluster::has_others(ctx) {
+        return Err(Error::OrphansInCluster);
+    }
     if let Some(progress) = state::progress() {
         return Err(Error::InProgress {
             run: progress.run,
@@ -104,9 +108,11 @@ fn start(
     let setting = settings::THRESHOLD_SECONDS.get();
     let threshold_s = options.threshold_s.map_or(setting, u64::from);
     let number = state::next_number();
+    let threshold_s = u32::try_from(threshold_s).unwrap_or(u32::MAX);
     let order = Order {
         number,
-        threshold_s: u32::try_from(threshold_s).unwrap_or(u32::MAX),
+        threshold_s,
+        orphan_grace_s: options.orphans.map(|grace| grace.seconds(threshold_s)),
         database: keyspace::selected(ctx),
         user: acl::caller_name(ctx),
         caller,

@@ -1,7 +1,8 @@
 //! The ground moves: server events that end the run under way.
 //!
 //! The cursor of a walk goes on as a bare number over whatever data there is then, and would miss
-//! keys without a word; heartbeats already read would be those of another data set.
+//! keys without a word; heartbeats already read would be those of another data set, and so would
+//! be what earlier runs saw of orphans.
 
 use std::ffi::c_void;
 
@@ -9,7 +10,7 @@ use redis_module::raw;
 
 use super::api::{self, RedisModuleCtx, rm};
 use super::signals::{self, End};
-use super::state;
+use super::{sightings, state};
 
 /// The server reports events of its first version of each structure to every module.
 const EVENTS: [(u64, Handler); 5] = [
@@ -51,6 +52,7 @@ unsafe extern "C" fn on_flush(
         // SAFETY: 3; the server passes this structure with this event.
         let info = unsafe { data.cast::<raw::RedisModuleFlushInfo>().as_ref() };
         let running = signals::running_db();
+        sightings::forget();
         // -1 stands for all databases.
         if info.is_none_or(|info| info.dbnum == -1 || Some(info.dbnum) == running) {
             end(End::Flushed);
@@ -68,6 +70,7 @@ unsafe extern "C" fn on_swap(
         // SAFETY: 3; the server passes this structure with this event.
         let info = unsafe { data.cast::<raw::RedisModuleSwapDbInfo>().as_ref() };
         let running = signals::running_db();
+        sightings::forget();
         if info.is_none_or(|i| [Some(i.dbnum_first), Some(i.dbnum_second)].contains(&running)) {
             end(End::Swapped);
         }
@@ -80,7 +83,10 @@ unsafe extern "C" fn on_loading(
     _subevent: u64,
     _data: *mut c_void,
 ) {
-    api::guard((), || end(End::Loading));
+    api::guard((), || {
+        sightings::forget();
+        end(End::Loading);
+    });
 }
 
 unsafe extern "C" fn on_role(
@@ -89,5 +95,8 @@ unsafe extern "C" fn on_role(
     _subevent: u64,
     _data: *mut c_void,
 ) {
-    api::guard((), || end(End::RoleChanged));
+    api::guard((), || {
+        sightings::forget();
+        end(End::RoleChanged);
+    });
 }

@@ -57,8 +57,7 @@ pub unsafe fn read_open_key(key: *mut raw::RedisModuleKey, max_bytes: usize) -> 
         return Some(UNREADABLE);
     }
     // SAFETY: as above.
-    (length > EMBEDDED_MAX_BYTES.load(Ordering::Relaxed))
-        .then(|| unsafe { read_direct(key, max_bytes) })
+    (!is_small(length)).then(|| unsafe { read_direct(key, max_bytes) })
 }
 
 /// # Safety
@@ -91,7 +90,7 @@ pub fn read_heartbeat(
 }
 
 /// Open a key to read, without counting that as a use of it; `None` if it does not exist.
-fn with_open_key<T>(
+pub(super) fn with_open_key<T>(
     ctx: *mut RedisModuleCtx,
     name: &OwnString,
     read: impl FnOnce(*mut raw::RedisModuleKey) -> T,
@@ -106,6 +105,11 @@ fn with_open_key<T>(
     // SAFETY: 1, 2, 4; opened above, and nobody kept it.
     unsafe { rm!(RedisModule_CloseKey)(key) };
     Some(result)
+}
+
+/// Whether a string of this length must be read with GET.
+pub(super) fn is_small(length: usize) -> bool {
+    length <= EMBEDDED_MAX_BYTES.load(Ordering::Relaxed)
 }
 
 fn read_small(ctx: *mut RedisModuleCtx, name: &OwnString, max_bytes: usize) -> Option<Reading> {

@@ -3,14 +3,14 @@
 //! Not the crate's `redis_module!` macro: it registers commands and settings before any check of
 //! ours could run, and its own INFO callback formats a backtrace inside the crash handler.
 
-use std::ffi::{CString, c_char};
+use std::ffi::{CStr, CString, c_char};
 
 use redis_module::raw;
 
 use super::api::{self, Level, RedisModuleCtx, RedisModuleString, rm};
 use super::born::Events;
 use super::command::{self, Handler};
-use super::{born, events, info, keyspace, scan, settings, state, wakeup};
+use super::{born, events, info, keyspace, scan, settings, sightings, state, wakeup};
 use crate::commands::{self, ArgumentKind, Command};
 
 /// The module's memory is the server's: it is counted, and shows in INFO memory. Unit tests have
@@ -80,6 +80,7 @@ fn load(ctx: *mut RedisModuleCtx, argc: i32) -> Result<(), String> {
     keyspace::load(version.map_or(OLDEST.0, |(major, ..)| major));
     scan::load(is_valkey() && version.is_some_and(|version| version >= (8, 1, 0)));
     state::load();
+    sightings::forget();
     set_options(ctx);
     for (command, handler) in COMMANDS {
         register(ctx, command, handler).map_err(|what| format!("{}: {what}", command.name))?;
@@ -115,6 +116,7 @@ pub unsafe extern "C" fn RedisModule_OnUnload(ctx: *mut RedisModuleCtx) -> i32 {
         }
         wakeup::unload();
         state::load();
+        sightings::forget();
         api::OK
     })
 }
@@ -206,17 +208,41 @@ fn describe(
         .iter()
         .map(|a| Ok((text(a.name)?, text(a.token)?)));
     let names: Vec<(CString, CString)> = names.collect::<Result<_, &'static str>>()?;
+    let parts = command
+        .arguments
+        .iter()
+        .map(|argument| match argument.kind {
+            ArgumentKind::KeywordAndInteger(integer) => text(integer),
+            _ => Ok(CString::default()),
+        });
+    let parts: Vec<CString> = parts.collect::<Result<_, &'static str>>()?;
+    let mut subarguments: Vec<[raw::RedisModuleCommandArg; 3]> = names
+        .iter()
+        .zip(&parts)
+        .map(|((name, token), integer)| keyword_and_integer(name, token, integer))
+        .collect();
     let mut arguments: Vec<raw::RedisModuleCommandArg> = command
         .arguments
         .iter()
         .zip(&names)
-        .map(|(argument, (name, token))| raw::RedisModuleCommandArg {
-            name: name.as_ptr(),
-            type_: argument_type(argument.kind),
-            key_spec_index: -1,
-            token: token.as_ptr(),
-            flags: raw::REDISMODULE_CMD_ARG_OPTIONAL as i32,
-            ..no_argument()
+        .zip(&mut subarguments)
+        .map(|((argument, (name, token)), parts)| {
+            let whole = raw::RedisModuleCommandArg {
+                name: name.as_ptr(),
+                type_: argument_type(argument.kind),
+                flags: raw::REDISMODULE_CMD_ARG_OPTIONAL as i32,
+                ..no_argument()
+            };
+            match argument.kind {
+                ArgumentKind::KeywordAndInteger(_) => raw::RedisModuleCommandArg {
+                    subargs: parts.as_mut_ptr(),
+                    ..whole
+                },
+                _ => raw::RedisModuleCommandArg {
+                    token: token.as_ptr(),
+                    ..whole
+                },
+            }
         })
         .collect();
     // The list ends with an argument without a name.
@@ -241,9 +267,33 @@ fn describe(
         .ok_or("the server refused the documentation")
 }
 
+/// The parts of a block `KEYWORD [integer]`; the list ends with an argument without a name.
+fn keyword_and_integer(
+    name: &CStr,
+    token: &CStr,
+    integer: &CStr,
+) -> [raw::RedisModuleCommandArg; 3] {
+    let keyword = raw::RedisModuleCommandArg {
+        name: name.as_ptr(),
+        type_: argument_type(ArgumentKind::Keyword),
+        token: token.as_ptr(),
+        ..no_argument()
+    };
+    let integer = raw::RedisModuleCommandArg {
+        name: integer.as_ptr(),
+        type_: argument_type(ArgumentKind::Integer),
+        flags: raw::REDISMODULE_CMD_ARG_OPTIONAL as i32,
+        ..no_argument()
+    };
+    [keyword, integer, no_argument()]
+}
+
 fn argument_type(kind: ArgumentKind) -> raw::RedisModuleCommandArgType {
     match kind {
         ArgumentKind::Integer => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER,
+        ArgumentKind::KeywordAndInteger(_) => {
+            raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_BLOCK
+        }
         ArgumentKind::Pattern => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PATTERN,
         ArgumentKind::Keyword => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN,
     }

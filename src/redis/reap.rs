@@ -7,6 +7,7 @@
 use super::acl::User;
 use super::api::{self, OwnString, RedisModuleCtx};
 use super::born::Born;
+use super::bury::{Bury, Rest};
 use super::keyspace::{self, Refusal};
 use super::replicas::Replicas;
 use crate::collection::Collection;
@@ -15,7 +16,7 @@ use crate::layout::Family;
 use crate::owners::HeartbeatNumber;
 use crate::plan::{Doomed, Plan};
 use crate::progress::Waiting;
-use crate::report::Counts;
+use crate::report::{Counts, Status};
 
 /// Keys that one batch unlinks. It is the smallest piece of work between two looks at the clock;
 /// measured, a batch of small keys takes some 40 us.
@@ -59,6 +60,10 @@ pub struct Reap {
     pub plan: Plan,
     pub born: Born,
     pub replicas: Replicas,
+    /// Keys of nobody, which go when the families are gone.
+    pub bury: Option<Bury>,
+    /// Why orphans that should have been judged were not, and the status that goes with it.
+    pub orphans_stay: Option<(Status, &'static str)>,
     /// What was really removed, kept and found; starts from what the plan only knew.
     pub counts: Counts,
     next_family: usize,
@@ -73,7 +78,7 @@ pub struct Reap {
 }
 
 /// Keys of one batch, by family.
-type Batch = [Vec<OwnString>; 6];
+pub type Batch = [Vec<OwnString>; 6];
 
 impl Reap {
     /// Everything still to do.
@@ -89,6 +94,8 @@ impl Reap {
             plan,
             born: Born::default(),
             replicas: Replicas::default(),
+            bury: None,
+            orphans_stay: None,
             counts,
             next_family: 0,
             next_key: 0,
@@ -98,9 +105,24 @@ impl Reap {
         }
     }
 
-    /// Planned keys dealt with so far.
-    pub fn keys_done(&self) -> u64 {
-        self.next_key as u64
+    /// Keys to be removed, and those dealt with so far.
+    pub fn progress(&self) -> (u64, u64) {
+        let (planned, done) = self.bury.as_ref().map(Bury::progress).unwrap_or_default();
+        let families = self.plan.removals.len() as u64;
+        let families_done = self.next_key as u64;
+        (
+            families.saturating_add(planned),
+            families_done.saturating_add(done),
+        )
+    }
+
+    fn families_are_over(&self) -> bool {
+        self.next_family >= self.plan.doomed.len()
+    }
+
+    /// Whether nothing is left to remove.
+    pub fn is_over(&self) -> bool {
+        self.families_are_over() && self.bury.as_ref().is_none_or(Bury::is_over)
     }
 
     /// Remove until `time_is_up`, which is asked after every batch.
@@ -119,11 +141,22 @@ impl Reap {
             }
             self.born.catch_up();
             let mut batch = Batch::default();
-            self.fill(slice, &mut batch);
-            if let Err(refused) = self.unlink(slice, &batch) {
+            let orphans = self.families_are_over();
+            if orphans {
+                self.fill_orphans(slice, &mut batch, time_is_up);
+            } else {
+                self.fill(slice, &mut batch);
+            }
+            let before = self.counts.keys_removed();
+            let outcome = self.unlink(slice, &batch);
+            if orphans {
+                let removed = self.counts.keys_removed().saturating_sub(before);
+                self.counts.orphans_removed = self.counts.orphans_removed.saturating_add(removed);
+            }
+            if let Err(refused) = outcome {
                 return Progress::Refused(refused);
             }
-            if self.next_family >= self.plan.doomed.len() {
+            if self.is_over() {
                 return Progress::Finished;
             }
             if time_is_up() {
@@ -180,6 +213,29 @@ impl Reap {
             // Reading the heartbeat takes time of its own, so it counts as a key.
             room = room.saturating_sub(1);
         }
+    }
+
+    fn fill_orphans(
+        &mut self,
+        slice: Slice,
+        batch: &mut Batch,
+        time_is_up: &mut dyn FnMut() -> bool,
+    ) {
+        let Some(bury) = &mut self.bury else {
+            return;
+        };
+        let rest = Rest {
+            collection: &self.collection,
+            born: &mut self.born,
+            counts: &mut self.counts,
+            room: BATCH_KEYS,
+        };
+        let bytes = bury.fill(slice, rest, batch, time_is_up);
+        let keys = batch
+            .iter()
+            .fold(0u64, |sum, keys| sum.saturating_add(keys.len() as u64));
+        let bytes = bytes.saturating_add(keys.saturating_mul(KEY_OVERHEAD_BYTES));
+        self.written_bytes = self.written_bytes.saturating_add(bytes);
     }
 
     fn skip_family(&mut self, family: &Doomed) {

@@ -1,11 +1,16 @@
-//! One run as named states: collect, plan, reap, and one step of it a slice.
+//! One run as named states: collect, plan, with ORPHANS weigh and judge, reap; one step of it a
+//! slice.
 
+mod judge;
 mod view;
+
+use judge::{Judged, Judging};
 
 use super::acl::User;
 use super::api::{self, RedisModuleCtx};
-use super::born::Born;
+use super::born::{self, Born};
 use super::caller::Caller;
+use super::cluster;
 use super::collect::{Collect, Limits, Walk};
 use super::keyspace;
 use super::reap::{self, Reap};
@@ -14,9 +19,11 @@ use super::signals::{self, End};
 use super::state;
 use super::system;
 use super::wakeup::Wakeup;
+use super::weigh::Weigh;
 use super::worker::{Outcome, Worker};
 use crate::collection::Collection;
 use crate::options::CleanupOptions;
+use crate::orphans::{self, Orphans};
 use crate::pace::{self, Pace, Turn};
 use crate::plan::{self, Plan, Question};
 use crate::progress::Waiting;
@@ -38,6 +45,8 @@ pub struct Order {
     pub number: u64,
     pub options: CleanupOptions,
     pub threshold_s: u32,
+    /// Orphans go, when the evidence about them is older than this.
+    pub orphan_grace_s: Option<u32>,
     pub database: i32,
     pub user: Option<Vec<u8>>,
     /// The client that waits; none with ASYNC.
@@ -48,7 +57,10 @@ pub struct Order {
 #[derive(Debug)]
 enum Phase {
     Collecting(Collect),
-    Planning(Worker<Option<Box<Reap>>>, Walked),
+    Planning(Worker<Option<Planned>>, Walked),
+    /// With ORPHANS: reading what the keys of nobody say.
+    Weighing(Box<Reap>, Box<Weigh>),
+    Judging(Worker<Option<Judged>>, Judging),
     Reaping(Box<Reap>),
     /// Everything is done but giving memory back.
     Releasing(Worker<()>, Box<Report>),
@@ -62,6 +74,14 @@ struct Walked {
     keys_scanned: u64,
     keys_collected: u64,
     truncated: bool,
+}
+
+/// What a worker makes of a finished walk.
+#[derive(Debug)]
+struct Planned {
+    reap: Box<Reap>,
+    /// With ORPHANS, unless not all that is needed to judge them fits the memory.
+    orphans: Option<Orphans>,
 }
 
 /// What a step asks for.
@@ -92,6 +112,8 @@ pub struct Run {
     removing_us: u64,
     /// What the run waits for, and how long until it looks again; 0 while it does not wait.
     waiting: Option<Waiting>,
+    /// Keys that were read to judge orphans.
+    keys_weighed: u64,
     look_after_us: u64,
     latency_threshold_ms: i64,
 }
@@ -135,7 +157,7 @@ impl Run {
         Self {
             phase: Phase::Collecting(Collect::new(limits, order.options.dry_run)),
             wakeup,
-            born: Born::begin(),
+            born: Born::begin(order.orphan_grace_s.is_some()),
             started_wall_ms: api::wall_ms(),
             started_us: now_us,
             keys_expected: keyspace::size(ctx),
@@ -146,6 +168,7 @@ impl Run {
             paused_us: 0,
             removing_us: 0,
             waiting: None,
+            keys_weighed: 0,
             look_after_us: 0,
             latency_threshold_ms: api::server_setting(ctx, c"latency-monitor-threshold")
                 .and_then(|value| std::str::from_utf8(&value).ok()?.parse().ok())
@@ -236,8 +259,10 @@ impl Run {
         if flags & loading != 0 {
             return self.stop_for(End::Loading);
         }
-        if let Phase::Planning(..) = self.phase {
-            return self.plan_step(ctx);
+        match self.phase {
+            Phase::Planning(..) => return self.plan_step(ctx),
+            Phase::Judging(..) => return self.judge_step(),
+            _ => {}
         }
         if api::writes_are_paused() {
             return self.look_later(Waiting::Writes);
@@ -261,6 +286,7 @@ impl Run {
         };
         let next = match &mut self.phase {
             Phase::Collecting(_) => self.collect_step(ctx, &user, &mut time_is_up),
+            Phase::Weighing(..) => self.weigh_step(ctx, &mut time_is_up),
             Phase::Reaping(_) => {
                 let cluster = flags & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0;
                 self.reap_step(ctx, &user, cluster, &mut time_is_up)
@@ -317,11 +343,24 @@ impl Run {
             limit: self.order.options.limit,
             ids: self.order.options.ids,
             truncated: walked.truncated,
+            orphans: self.order.orphan_grace_s.is_some(),
         };
+        let collect_max_bytes = collect.limits.collect_max_bytes;
         let collection = collect.collection;
         let work = move || {
-            let plan = plan::plan(&collection, &question, &signals::STOP_WORKER)?;
-            Some(Box::new(Reap::new(collection, plan)))
+            let stop = &signals::STOP_WORKER;
+            let mut plan = plan::plan(&collection, &question, stop)?;
+            let found = std::mem::take(&mut plan.orphans);
+            // What was left out of the walk could speak for any orphan.
+            let needed = found.len().saturating_mul(orphans::ORPHAN_BYTES);
+            let fits = collection.bytes().saturating_add(needed) <= collect_max_bytes;
+            let orphans = if question.orphans && !plan.truncated && fits {
+                Some(orphans::gather(&collection, found, stop)?)
+            } else {
+                None
+            };
+            let reap = Box::new(Reap::new(collection, plan));
+            Some(Planned { reap, orphans })
         };
         match Worker::start(self.wakeup.waker(), work) {
             Some(worker) => {
@@ -340,28 +379,54 @@ impl Run {
             return Next::Slice;
         };
         let keys_scanned = walked.keys_scanned;
-        let mut reap = match worker.take() {
+        let Planned { mut reap, orphans } = match worker.take() {
             Outcome::Busy => return Next::WaitForWorker,
-            Outcome::Done(Some(reap)) => reap,
+            Outcome::Done(Some(planned)) => planned,
             // It stops only when told to, and then there is a wish, which came first.
             Outcome::Done(None) | Outcome::Failed => return self.stop_for(End::InternalError),
         };
         reap.born = std::mem::take(&mut self.born);
         reap.replicas = Replicas::begin(ctx);
-        let dry_run = self.order.options.dry_run;
-        if dry_run {
-            // A dry run ends here, with what the plan says.
+        if self.order.options.dry_run {
+            // What the plan says is what is told.
             reap.counts = reap.plan.counts;
         }
         reap.counts.keys_scanned = keys_scanned;
-        let done = dry_run || reap.plan.doomed.is_empty();
-        let status = end_status(&reap.plan);
-        self.phase = Phase::Reaping(reap);
-        if done {
-            self.stop(status, None)
-        } else {
-            Next::Slice
+        let Some(orphans) = orphans else {
+            let wanted = self.order.orphan_grace_s.is_some();
+            if wanted && reap.counts.keys_orphaned > 0 {
+                let why = "orphans stay while blocking.collect-max-bytes is too small; raise it";
+                reap.orphans_stay = Some((Status::Truncated, why));
+            }
+            return self.start_reap(reap);
+        };
+        if cluster::has_others(ctx) {
+            let why = "orphans stay: heartbeats may be on another node of the cluster";
+            reap.orphans_stay = Some((end_status(&reap.plan), why));
+            return self.start_reap(reap);
         }
+        let max_bytes = settings::MAX_HEARTBEAT_BYTES.get() as usize;
+        let weigh = Weigh::new(orphans, self.order.database, max_bytes);
+        self.phase = Phase::Weighing(reap, Box::new(weigh));
+        Next::Slice
+    }
+
+    /// Everything is judged: remove, unless it is a dry run or there is nothing to remove.
+    fn start_reap(&mut self, reap: Box<Reap>) -> Next {
+        let done = self.order.options.dry_run || reap.is_over();
+        self.phase = Phase::Reaping(reap);
+        if done { self.finish() } else { Next::Slice }
+    }
+
+    /// End with the status of a run that was not cut short.
+    fn finish(&mut self) -> Next {
+        let Phase::Reaping(reap) = &self.phase else {
+            return self.stop_for(End::InternalError);
+        };
+        if let Some((status, why)) = reap.orphans_stay {
+            return self.stop(status, Some(why.into()));
+        }
+        self.stop(end_status(&reap.plan), None)
     }
 
     fn reap_step(
@@ -388,10 +453,7 @@ impl Run {
             reap::Progress::Unfinished => Next::Slice,
             reap::Progress::Paused(waiting) => self.look_later(waiting),
             reap::Progress::Refused(text) => self.stop(Status::Interrupted, Some(text)),
-            reap::Progress::Finished => {
-                let status = end_status(&reap.plan);
-                self.stop(status, None)
-            }
+            reap::Progress::Finished => self.finish(),
         }
     }
 
@@ -410,9 +472,9 @@ impl Run {
         let phase = std::mem::replace(&mut self.phase, Phase::Moving);
         let heavy = match &phase {
             Phase::Collecting(collect) => collect.collection.bytes(),
-            Phase::Reaping(reap) => reap.collection.bytes(),
+            Phase::Weighing(reap, _) | Phase::Reaping(reap) => reap.collection.bytes(),
             // Its drop waits for a worker that has been told to stop.
-            Phase::Planning(..) => usize::MAX,
+            Phase::Planning(..) | Phase::Judging(..) => usize::MAX,
             _ => 0,
         };
         if heavy <= FREED_AT_ONCE_BYTES {
@@ -421,7 +483,9 @@ impl Run {
         let rest = match phase {
             Phase::Collecting(collect) => Rest::Collection(collect.collection),
             Phase::Reaping(reap) => Rest::Reap(reap),
-            Phase::Planning(worker, _) => Rest::Worker(worker),
+            Phase::Weighing(reap, weigh) => Rest::Weighing(reap, weigh),
+            Phase::Planning(worker, _) => Rest::Planning(worker),
+            Phase::Judging(worker, _) => Rest::Judging(worker),
             _ => return Next::End(report),
         };
         match Worker::start(self.wakeup.waker(), move || drop(rest)) {
@@ -449,6 +513,7 @@ impl Run {
     /// The run is over: log, remember, answer.
     fn over(mut self: Box<Self>, ctx: *mut RedisModuleCtx, report: Report) {
         view::log_end(ctx, &report, self.order.database);
+        born::end();
         let caller = self.order.caller.take();
         let answer = if self.order.options.json {
             report.to_wrapper_value()
@@ -469,7 +534,9 @@ impl Run {
 enum Rest {
     Collection(Collection),
     Reap(Box<Reap>),
-    Worker(Worker<Option<Box<Reap>>>),
+    Planning(Worker<Option<Planned>>),
+    Weighing(Box<Reap>, Box<Weigh>),
+    Judging(Worker<Option<Judged>>),
 }
 
 fn end_status(plan: &Plan) -> Status {

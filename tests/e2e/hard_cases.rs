@@ -18,7 +18,7 @@ mod dry_run;
 /// Values, ids and keys made to harm.
 mod hostile;
 /// Coordinators that come, go and come back while a run is on.
-mod mid_run;
+pub(crate) mod mid_run;
 /// Many, long, deep, large.
 mod sizes;
 
@@ -31,7 +31,7 @@ fn beat(now_ms: i64, age_ms: i64) -> String {
 }
 
 /// Writes keys in batches that the server takes in one go.
-fn write<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+pub(crate) fn write<K: AsRef<[u8]>, V: AsRef<[u8]>>(
     conn: &mut Connection,
     pairs: impl IntoIterator<Item = (K, V)>,
 ) -> Result<()> {
@@ -56,7 +56,7 @@ fn set(keys: &[&str]) -> BTreeSet<String> {
 }
 
 /// Waits until no run is on, and yields the last one.
-fn last_run(conn: &mut Connection) -> Result<Reply> {
+pub(crate) fn last_run(conn: &mut Connection) -> Result<Reply> {
     let status = || Ok(command(conn, "BLOCKING.STATUS", &[])?);
     let is_idle = |status: &Reply| status.text("state").is_ok_and(|state| state == "idle");
     wait_for_value("the end of the run", RUN_DEADLINE, status, is_idle)?.map("last")

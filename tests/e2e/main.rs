@@ -10,6 +10,8 @@ mod cluster;
 mod ground;
 /// Named hard cases.
 mod hard_cases;
+/// Keys of nobody: what speaks for life, what goes, and what happens in the middle of a run.
+mod orphans;
 /// Effects where they must arrive: AOF, replica, other databases, after a crash.
 mod propagation;
 /// README.md: its transcripts are run, and everything on the wire is in it.

@@ -46,7 +46,7 @@ const FIELDS: [&str; 20] = [
 
 fn write(pipe: &mut Pipeline, case: &Case, now_ms: i64) {
     for key in &case.keys {
-        let name = key.name();
+        let name = key.name(now_ms);
         match key.kind {
             Kind::String => pipe.cmd("SET").arg(&name).arg(key.value(now_ms)),
             Kind::Hash => pipe.cmd("HSET").arg(&name).arg("timestamp").arg(now_ms),
@@ -96,9 +96,16 @@ fn clean(conn: &mut Connection, case: &Case, dry: bool) -> Result<Reply> {
     Ok(command.query(conn)?)
 }
 
-fn check_reply(case: &Case, reply: &Reply, dry: bool, scanned: i64) -> Result<()> {
+fn check_reply(case: &Case, now_ms: i64, reply: &Reply, dry: bool, scanned: i64) -> Result<()> {
     let expect = &case.expect;
-    ensure!(reply.names() == FIELDS, "fields: {:?}", reply.names());
+    let with_orphans = ["orphan_grace_s", "orphans_too_young"].iter();
+    let more = with_orphans.filter(|_| case.has_orphans());
+    let fields: Vec<&str> = FIELDS.iter().chain(more).copied().collect();
+    ensure!(reply.names() == fields, "fields: {:?}", reply.names());
+    if case.has_orphans() {
+        let too_young = reply.int("orphans_too_young")?;
+        ensure!(too_young == expect.orphans_too_young as i64, "{reply:?}");
+    }
     ensure!(reply.text("status")? == expect.status, "status: {reply:?}");
     ensure!(reply.flag("dry_run")? == dry, "dry_run: {reply:?}");
     ensure!(reply.int("keys_scanned")? == scanned, "{reply:?}");
@@ -108,10 +115,10 @@ fn check_reply(case: &Case, reply: &Reply, dry: bool, scanned: i64) -> Result<()
         ("coordinators_unreadable", expect.unreadable),
         ("coordinators_removed", expect.removed),
         ("coordinators_revived", 0),
-        ("keys_removed", case.gone().len() as u64),
+        ("keys_removed", case.gone(now_ms).len() as u64),
         ("keys_vetoed", expect.vetoed),
         ("keys_orphaned", expect.orphaned),
-        ("orphans_removed", 0),
+        ("orphans_removed", expect.orphans_removed),
     ];
     for (name, count) in expected {
         let got = reply.int(name)?;
@@ -157,15 +164,15 @@ fn ensure_keys(found: &BTreeSet<Key>, expected: &BTreeSet<Key>) -> Result<()> {
     Ok(())
 }
 
-fn run(conn: &mut Connection, case: &Case) -> Result<()> {
+fn run(conn: &mut Connection, case: &Case, now_ms: i64) -> Result<()> {
     let (before, scanned) = (digest(conn)?, dbsize(conn)?);
     let dry = clean(conn, case, true)?;
-    check_reply(case, &dry, true, scanned).context("the dry run")?;
+    check_reply(case, now_ms, &dry, true, scanned).context("the dry run")?;
     ensure!(digest(conn)? == before, "the dry run changed something");
 
     let real = clean(conn, case, false)?;
-    check_reply(case, &real, false, scanned).context("the run")?;
-    let rest = &case.visible() - &case.gone();
+    check_reply(case, now_ms, &real, false, scanned).context("the run")?;
+    let rest = &case.visible(now_ms) - &case.gone(now_ms);
     ensure_keys(&keys(conn)?, &rest).context("after the run")?;
 
     // A limited run leaves something to do on purpose.
@@ -182,7 +189,7 @@ fn run(conn: &mut Connection, case: &Case) -> Result<()> {
 fn run_in_time(conn: &mut Connection, case: &Case) -> Result<()> {
     for _ in 0..TRIES {
         let started_ms = load(conn, case)?;
-        let outcome = run(conn, case);
+        let outcome = run(conn, case, started_ms);
         if server_now_ms(conn)? - started_ms < IN_TIME_MS {
             return outcome;
         }

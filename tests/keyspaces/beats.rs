@@ -119,6 +119,25 @@ impl<'de> Deserialize<'de> for Whole {
     }
 }
 
+/// What a value that is no heartbeat's says of when it was written, field by field; `None` if it says nothing at all.
+pub fn evidence(value: &[u8]) -> Option<Vec<Option<i64>>> {
+    let said = match serde_json::from_slice(value).ok()? {
+        Whole::Number(number) => number_ms(&number).map(Some).into_iter().collect(),
+        Whole::Other => Vec::new(),
+        Whole::Object(fields) => {
+            let known = |name: &str| name == "lastActivity" || FIELDS.contains(&name);
+            let known = fields.iter().filter(|(name, _)| known(name));
+            known.map(|(_, value)| time_ms(value)).collect()
+        }
+    };
+    Some(said)
+}
+
+/// The time that a row of digits stands for.
+pub fn digits_ms(digits: &[u8]) -> Option<i64> {
+    whole_ms(std::str::from_utf8(digits).ok()?.parse().ok()?)
+}
+
 fn time_ms(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number_ms(number),

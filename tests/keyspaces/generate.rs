@@ -62,14 +62,17 @@ pub fn keyspace(seed: u64) -> Keyspace {
     // From keyspaces where nobody lives to those where every second one does.
     let living = [0.0, 0.1, 0.3, 0.6];
     let mood = Mood {
-        threshold_s: question.threshold_s(),
+        threshold_s: question.grace_s().unwrap_or(question.threshold_s()),
         living: *pick(rng, &living),
         odd: *pick(rng, &[0.0, 0.0, 0.1, 0.4]),
     };
+    let others_read = if question.orphans.is_some() { 0.7 } else { 0.0 };
     let mut entries: BTreeMap<Key, Entry> = BTreeMap::new();
     for _ in 0..rng.random_range(0..=60) {
         let (name, is_heartbeat) = name(rng, &pools);
-        let content = if is_heartbeat && !rng.random_bool(0.04) {
+        // With ORPHANS the values of others are read as well.
+        let is_read = if is_heartbeat { 0.96 } else { others_read };
+        let content = if rng.random_bool(is_read) {
             let value = value(rng, &mood);
             string(rng, value)
         } else {
@@ -115,6 +118,7 @@ fn question(rng: &mut Rng) -> Question {
     let thresholds_s = [None, None, Some(1), Some(60), Some(600), Some(86_400)];
     Question {
         threshold_s: *pick(rng, &thresholds_s),
+        orphans: *pick(rng, &[None, None, Some(None), Some(None), Some(Some(60))]),
         pattern: None,
         limit: rng.random_bool(0.3).then(|| rng.random_range(1..=5)),
         ids: rng.random_bool(0.4).then(|| rng.random_range(0..=6)),
@@ -154,6 +158,18 @@ fn phrase(rng: &mut Rng) -> Key {
     words.join(glue)
 }
 
+/// Last segments of messages: old, young for ever, and no times.
+const NAMED_TIMES: [&[u8]; 8] = [
+    b"1600000000000",
+    b"1600000000000",
+    b"1600000000",
+    b"1600000000000000",
+    b"4102444800000",
+    b"1600000",
+    b"-1600000000000",
+    b"",
+];
+
 /// The name of a key, and whether it is meant as a heartbeat's.
 fn name(rng: &mut Rng, pools: &Pools) -> (Key, bool) {
     let id = pick(rng, &pools.ids).as_slice();
@@ -179,6 +195,19 @@ fn name(rng: &mut Rng, pools: &Pools) -> (Key, bool) {
         76..81 => vec![b"coordinator:activity:", id],
         81..86 => vec![b"swarm:", swarm, b":agent:", id, b":activity"],
         86..92 => vec![b"swarm:", swarm, b":blocking:", id],
+        92..95 => {
+            let time = *pick(rng, &NAMED_TIMES);
+            vec![
+                b"blocking:idempotency:",
+                id,
+                b":",
+                other,
+                b":",
+                word,
+                b":1:",
+                time,
+            ]
+        }
         _ => return (foreign(rng, id, swarm), false),
     };
     (parts.concat(), false)
@@ -443,11 +472,12 @@ fn object(rng: &mut Rng, mood: &Mood) -> Vec<Part> {
         fields.push((*pick(rng, &KNOWN), vec![value]));
     }
     for _ in 0..rng.random_range(0..3) {
-        let value = match rng.random_range(0..5) {
+        let value = match rng.random_range(0..6) {
             0 => vec![bytes(r#"{"timestamp":"#), time(rng, mood), bytes("}")],
             1 => vec![bytes(r#"[{"lastHeartbeat":"#), time(rng, mood), bytes("}]")],
             2 => vec![bytes(r#""\"timestamp\":5,""#)],
             3 => vec![bytes(nested(rng))],
+            4 => vec![time(rng, mood)],
             _ => vec![bytes(pick(rng, &NO_TIMES))],
         };
         fields.push((*pick(rng, &UNKNOWN), value));

@@ -22,6 +22,8 @@ pub struct Keyspace {
 #[derive(Clone, Default)]
 pub struct Question {
     pub threshold_s: Option<u32>,
+    /// Whether orphans go, and the grace if one is given.
+    pub orphans: Option<Option<u32>>,
     pub pattern: Option<Key>,
     pub limit: Option<u32>,
     pub ids: Option<u32>,
@@ -31,6 +33,12 @@ impl Question {
     /// The threshold in force; the module's own default where none is asked for.
     pub fn threshold_s(&self) -> i64 {
         self.threshold_s.unwrap_or(600).into()
+    }
+
+    /// The grace in force, where orphans go.
+    pub fn grace_s(&self) -> Option<i64> {
+        let given = self.orphans?;
+        Some(given.map_or(self.threshold_s(), i64::from))
     }
 
     /// As words of the command.
@@ -43,10 +51,15 @@ impl Question {
             ("IDS", number(self.ids)),
         ];
         let given = options.into_iter();
-        given
+        let mut words: Vec<Vec<u8>> = given
             .filter_map(|(name, value)| Some([name.as_bytes().to_vec(), value?]))
             .flatten()
-            .collect()
+            .collect();
+        if let Some(grace_s) = self.orphans {
+            words.push(b"ORPHANS".to_vec());
+            words.extend(number(grace_s));
+        }
+        words
     }
 }
 

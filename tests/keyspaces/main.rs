@@ -16,6 +16,8 @@ mod generate;
 mod keyspace;
 /// What must come of a run.
 mod model;
+/// What must become of keys of nobody.
+mod orphans;
 /// One keyspace on a server.
 mod play;
 
@@ -73,7 +75,8 @@ fn shrunk(
             }
         }
     }
-    let simpler: [fn(&mut Question); 4] = [
+    let simpler: [fn(&mut Question); 5] = [
+        |question| question.orphans = None,
         |question| question.pattern = None,
         |question| question.limit = None,
         |question| question.ids = None,

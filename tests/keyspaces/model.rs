@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::beats::State;
 use crate::keyspace::Key;
+use crate::orphans::{self, Asked, Values};
 
 /// A key that more stale coordinators than this could own is kept as vetoed.
 const OWNERS_MAX: usize = 64;
@@ -28,6 +29,8 @@ pub struct Wanted<'w> {
     pub admits: &'w dyn Fn(&[u8]) -> bool,
     pub limit: usize,
     pub ids: usize,
+    /// With ORPHANS.
+    pub orphans: Option<Asked<'w>>,
 }
 
 /// What must come of a run.
@@ -40,6 +43,8 @@ pub struct Outcome {
     pub coordinators_removed: usize,
     pub vetoed: usize,
     pub orphaned: usize,
+    pub orphans_too_young: usize,
+    pub orphans_removed: usize,
     pub by_family: [usize; 6],
     pub stale_ids: Vec<Key>,
     pub limited: bool,
@@ -215,8 +220,8 @@ fn fate(key: &[u8], beating: &Beating) -> Fate {
     }
 }
 
-/// What a run must do. `names` are the keys that exist, heartbeats included, whose TTL has not passed.
-pub fn outcome(names: &[Key], judged: &BTreeMap<Key, State>, wanted: &Wanted) -> Outcome {
+/// What a run must do. `values` are the keys that exist, heartbeats included, whose TTL has not passed.
+pub fn outcome(values: &Values, judged: &BTreeMap<Key, State>, wanted: &Wanted) -> Outcome {
     let mut beating = Beating::new();
     for (name, state) in judged {
         // What may not be removed cannot be what proves a death.
@@ -258,11 +263,18 @@ pub fn outcome(names: &[Key], judged: &BTreeMap<Key, State>, wanted: &Wanted) ->
 
     outcome.vetoed = vetoed.len();
     outcome.removed = goes.clone();
-    for name in names {
+    let (mut nobodys, mut others) = (Values::new(), Values::new());
+    for (name, value) in values {
         if beating.contains_key(name) || family(name).is_none() {
             continue;
         }
-        match fate(name, &beating) {
+        let fate = fate(name, &beating);
+        let pile = match fate {
+            Fate::Orphan => &mut nobodys,
+            _ => &mut others,
+        };
+        pile.insert(name.clone(), value.clone());
+        match fate {
             Fate::Kept => {}
             Fate::Orphan => outcome.orphaned += 1,
             Fate::Vetoed => outcome.vetoed += 1,
@@ -273,6 +285,13 @@ pub fn outcome(names: &[Key], judged: &BTreeMap<Key, State>, wanted: &Wanted) ->
                 }
             }
         }
+    }
+    if let Some(asked) = &wanted.orphans {
+        let fates = orphans::fates(&nobodys, &others, asked);
+        outcome.vetoed += fates.vetoed;
+        outcome.orphans_too_young = fates.too_young;
+        outcome.orphans_removed = fates.gone.len();
+        outcome.removed.extend(fates.gone);
     }
     for name in &outcome.removed {
         if let Some(family) = family(name) {

@@ -11,6 +11,7 @@ use blocking_harness::{Reply, Server, server_now_ms, wait_for_value};
 use crate::beats::{self, State};
 use crate::keyspace::{Content, Key, Keyspace, Ttl, Written, shown};
 use crate::model::{self, FAMILIES, Outcome, Wanted};
+use crate::orphans::{Asked, possible_owners};
 
 /// A comparison counts only if nobody's verdict changed while it lasted; a busy machine may need some more.
 const TRIES: usize = 50;
@@ -21,6 +22,9 @@ const OTHER_DATABASE: i64 = 3;
 const NO_SUCH_KEY: &str = "0000000000000000000000000000000000000000";
 /// The most recent runs may find what LIMIT left over.
 const ROUNDS: usize = 2;
+
+/// Less than the shortest grace.
+const FIRST_SEEN_MS: i64 = 1_500;
 
 /// A server, and what was written to it.
 pub struct Player {
@@ -69,23 +73,33 @@ fn try_once(conn: &mut Connection, keyspace: &Keyspace) -> Result<Result<(), Too
     let mut values = written.values;
     for round in 0..ROUNDS {
         let before = Traces::of(conn, values.keys())?;
-        let judged = judge(&values, keyspace, written.now_ms);
-        let names: Vec<Key> = values.keys().cloned().collect();
-        let wanted = Wanted {
-            admits: &|id| admitted.as_ref().is_none_or(|ids| ids.contains(id)),
-            limit: keyspace
-                .question
-                .limit
-                .map_or(usize::MAX, |limit| limit as usize),
-            ids: keyspace.question.ids.map_or(100, |ids| ids as usize),
+        let expected_at = |now_ms: i64| {
+            let admits: &dyn Fn(&[u8]) -> bool =
+                &|id| admitted.as_ref().is_none_or(|ids| ids.contains(id));
+            let question = &keyspace.question;
+            let wanted = Wanted {
+                admits,
+                limit: question.limit.map_or(usize::MAX, |limit| limit as usize),
+                ids: question.ids.map_or(100, |ids| ids as usize),
+                orphans: question.grace_s().map(|grace_s| Asked {
+                    now_ms,
+                    grace_s,
+                    max_bytes: keyspace.max_heartbeat_bytes,
+                    admits,
+                }),
+            };
+            model::outcome(&values, &judge(&values, keyspace, now_ms), &wanted)
         };
-        let expected = model::outcome(&names, &judged, &wanted);
+        let expected = expected_at(written.now_ms);
 
         let dry = clean(conn, keyspace, &["DRYRUN"])?;
         let after_dry = Traces::of(conn, values.keys())?;
         let real = clean(conn, keyspace, &[])?;
         let after = Traces::of(conn, values.keys())?;
-        if judge(&values, keyspace, server_now_ms(conn)?) != judged {
+        let now_ms = server_now_ms(conn)?;
+        // By then what was seen in the first run may be old enough.
+        let too_late = now_ms - written.now_ms > FIRST_SEEN_MS;
+        if expected_at(now_ms) != expected || (keyspace.question.orphans.is_some() && too_late) {
             return Ok(Err(TooSlow));
         }
 
@@ -100,7 +114,12 @@ fn try_once(conn: &mut Connection, keyspace: &Keyspace) -> Result<Result<(), Too
             ensure!(after_dry == before, "the dry run changed something");
             compare(&expected, keyspace, &dry, true, before.size).context("the dry run")?;
             compare(&expected, keyspace, &real, false, before.size).context("the run")?;
-            compare_keys(&expected, &before, &after)
+            compare_keys(
+                &expected,
+                &before,
+                &after,
+                keyspace.question.orphans.is_some(),
+            )
         };
         compared().with_context(|| format!("in round {}", round + 1))?;
         values.retain(|name, _| !expected.removed.contains(name));
@@ -238,18 +257,18 @@ fn admitted(
     let Some(pattern) = &keyspace.question.pattern else {
         return Ok(None);
     };
-    let heartbeats = written
-        .values
-        .keys()
-        .filter(|name| model::is_heartbeat(name));
+    let names = written.values.keys();
+    let ids = names.flat_map(|name| match model::is_heartbeat(name) {
+        true => vec![model::id_of(name)],
+        false => possible_owners(name)
+            .into_iter()
+            .map(|(_, id)| id)
+            .collect(),
+    });
     let mut commands = pipe();
     commands.cmd("SELECT").arg(PATTERN_DATABASE).ignore();
-    for name in heartbeats {
-        commands
-            .cmd("SET")
-            .arg(model::id_of(name))
-            .arg("1")
-            .ignore();
+    for id in ids {
+        commands.cmd("SET").arg(id).arg("1").ignore();
     }
     commands.cmd("KEYS").arg(pattern);
     commands.cmd("SELECT").arg(keyspace.database).ignore();
@@ -330,13 +349,26 @@ fn compare(
         ("keys_removed", expected.removed.len()),
         ("keys_vetoed", expected.vetoed),
         ("keys_orphaned", expected.orphaned),
-        ("orphans_removed", 0),
+        ("orphans_removed", expected.orphans_removed),
     ];
     for (name, count) in counts {
         let said = reply.int(name)?;
         ensure!(
             said == count as i64,
             "{name} is {said}, the model says {count}"
+        );
+    }
+    let too_young = reply.get("orphans_too_young").is_some();
+    ensure!(
+        too_young == keyspace.question.orphans.is_some(),
+        "{reply:?}"
+    );
+    if too_young {
+        let said = reply.int("orphans_too_young")?;
+        let count = expected.orphans_too_young;
+        ensure!(
+            said == count as i64,
+            "orphans_too_young is {said}, the model says {count}"
         );
     }
     // One that the server reported twice counts twice.
@@ -367,7 +399,12 @@ fn compare(
     Ok(())
 }
 
-fn compare_keys(expected: &Outcome, before: &Traces, after: &Traces) -> Result<()> {
+fn compare_keys(
+    expected: &Outcome,
+    before: &Traces,
+    after: &Traces,
+    with_orphans: bool,
+) -> Result<()> {
     for (name, trace) in &after.of_keys {
         let is_gone = trace.0 == NO_SUCH_KEY;
         match (is_gone, expected.removed.contains(name)) {
@@ -382,8 +419,12 @@ fn compare_keys(expected: &Outcome, before: &Traces, after: &Traces) -> Result<(
         }
     }
     // What was not asked for one by one: keys whose TTL has passed, and the other database.
+    // With ORPHANS heartbeats are looked up, and one whose TTL has passed goes when it is.
+    let stored = before.size - before.of_keys.len();
+    let expired = if with_orphans { stored } else { 0 };
+    let expected_size = before.size - expected.removed.len();
     ensure!(
-        after.size + expected.removed.len() == before.size,
+        (expected_size - expired..=expected_size).contains(&after.size),
         "{} keys before, {} after, {} should be gone",
         before.size,
         after.size,

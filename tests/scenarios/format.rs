@@ -28,7 +28,7 @@ pub struct Case {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeySpec {
-    /// `\xNN` stands for the byte NN.
+    /// `\xNN` stands for the byte NN, `$ms(700)` for the time 700 seconds ago as in values.
     key: String,
     #[serde(default)]
     age_s: Option<f64>,
@@ -92,6 +92,11 @@ pub struct Expect {
     pub vetoed: u64,
     #[serde(default)]
     pub orphaned: u64,
+    /// With ORPHANS: of these, kept for being too young, and removed.
+    #[serde(default)]
+    pub orphans_too_young: u64,
+    #[serde(default)]
+    pub orphans_removed: u64,
     /// Keys removed: heartbeat, signal, ack, idempotency, activity, state.
     #[serde(default)]
     pub by_family: Option<[u64; 6]>,
@@ -108,8 +113,9 @@ fn complete() -> String {
 }
 
 impl KeySpec {
-    pub fn name(&self) -> Key {
-        bytes(&self.key)
+    /// The name, in which times are written as in values.
+    pub fn name(&self, now_ms: i64) -> Key {
+        key_bytes(&self.key, now_ms)
     }
 
     pub fn value(&self, now_ms: i64) -> Vec<u8> {
@@ -130,22 +136,30 @@ impl KeySpec {
 }
 
 impl Case {
+    /// Whether the case is about ORPHANS.
+    pub fn has_orphans(&self) -> bool {
+        self.options
+            .iter()
+            .any(|option| option.eq_ignore_ascii_case("ORPHANS"))
+    }
+
     /// The options as they go over the wire; bytes are written as in keys.
     pub fn arguments(&self) -> Vec<Vec<u8>> {
         self.options.iter().map(|option| bytes(option)).collect()
     }
 
     /// Keys that are there for everybody: those whose time has passed are not.
-    pub fn visible(&self) -> BTreeSet<Key> {
+    pub fn visible(&self, now_ms: i64) -> BTreeSet<Key> {
         let there = self.keys.iter().filter(|key| key.ttl != Ttl::Passed);
-        there.map(KeySpec::name).collect()
+        there.map(|key| key.name(now_ms)).collect()
     }
 
     /// The keys that must go.
-    pub fn gone(&self) -> BTreeSet<Key> {
-        let visible = self.visible();
+    pub fn gone(&self, now_ms: i64) -> BTreeSet<Key> {
+        let visible = self.visible(now_ms);
         let listed = |keys: &[String]| {
-            let keys: BTreeSet<Key> = keys.iter().map(|key| bytes(key)).collect();
+            let name = |key: &String| key_bytes(key, now_ms);
+            let keys: BTreeSet<Key> = keys.iter().map(name).collect();
             let unknown: Vec<&Key> = keys.difference(&visible).collect();
             assert!(
                 unknown.is_empty(),
@@ -194,6 +208,14 @@ fn bytes(text: &str) -> Vec<u8> {
         out.extend_from_slice(rest.as_bytes());
     }
     out
+}
+
+/// A key's name. A dollar sign without a time behind it stands for itself.
+fn key_bytes(text: &str, now_ms: i64) -> Key {
+    match text.contains("s(") {
+        true => bytes(&expanded(text, now_ms)),
+        false => bytes(text),
+    }
 }
 
 /// Replaces `$form(argument)`. The argument is an age in seconds, negative for the future, except for `$deep`.

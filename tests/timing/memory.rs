@@ -271,6 +271,31 @@ fn a_thousand_runs_keep_less_than_a_block_each() -> Result<()> {
 }
 
 #[test]
+fn a_thousand_runs_over_orphans_keep_less_than_a_block_each() -> Result<()> {
+    let _alone = one_at_a_time();
+    let (server, fleet) = small_world(300)?;
+    let heartbeats: Vec<String> = (fleet.ids().iter())
+        .map(|id| format!("blocking:heartbeat:{id}"))
+        .collect();
+    a_thousand("runs over orphans", &server, |conn, number| {
+        fleet.load(conn, |_| ())?;
+        // One that is written anew in each run, and so is never old enough.
+        redis::pipe()
+            .cmd("DEL")
+            .arg(&heartbeats)
+            .cmd("SET")
+            .arg("blocking:signal:silent")
+            .arg(format!("{:04}", number % 1_000))
+            .exec(conn)?;
+        let options = [&["ORPHANS", "DRYRUN"][..], &["ORPHANS"]][number % 2];
+        let reply = cleanup(conn, options)?;
+        ensure!(reply.int("orphans_removed")? > 0, "{reply:?}");
+        ensure!(reply.int("orphans_too_young")? > 0, "{reply:?}");
+        Ok(())
+    })
+}
+
+#[test]
 fn a_thousand_cancelled_runs_keep_less_than_a_block_each() -> Result<()> {
     let _alone = one_at_a_time();
     // Enough keys for a walk of several slices.

@@ -25,7 +25,8 @@ impl Run {
                 keys_scanned: walked.keys_scanned,
                 ..Counts::default()
             },
-            Phase::Reaping(reap) => reap.counts,
+            Phase::Weighing(reap, _) | Phase::Reaping(reap) => reap.counts,
+            Phase::Judging(_, judging) => judging.counts,
             Phase::Releasing(_, report) => report.counts,
             Phase::Moving => Counts::default(),
         }
@@ -33,7 +34,9 @@ impl Run {
 
     pub(super) fn report(&mut self, status: Status, reason: Option<String>) -> Report {
         let stale_ids = match &mut self.phase {
-            Phase::Reaping(reap) => std::mem::take(&mut reap.plan.stale_ids),
+            Phase::Weighing(reap, _) | Phase::Reaping(reap) => {
+                std::mem::take(&mut reap.plan.stale_ids)
+            }
             _ => Vec::new(),
         };
         Report {
@@ -41,6 +44,7 @@ impl Run {
             status,
             dry_run: self.order.options.dry_run,
             threshold_s: self.order.threshold_s,
+            orphan_grace_s: self.order.orphan_grace_s,
             counts: self.counts(),
             cost: self.cost_so_far(),
             stale_ids,
@@ -57,6 +61,7 @@ impl Run {
             dry_run: self.order.options.dry_run,
             asynchronous: self.order.options.asynchronous,
             threshold_s: self.order.threshold_s,
+            orphan_grace_s: self.order.orphan_grace_s,
             pattern: self
                 .order
                 .options
@@ -70,6 +75,9 @@ impl Run {
             coordinators_removed: counts.coordinators_removed,
             coordinators_revived: counts.coordinators_revived,
             keys_removed: counts.keys_removed(),
+            keys_orphaned: counts.keys_orphaned,
+            orphans_too_young: counts.orphans_too_young,
+            orphans_removed: counts.orphans_removed,
             walk_done: !matches!(self.phase, Phase::Collecting(_)),
             ..Progress::default()
         };
@@ -81,11 +89,29 @@ impl Run {
                 progress.activity = Activity::Planning;
                 progress.keys_collected = walked.keys_collected;
             }
+            Phase::Weighing(reap, weigh) => {
+                progress.activity = Activity::Weighing;
+                progress.keys_collected = reap.collection.records();
+                (progress.keys_to_weigh, progress.keys_weighed) = weigh.progress();
+                progress.keys_planned =
+                    Some(progress.keys_to_weigh.saturating_add(reap.progress().0));
+            }
+            Phase::Judging(_, judging) => {
+                progress.activity = Activity::Weighing;
+                progress.keys_collected = judging.keys_collected;
+                progress.keys_to_weigh = judging.keys_weighed;
+                progress.keys_weighed = judging.keys_weighed;
+                progress.keys_planned =
+                    Some(judging.keys_weighed.saturating_add(judging.keys_planned));
+            }
             Phase::Reaping(reap) => {
                 progress.activity = Activity::Reaping;
                 progress.keys_collected = reap.collection.records();
-                progress.keys_planned = Some(reap.plan.removals.len() as u64);
-                progress.keys_done = reap.keys_done();
+                let (planned, done) = reap.progress();
+                progress.keys_planned = Some(planned);
+                progress.keys_done = done;
+                progress.keys_to_weigh = self.keys_weighed;
+                progress.keys_weighed = self.keys_weighed;
             }
             Phase::Releasing(..) | Phase::Moving => progress.activity = Activity::Reaping,
         }
@@ -101,7 +127,7 @@ pub fn log_end(ctx: *mut RedisModuleCtx, report: &Report, database: i32) {
     let removed = !report.dry_run && report.counts.keys_removed() > 0;
     let whole = matches!(report.status, Status::Complete | Status::Limited);
     let line = format!(
-        "cleanup run {} of database {database}: {}{}; coordinators removed {}, keys removed {}, \
+        "cleanup run {} of database {database}: {}{}; coordinators removed {}, keys removed {}{}, \
          revived {}, slices {}, longest slice {} us, elapsed {} ms",
         report.run,
         report.status.word(),
@@ -119,6 +145,11 @@ pub fn log_end(ctx: *mut RedisModuleCtx, report: &Report, database: i32) {
             0
         } else {
             report.counts.keys_removed()
+        },
+        if removed && report.counts.orphans_removed > 0 {
+            format!(" ({} orphans)", report.counts.orphans_removed)
+        } else {
+            String::new()
         },
         report.counts.coordinators_revived,
         report.cost.slices,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use blocking_harness::redis::Value;
-use blocking_harness::{Server, reply_map};
+use blocking_harness::{Reply, Server, reply_map};
 
 use super::say;
 
@@ -60,6 +60,32 @@ fn command_info_shows_arity_and_flags() -> Result<()> {
     Ok(())
 }
 
+/// A block of a keyword and an integer that may be left out.
+fn block(parts: &[Value]) -> Result<String> {
+    let parts: Vec<Reply> = parts
+        .iter()
+        .cloned()
+        .map(reply_map)
+        .collect::<Result<_>>()?;
+    let [keyword, integer] = &parts[..] else {
+        anyhow::bail!("not two parts: {parts:?}");
+    };
+    assert_eq!(keyword.text("type")?, "pure-token");
+    assert_eq!(keyword.get("flags"), None);
+    assert_eq!(integer.text("type")?, "integer");
+    assert_eq!(integer.get("token"), None);
+    let flags = integer.get("flags").context("no flags")?;
+    assert_eq!(
+        array(flags)?.iter().map(text).collect::<Vec<_>>(),
+        ["optional"]
+    );
+    Ok(format!(
+        "{} [{}]",
+        keyword.text("token")?,
+        integer.text("name")?
+    ))
+}
+
 #[test]
 fn command_docs_show_every_option() -> Result<()> {
     let server = Server::start()?;
@@ -73,6 +99,8 @@ fn command_docs_show_every_option() -> Result<()> {
     let cleanup = [
         ("seconds", "integer", "THRESHOLD"),
         ("dryrun", "pure-token", "DRYRUN"),
+        // A block: the keyword, and perhaps a number.
+        ("orphans", "block", "ORPHANS [grace-seconds]"),
         ("id-pattern", "pattern", "MATCH"),
         ("coordinators", "integer", "LIMIT"),
         ("count", "integer", "IDS"),
@@ -105,7 +133,11 @@ fn command_docs_show_every_option() -> Result<()> {
                 let flags: Vec<String> = array(flags)?.iter().map(text).collect();
                 assert_eq!(flags, ["optional"], "{name}");
                 let field = |field: &str| argument.text(field);
-                Ok((field("name")?, field("type")?, field("token")?))
+                let token = match argument.get("arguments") {
+                    Some(parts) => block(array(parts)?)?,
+                    None => field("token")?,
+                };
+                Ok((field("name")?, field("type")?, token))
             })
             .collect::<Result<_>>()?;
         let arguments: Vec<(String, String, String)> = arguments
@@ -123,10 +155,11 @@ fn help_prints_every_command_and_option() -> Result<()> {
     let mut conn = server.client()?;
     let expected = "\
 BLOCKING.<command> [<option> [value] ...]. Commands are:
-CLEANUP [THRESHOLD seconds] [DRYRUN] [MATCH id-pattern] [LIMIT coordinators] [IDS count] [ASYNC] [JSON]
+CLEANUP [THRESHOLD seconds] [DRYRUN] [ORPHANS [grace-seconds]] [MATCH id-pattern] [LIMIT coordinators] [IDS count] [ASYNC] [JSON]
     Remove coordinators whose heartbeat is older than the threshold, with all their keys.
     THRESHOLD: age in seconds above which a coordinator is stale (blocking.threshold-seconds).
     DRYRUN: remove nothing, report what would go.
+    ORPHANS: remove keys of nobody, too, when nothing about them is younger than this (threshold).
     MATCH: remove only coordinators whose id fits this glob pattern.
     LIMIT: remove at most this many coordinators, the oldest first.
     IDS: list at most this many stale ids (100).

@@ -187,6 +187,7 @@ fn status_has_the_same_shape_before_and_after_a_run() -> Result<()> {
         "overruns",
         "longestSliceUs",
         "busyUs",
+        "orphansRemoved",
     ];
     let before = bulk(&mut conn, "BLOCKING.STATUS JSON")?;
     let zeros: Vec<String> = totals.iter().map(|name| format!(r#""{name}":0"#)).collect();

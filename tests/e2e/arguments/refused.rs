@@ -8,7 +8,7 @@ use super::{OLD_MS, error_of, say, send, write_pair};
 const THRESHOLD: &str = "an integer from 1 to 315360000 seconds";
 const LIMIT: &str = "an integer from 1 to 4294967295 coordinators";
 const IDS: &str = "an integer from 0 to 10000 ids";
-const OPTIONS: &str = "THRESHOLD, DRYRUN, MATCH, LIMIT, IDS, ASYNC, JSON";
+const OPTIONS: &str = "THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, IDS, ASYNC, JSON";
 
 fn unknown(shown: &str) -> String {
     format!("ERR unknown option '{shown}' for BLOCKING.CLEANUP; accepted are {OPTIONS}")
@@ -41,7 +41,12 @@ fn cleanup_table() -> Vec<(Vec<&'static [u8]>, String)> {
             unknown(&format!("{}...", "a".repeat(32))),
         ),
         (vec![b"600"], unknown("600")),
-        (vec![b"ORPHANS"], unknown("ORPHANS")),
+        (vec![b"ORPHANS", b"soon"], unknown("soon")),
+        (vec![b"ORPHANS", b"60", b"60"], unknown("60")),
+        (vec![b"ORPHANS", b"1", b"orphans"], repeated("ORPHANS")),
+        (vec![b"ORPHANS", b"0"], bad("ORPHANS", THRESHOLD, "0")),
+        (vec![b"ORPHANS", b"-1"], bad("ORPHANS", THRESHOLD, "-1")),
+        (vec![b"ORPHANS", b"10m"], bad("ORPHANS", THRESHOLD, "10m")),
         (vec![b"DRYRUN", b"FOO"], unknown("FOO")),
         (vec![b"THRESHOLD", b"1", b"2"], unknown("2")),
         (vec![b"DRYRUN", b"dryrun"], repeated("DRYRUN")),

@@ -92,12 +92,17 @@ fn status_shows_the_run_under_way() -> Result<()> {
         "coordinators_removed",
         "coordinators_revived",
         "keys_removed",
+        "orphan_grace_s",
+        "keys_orphaned",
+        "orphans_too_young",
+        "orphans_removed",
     ];
     assert_eq!(current.names(), names);
     assert_eq!(current.get("dry_run"), Some(&Value::Boolean(false)));
     assert_eq!(current.get("async"), Some(&Value::Boolean(true)));
     assert_eq!(current.get("time_left_us"), Some(&Value::Nil));
     assert_eq!(current.text("match")?, "d*");
+    assert_eq!(current.get("orphan_grace_s"), Some(&Value::Nil));
     for (name, expected) in [
         ("run", 1),
         ("database", 0),

@@ -17,20 +17,20 @@ use super::{RUN_DEADLINE, beat, counts, last_run, write};
 
 /// So many runs in a row that were over before the deed show that the end has been passed.
 const TOO_LATE: usize = 3;
-pub(super) const STEPS_MAX: usize = 400;
+pub(crate) const STEPS_MAX: usize = 400;
 const SWEEPS_MAX: usize = 8;
 
 /// What is done in the middle of a run.
-pub(super) type Deed<'d> = &'d dyn Fn(&mut Pipeline);
+pub(crate) type Deed<'d> = &'d dyn Fn(&mut Pipeline);
 
 /// A fleet of dead coordinators `c-0`, `c-1` and so on; the higher the number, the longer it lives.
-pub(super) struct Dead {
+pub(crate) struct Dead {
     count: i64,
     keys_of_each: i64,
 }
 
 impl Dead {
-    pub(super) fn family(n: i64) -> Vec<String> {
+    pub(crate) fn family(n: i64) -> Vec<String> {
         vec![
             format!("blocking:heartbeat:c-{n}"),
             format!("blocking:signal:c-{n}"),
@@ -40,7 +40,7 @@ impl Dead {
         ]
     }
 
-    pub(super) fn load(&self, conn: &mut Connection, now_ms: i64) -> Result<()> {
+    pub(crate) fn load(&self, conn: &mut Connection, now_ms: i64) -> Result<()> {
         let () = cmd("FLUSHALL").query(conn)?;
         let pairs = (0..self.count).flat_map(|n| {
             let value = beat(now_ms, 10_000_000 - n * 1_000);
@@ -54,15 +54,21 @@ impl Dead {
 }
 
 /// What was there when the deed was done, and what came of the run.
-pub(super) struct Seen {
-    pub(super) state: String,
+pub(crate) struct Seen {
+    pub(crate) state: String,
     /// The watched keys that were there just before the deed.
-    pub(super) there: Vec<String>,
-    pub(super) last: Reply,
+    pub(crate) there: Vec<String>,
+    pub(crate) last: Reply,
 }
 
-fn one_run(conn: &mut Connection, turns: usize, watched: &[String], deed: Deed) -> Result<Seen> {
-    cleanup_async(conn, &[])?;
+fn one_run(
+    conn: &mut Connection,
+    options: &[&str],
+    turns: usize,
+    watched: &[String],
+    deed: Deed,
+) -> Result<Seen> {
+    cleanup_async(conn, options)?;
     for _ in 0..turns {
         let () = cmd("PING").query(conn)?;
     }
@@ -85,7 +91,7 @@ fn one_run(conn: &mut Connection, turns: usize, watched: &[String], deed: Deed) 
 }
 
 /// Does the deed in every part of a run, and hands what came of it to `check`.
-pub(super) fn in_every_part(
+pub(crate) fn in_every_part(
     conn: &mut Connection,
     steps: impl Iterator<Item = usize> + Clone,
     load: &dyn Fn(&mut Connection) -> Result<()>,
@@ -93,14 +99,27 @@ pub(super) fn in_every_part(
     deed: Deed,
     check: &dyn Fn(&mut Connection, &Seen) -> Result<()>,
 ) -> Result<()> {
-    let needed = ["collecting", "reaping", "idle"];
+    let parts = (&[][..], &["collecting", "reaping", "idle"][..]);
+    in_every_part_of(conn, parts, steps, load, watched, deed, check)
+}
+
+/// The same for a run with these options, which has these parts.
+pub(crate) fn in_every_part_of(
+    conn: &mut Connection,
+    (options, needed): (&[&str], &[&str]),
+    steps: impl Iterator<Item = usize> + Clone,
+    load: &dyn Fn(&mut Connection) -> Result<()>,
+    watched: &[String],
+    deed: Deed,
+    check: &dyn Fn(&mut Connection, &Seen) -> Result<()>,
+) -> Result<()> {
     let mut states = BTreeSet::new();
     // On a busy machine a run can be over before its deed is sent, so one sweep may miss a part.
     for _ in 0..SWEEPS_MAX {
         let mut too_late = 0;
         for turns in steps.clone() {
             load(conn)?;
-            let seen = one_run(conn, turns, watched, deed)?;
+            let seen = one_run(conn, options, turns, watched, deed)?;
             check(conn, &seen).map_err(|why| {
                 why.context(format!(
                     "after {turns} turns, {}, when there were {:?}; the run: {:?}",
@@ -122,25 +141,25 @@ pub(super) fn in_every_part(
 }
 
 /// A server whose runs take many slices.
-pub(super) fn slow_server() -> Result<Server> {
+pub(crate) fn slow_server() -> Result<Server> {
     Server::builder().arg("blocking.slice-us", 50).start()
 }
 
-pub(super) fn ensure_there(conn: &mut Connection, keys: &[String]) -> Result<()> {
+pub(crate) fn ensure_there(conn: &mut Connection, keys: &[String]) -> Result<()> {
     let names = keys.iter().map(|key| key.clone().into_bytes());
     let found = existing_keys(conn, names)?;
     ensure!(found.len() == keys.len(), "lost a key of {keys:?}");
     Ok(())
 }
 
-pub(super) const FEW: Dead = Dead {
+pub(crate) const FEW: Dead = Dead {
     count: 400,
     keys_of_each: 5,
 };
 /// The one of the few that is removed last.
-pub(super) const LAST: i64 = 399;
+pub(crate) const LAST: i64 = 399;
 
-pub(super) fn fresh(conn: &mut Connection) -> Result<String> {
+pub(crate) fn fresh(conn: &mut Connection) -> Result<String> {
     Ok(beat(server_now_ms(conn)?, 0))
 }
 

@@ -13,7 +13,7 @@ const NOW: [&str; 4] = [
     "current_paused",
 ];
 
-const LAST: [&str; 17] = [
+const LAST: [&str; 19] = [
     "last_run",
     "last_dry_run",
     "last_complete",
@@ -26,6 +26,8 @@ const LAST: [&str; 17] = [
     "last_keys_removed",
     "last_keys_vetoed",
     "last_keys_orphaned",
+    "last_orphans_too_young",
+    "last_orphans_removed",
     "last_keys_denied",
     "last_keys_not_owned",
     "last_longest_slice_us",
@@ -33,7 +35,7 @@ const LAST: [&str; 17] = [
     "last_elapsed_us",
 ];
 
-const TOTALS: [&str; 15] = [
+const TOTALS: [&str; 16] = [
     "total_runs",
     "total_dry_runs",
     "total_runs_complete",
@@ -49,6 +51,7 @@ const TOTALS: [&str; 15] = [
     "total_overruns",
     "total_longest_slice_us",
     "total_busy_us",
+    "total_orphans_removed",
 ];
 
 /// The fields of our section of INFO, without the module's name in front; every value must be a number.
@@ -124,7 +127,7 @@ fn fields_say_what_the_runs_replied() -> Result<()> {
         let in_reply = name.trim_start_matches("last_");
         assert_eq!(field(name)?, whole.int(in_reply)?, "{name}");
     }
-    for name in &LAST[14..] {
+    for name in &LAST[16..] {
         let in_reply = name.trim_start_matches("last_");
         assert_eq!(field(name)?, whole.int(in_reply)?, "{name}");
     }
@@ -142,6 +145,9 @@ fn fields_say_what_the_runs_replied() -> Result<()> {
         ("last_coordinators_unreadable", 1),
         ("last_keys_vetoed", 0),
         ("last_keys_orphaned", 1),
+        ("last_orphans_too_young", 0),
+        ("last_orphans_removed", 0),
+        ("total_orphans_removed", 0),
         ("last_keys_denied", 0),
         ("last_keys_not_owned", 0),
         ("total_runs", 3),

@@ -1,0 +1,231 @@
+//! What a key itself says of when it was written: its value and, for idempotency keys, its name.
+//!
+//! Orphans have no heartbeat that could be judged, so their own keys must tell the time. Forms and
+//! units are those of heartbeats. Nothing here looks at a clock, and nothing is judged.
+
+use crate::heartbeat::{self, TIME_FIELDS};
+use crate::layout;
+
+/// The top-level fields of a value that tell when it was written: those of heartbeats, and the one
+/// that activity keys have.
+const FIELDS: [&str; 4] = [
+    TIME_FIELDS[0],
+    TIME_FIELDS[1],
+    TIME_FIELDS[2],
+    "lastActivity",
+];
+
+/// What one key says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// The newest time it gives, in milliseconds since 1970.
+    pub newest_ms: Option<i64>,
+    /// It gives a time, and no field is there that should give one and does not. What is not
+    /// conclusive proves no age: then the moment counts at which the server first saw the key.
+    pub conclusive: bool,
+}
+
+/// What a key of this name says; `value` is `None` where it is no string or too long to be read.
+pub fn of_key(name: &[u8], value: Option<&[u8]>) -> Evidence {
+    let told = value.and_then(|value| heartbeat::read_fields(value, &FIELDS));
+    let named_ms = layout::idempotency_tail(name).and_then(heartbeat::digits_ms);
+    let newest_ms = told.and_then(|told| told.newest_ms).max(named_ms);
+    Evidence {
+        newest_ms,
+        conclusive: newest_ms.is_some() && !told.is_some_and(|told| told.doubtful),
+    }
+}
+
+/// Whether evidence of this time, in milliseconds since 1970, is too young at `now_ms`: its age,
+/// floored to whole seconds, is not above the grace. What lies in the future is young.
+pub fn is_young(newest_ms: i64, now_ms: i64, grace_s: u32) -> bool {
+    let age_s = now_ms.saturating_sub(newest_ms).div_euclid(1000);
+    age_s <= i64::from(grace_s)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW_MS: i64 = 1_700_000_000_000;
+    const IDEMPOTENCY: &str = "blocking:idempotency:a:b:completion:1:1699999000000";
+
+    #[test]
+    fn times_of_keys() {
+        let old = NOW_MS - 1_000_000;
+        let table: &[(&str, Option<&str>, Option<i64>, bool)] = &[
+            // Fields of the value.
+            (
+                "blocking:signal:a",
+                Some(r#"{"timestamp":1700000000000}"#),
+                Some(NOW_MS),
+                true,
+            ),
+            (
+                "blocking:signal:a",
+                Some(r#"{"lastHeartbeat":1700000000}"#),
+                Some(NOW_MS),
+                true,
+            ),
+            (
+                "blocking:signal:a",
+                Some(r#"{"last_heartbeat":"1700000000000"}"#),
+                Some(NOW_MS),
+                true,
+            ),
+            (
+                "coordinator:activity:a",
+                Some(r#"{"lastActivity":"2023-11-14T22:13:20Z"}"#),
+                Some(NOW_MS),
+                true,
+            ),
+            (
+                "coordinator:activity:a",
+                Some(r#"{"lastActivity":1699999000000,"timestamp":1700000000000}"#),
+                Some(NOW_MS),
+                true,
+            ),
+            (
+                "coordinator:activity:a",
+                Some("1700000000000"),
+                Some(NOW_MS),
+                true,
+            ),
+            // Nested ones are not the key's own.
+            (
+                "blocking:signal:a",
+                Some(r#"{"x":{"timestamp":1700000000000}}"#),
+                None,
+                false,
+            ),
+            (
+                "blocking:signal:a",
+                Some(r#"{"Timestamp":1700000000000}"#),
+                None,
+                false,
+            ),
+            // Nothing to read.
+            ("blocking:signal:a", None, None, false),
+            ("blocking:signal:a", Some("1"), None, false),
+            ("blocking:signal:a", Some("-1700000000000"), None, false),
+            ("blocking:signal:a", Some(""), None, false),
+            ("blocking:signal:a", Some("ping"), None, false),
+            (
+                "blocking:signal:a",
+                Some("2023-11-14T22:13:20Z"),
+                None,
+                false,
+            ),
+            ("blocking:signal:a", Some("{}"), None, false),
+            (
+                "blocking:signal:a",
+                Some(r#"{"timestamp":1700000000000} x"#),
+                None,
+                false,
+            ),
+            // A field that gives no time proves no age, whatever the others say.
+            (
+                "blocking:signal:a",
+                Some(r#"{"timestamp":null}"#),
+                None,
+                false,
+            ),
+            (
+                "blocking:signal:a",
+                Some(r#"{"timestamp":1699999000000,"lastActivity":"soon"}"#),
+                Some(old),
+                false,
+            ),
+            // The name of an idempotency key.
+            (IDEMPOTENCY, Some("1"), Some(old), true),
+            (IDEMPOTENCY, None, Some(old), true),
+            (
+                IDEMPOTENCY,
+                Some(r#"{"timestamp":1700000000000}"#),
+                Some(NOW_MS),
+                true,
+            ),
+            (
+                IDEMPOTENCY,
+                Some(r#"{"timestamp":1600000000000}"#),
+                Some(old),
+                true,
+            ),
+            (IDEMPOTENCY, Some(r#"{"timestamp":"?"}"#), Some(old), false),
+            (
+                "blocking:idempotency:a:1700000000",
+                Some("1"),
+                Some(NOW_MS),
+                true,
+            ),
+            (
+                "blocking:idempotency:1700000000000",
+                Some("1"),
+                Some(NOW_MS),
+                true,
+            ),
+            (
+                "blocking:idempotency:a:b:completion:1",
+                Some("1"),
+                None,
+                false,
+            ),
+            (
+                "blocking:idempotency:a:-1700000000000",
+                Some("1"),
+                None,
+                false,
+            ),
+            (
+                "blocking:idempotency:a:+1700000000000",
+                Some("1"),
+                None,
+                false,
+            ),
+            (
+                "blocking:idempotency:a:1700000000000:",
+                Some("1"),
+                None,
+                false,
+            ),
+            (
+                "blocking:idempotency:1700000000000:a",
+                Some("1"),
+                None,
+                false,
+            ),
+            (
+                "blocking:idempotency:a:99999999999999999999999999999999999999999999",
+                None,
+                None,
+                false,
+            ),
+            // No other family has a time in its name.
+            ("blocking:ack:a:1700000000000", Some("1"), None, false),
+            ("blocking:signal:1700000000000", Some("1"), None, false),
+        ];
+        for (name, value, newest_ms, conclusive) in table {
+            let expected = Evidence {
+                newest_ms: *newest_ms,
+                conclusive: *conclusive,
+            };
+            let said = of_key(name.as_bytes(), value.map(str::as_bytes));
+            assert_eq!(said, expected, "{name} {value:?}");
+        }
+    }
+
+    #[test]
+    fn young_up_to_the_grace_and_in_the_future() {
+        for (age_ms, young) in [
+            (-1_000_000, true),
+            (0, true),
+            (600_999, true),
+            (601_000, false),
+            (i64::MAX, false),
+        ] {
+            assert_eq!(is_young(NOW_MS - age_ms, NOW_MS, 600), young, "{age_ms}");
+        }
+        assert!(is_young(i64::MAX, NOW_MS, 600));
+        assert!(!is_young(i64::MIN, NOW_MS, 600));
+    }
+}

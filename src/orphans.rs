@@ -1,0 +1,280 @@
+//! Which orphans go: a pure function over the keys of nobody, what was read of them, and a clock.
+//!
+//! An orphan goes when nothing speaks for life: neither its own evidence nor that of any known id
+//! it could belong to is young (`claims.rs` has the rule). Gathering and judging run on a worker
+//! thread; between them the values are read on the main thread.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::claims::Claims;
+use crate::collection::{Collection, Position};
+use crate::evidence::{self, Evidence};
+use crate::first_seen::FirstSeen;
+use crate::layout::{AllReadings, Family, MAX_NAME_BYTES, Reading};
+use crate::pattern::Pattern;
+use crate::plan::{MAX_OWNERS, RECORDS_PER_LOOK};
+use crate::report::Counts;
+
+/// Memory that an orphan takes beside its record, at most and about.
+pub const ORPHAN_BYTES: usize = 160;
+
+/// What a look at an orphan showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    pub evidence: Evidence,
+    /// A hash of all that shows when a key is written again.
+    pub print: u64,
+}
+
+/// What is asked about orphans.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Server wall clock, milliseconds since 1970: the start of the run.
+    pub now_ms: i64,
+    pub grace_s: u32,
+    /// Narrows what may go, never what may speak for life.
+    pub pattern: Option<Pattern>,
+    /// The clock of [`FirstSeen`]: at the start of the run, and after the last look at a key.
+    pub began_s: u32,
+    pub looked_s: u32,
+    /// How many keys may be remembered as seen.
+    pub room: usize,
+    pub dry_run: bool,
+}
+
+/// An orphan that goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doomed {
+    /// Its place in [`Orphans::keys`].
+    pub place: u32,
+    /// The newest evidence about it, milliseconds since 1970.
+    pub newest_ms: i64,
+}
+
+/// The orphans of one walk, and what is known of them so far.
+#[derive(Debug, Default)]
+pub struct Orphans {
+    /// Where their records are, in the order of the walk.
+    pub keys: Vec<Position>,
+    /// Keys of others that name an id which orphans name: what they say of it counts.
+    pub witnesses: Vec<Position>,
+    /// By place in `keys`: what was seen; `None` where the key was gone by then.
+    pub sightings: Vec<Option<Sighting>>,
+    /// By place in `witnesses`: the newest time it gave.
+    pub testimonies_ms: Vec<Option<i64>>,
+    pub claims: Claims,
+    /// Who goes, once judged: keys that the same keys speak for stand side by side, so that one look
+    /// at those serves all of them.
+    pub doomed: Vec<Doomed>,
+}
+
+/// The one way to read a key, if there is just one.
+pub fn only_reading(name: &[u8], sole: &mut AllReadings) -> Option<Reading> {
+    sole.of(name).and_then(|found| found.first().copied())
+}
+
+fn is_told_to_stop(looked: usize, stop: &AtomicBool) -> bool {
+    looked.is_multiple_of(RECORDS_PER_LOOK) && stop.load(Ordering::Relaxed)
+}
+
+/// Everything that must be read before the orphans `keys` can be judged; `None` if told to stop.
+pub fn gather(collection: &Collection, keys: Vec<Position>, stop: &AtomicBool) -> Option<Orphans> {
+    let mut sole = AllReadings::up_to(1);
+    let mut claims = Claims::default();
+    for (place, position) in keys.iter().enumerate() {
+        if is_told_to_stop(place, stop) {
+            return None;
+        }
+        let Some(record) = collection.get(*position) else {
+            continue;
+        };
+        let place = u32::try_from(place).ok();
+        if let (Some(reading), Some(place)) = (only_reading(record.name, &mut sole), place) {
+            claims.load(record.name);
+            claims.make_known(record.name, reading, place);
+        }
+    }
+    let mut witnesses = Vec::new();
+    if !claims.is_empty() {
+        let mut orphans = keys.iter().copied().peekable();
+        for (looked, (position, record)) in collection.iter().enumerate() {
+            if is_told_to_stop(looked, stop) {
+                return None;
+            }
+            let is_orphan = orphans.next_if_eq(&position).is_some();
+            if is_orphan || record.family == Family::Heartbeat {
+                continue;
+            }
+            claims.load(record.name);
+            if claims.concerns(record.name) {
+                witnesses.push(position);
+            }
+        }
+    }
+    Some(Orphans {
+        sightings: Vec::with_capacity(keys.len()),
+        testimonies_ms: Vec::with_capacity(witnesses.len()),
+        keys,
+        witnesses,
+        claims,
+        doomed: Vec::new(),
+    })
+}
+
+impl Orphans {
+    /// The record of an orphan.
+    pub fn name<'c>(&self, collection: &'c Collection, place: u32) -> Option<&'c [u8]> {
+        let position = self.keys.get(place as usize)?;
+        collection.get(*position).map(|record| record.name)
+    }
+
+    /// Judge every orphan by what was read: who goes is in `self.doomed` then, what is counted is
+    /// added to `counts`. Gives what is to be remembered as seen; `None` if told to stop.
+    pub fn judge(
+        &mut self,
+        collection: &Collection,
+        question: &Question,
+        seen: &FirstSeen,
+        counts: &mut Counts,
+        stop: &AtomicBool,
+    ) -> Option<FirstSeen> {
+        let newest_ms = self.newest_of_each(question, seen);
+        self.hear_everybody(collection, &newest_ms, stop)?;
+        let mut all = AllReadings::up_to(MAX_OWNERS);
+        let mut remembered = Vec::new();
+        let mut doomed = Vec::new();
+        for (place, position) in self.keys.iter().enumerate() {
+            if is_told_to_stop(place, stop) {
+                return None;
+            }
+            let own_ms = newest_ms.get(place).copied().flatten();
+            let (Some(record), Some(own_ms)) = (collection.get(*position), own_ms) else {
+                continue;
+            };
+            self.claims.load(record.name);
+            let fate = self.fate(record.name, own_ms, question, &mut all);
+            let count = |sum: &mut u64| *sum = sum.saturating_add(1);
+            let mut goes = false;
+            match fate {
+                Fate::Vetoed => count(&mut counts.keys_vetoed),
+                Fate::TooYoung => count(&mut counts.orphans_too_young),
+                Fate::NotAsked => {}
+                Fate::Goes { .. } if record.denied => count(&mut counts.keys_denied),
+                Fate::Goes { newest_ms, speaker } => {
+                    let Ok(place) = u32::try_from(place) else {
+                        continue;
+                    };
+                    goes = true;
+                    let group = speaker.unwrap_or(place);
+                    doomed.push((group, Doomed { place, newest_ms }));
+                    counts.add_removed(record.family, 1);
+                    count(&mut counts.orphans_removed);
+                }
+            }
+            // What this run removes is forgotten: should it come back, it is new.
+            if question.dry_run || !goes {
+                remembered.extend(self.to_remember(place, question, seen));
+            }
+        }
+        doomed.sort_unstable_by_key(|(group, doomed)| (*group, doomed.place));
+        self.doomed = doomed.into_iter().map(|(_, doomed)| doomed).collect();
+        Some(FirstSeen::new(remembered, question.room))
+    }
+
+    /// For keys that do not tell their age: the print, and when it was first seen.
+    fn to_remember(
+        &self,
+        place: usize,
+        question: &Question,
+        seen: &FirstSeen,
+    ) -> Option<(u64, u32)> {
+        let sighting = self.sightings.get(place).copied().flatten()?;
+        // Rounded up, so that nothing looks older than it is.
+        let new_s = question.looked_s.saturating_add(1);
+        let moment_s = seen.moment_s(sighting.print).unwrap_or(new_s);
+        (!sighting.evidence.conclusive).then_some((sighting.print, moment_s))
+    }
+
+    /// By place: the newest evidence of each key that is there.
+    fn newest_of_each(&self, question: &Question, seen: &FirstSeen) -> Vec<Option<i64>> {
+        let newest = |(place, sighting): (usize, &Option<Sighting>)| {
+            let own_ms = sighting.as_ref()?.evidence.newest_ms;
+            let seen_ms = self
+                .to_remember(place, question, seen)
+                .map(|(_, moment_s)| {
+                    let age_s = question.began_s.saturating_sub(moment_s);
+                    question
+                        .now_ms
+                        .saturating_sub(i64::from(age_s).saturating_mul(1000))
+                });
+            own_ms.max(seen_ms)
+        };
+        self.sightings.iter().enumerate().map(newest).collect()
+    }
+
+    /// Let every key speak for the ids it could belong to.
+    fn hear_everybody(
+        &mut self,
+        collection: &Collection,
+        newest_ms: &[Option<i64>],
+        stop: &AtomicBool,
+    ) -> Option<()> {
+        let own = self.keys.iter().zip(newest_ms);
+        let others = self.witnesses.iter().zip(&self.testimonies_ms);
+        for (looked, (position, newest_ms)) in own.chain(others).enumerate() {
+            if is_told_to_stop(looked, stop) {
+                return None;
+            }
+            if let (Some(record), Some(newest_ms)) = (collection.get(*position), newest_ms) {
+                self.claims.load(record.name);
+                self.claims.speak(record.name, *newest_ms);
+            }
+        }
+        Some(())
+    }
+
+    /// What becomes of the loaded key `name`.
+    fn fate(&self, name: &[u8], own_ms: i64, question: &Question, all: &mut AllReadings) -> Fate {
+        // Each possible owner, and each key that speaks for one, is looked at again before the key
+        // goes, all in one slice.
+        let Some(readings) = all.of(name) else {
+            return Fate::Vetoed;
+        };
+        let bytes = name.len().saturating_mul(readings.len());
+        if self.claims.speakers(readings) > MAX_OWNERS || bytes > MAX_NAME_BYTES {
+            return Fate::Vetoed;
+        }
+        let newest_ms = own_ms.max(self.claims.newest_ms(readings));
+        if evidence::is_young(newest_ms, question.now_ms, question.grace_s) {
+            return Fate::TooYoung;
+        }
+        let admits = |pattern: &Pattern| readings.iter().any(|r| pattern.matches(r.id_of(name)));
+        if question.pattern.as_ref().is_none_or(admits) {
+            let mut speaker: Option<u32> = None;
+            self.claims.visit_speakers(readings, &mut |place| {
+                speaker = Some(speaker.map_or(place, |first| first.min(place)));
+            });
+            Fate::Goes { newest_ms, speaker }
+        } else {
+            Fate::NotAsked
+        }
+    }
+}
+
+/// What becomes of an orphan.
+enum Fate {
+    /// Too many could own it, or could speak for it.
+    Vetoed,
+    TooYoung,
+    /// MATCH admits none of its possible owners.
+    NotAsked,
+    Goes {
+        newest_ms: i64,
+        /// The first of the orphans that speak for it.
+        speaker: Option<u32>,
+    },
+}
+
+#[cfg(test)]
+#[path = "orphans_tests.rs"]
+mod tests;

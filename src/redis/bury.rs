@@ -1,0 +1,257 @@
+//! The last of a run with ORPHANS: remove the keys of nobody, trusting nothing older than the slice.
+//!
+//! In the slice that removes an orphan, everything that spoke against life is looked at again: no
+//! possible owner has a heartbeat, the key itself is as it was, and so is every orphan that speaks
+//! for an id it could belong to; no key was written meanwhile that would speak for one.
+
+use std::collections::HashSet;
+use std::hash::RandomState;
+
+use super::api::OwnString;
+use super::born::Born;
+use super::reap::{Batch, Slice};
+use super::{cluster, glimpse};
+use crate::collection::Collection;
+use crate::evidence;
+use crate::layout::{self, AllReadings, Reading};
+use crate::orphans::{self, Doomed, Orphans};
+use crate::plan::MAX_OWNERS;
+use crate::report::Counts;
+
+/// Orphans on their way out.
+#[derive(Debug)]
+pub struct Bury {
+    orphans: Orphans,
+    key: RandomState,
+    grace_s: u32,
+    next: usize,
+    all: AllReadings,
+    sole: AllReadings,
+    /// What was found in the slice of this number, so that it is looked up once a slice.
+    slice: u64,
+    no_heartbeat: HashSet<Vec<u8>>,
+    unchanged: HashSet<u32>,
+    /// Heartbeats may be on other nodes of a cluster.
+    is_blind: bool,
+}
+
+/// What of the rest of the run a removal needs.
+#[derive(Debug)]
+pub struct Rest<'r> {
+    pub collection: &'r Collection,
+    pub born: &'r mut Born,
+    pub counts: &'r mut Counts,
+    /// How many orphans may go into the batch.
+    pub room: usize,
+}
+
+/// What a second look at an orphan gives.
+enum Fate {
+    Goes,
+    /// It went by itself.
+    Gone,
+    Vetoed,
+    TooYoung,
+    Denied,
+    /// Others of the cluster may know better.
+    NotOwned,
+}
+
+impl Bury {
+    /// Everything that was judged to go.
+    pub fn new(orphans: Orphans, key: RandomState, grace_s: u32) -> Self {
+        Self {
+            orphans,
+            key,
+            grace_s,
+            next: 0,
+            all: AllReadings::up_to(MAX_OWNERS),
+            sole: AllReadings::up_to(1),
+            slice: 0,
+            no_heartbeat: HashSet::new(),
+            unchanged: HashSet::new(),
+            is_blind: false,
+        }
+    }
+
+    /// Orphans to be removed, and those dealt with so far.
+    pub fn progress(&self) -> (u64, u64) {
+        (self.orphans.doomed.len() as u64, self.next as u64)
+    }
+
+    /// Whether every orphan was dealt with.
+    pub fn is_over(&self) -> bool {
+        self.next >= self.orphans.doomed.len()
+    }
+
+    /// Fill a batch until `time_is_up`, which is asked after every orphan. Gives how many bytes the
+    /// names in it have.
+    pub fn fill(
+        &mut self,
+        slice: Slice,
+        run: Rest,
+        batch: &mut Batch,
+        time_is_up: &mut dyn FnMut() -> bool,
+    ) -> u64 {
+        let Rest {
+            collection,
+            born,
+            counts,
+            room,
+        } = run;
+        if self.slice != slice.number {
+            self.slice = slice.number;
+            self.no_heartbeat.clear();
+            self.unchanged.clear();
+            // Others may have joined since the run began.
+            self.is_blind = slice.cluster && cluster::has_others(slice.ctx);
+        }
+        let keys_are_known = self.hear_of_births(born);
+        let mut bytes = 0u64;
+        for _ in 0..room {
+            let Some(doomed) = self.orphans.doomed.get(self.next).copied() else {
+                break;
+            };
+            self.next = self.next.saturating_add(1);
+            let position = self.orphans.keys.get(doomed.place as usize);
+            let Some(record) = position.and_then(|position| collection.get(*position)) else {
+                continue;
+            };
+            let name = OwnString::new(record.name);
+            let fate = if self.is_blind {
+                Fate::NotOwned
+            } else if born.protects(record.name) {
+                Fate::Vetoed
+            } else if keys_are_known {
+                self.look_again(slice, collection, record.name, &name, doomed)
+            } else {
+                Fate::TooYoung
+            };
+            let count = |sum: &mut u64| *sum = sum.saturating_add(1);
+            match fate {
+                Fate::Goes => {
+                    bytes = bytes.saturating_add(record.name.len() as u64);
+                    if let Some(keys) = batch.get_mut(record.family.index()) {
+                        keys.push(name);
+                    }
+                }
+                Fate::Gone => {}
+                Fate::Vetoed => count(&mut counts.keys_vetoed),
+                Fate::TooYoung => count(&mut counts.orphans_too_young),
+                Fate::Denied => count(&mut counts.keys_denied),
+                Fate::NotOwned => count(&mut counts.keys_not_owned),
+            }
+            if time_is_up() {
+                break;
+            }
+        }
+        bytes
+    }
+
+    /// Take over the keys that were written since the run began; false if not all are known.
+    fn hear_of_births(&mut self, born: &mut Born) -> bool {
+        let Some(names) = born.take_keys() else {
+            return false;
+        };
+        for name in names {
+            let only_reading = orphans::only_reading(&name, &mut self.sole);
+            self.orphans.claims.load(&name);
+            self.orphans.claims.born(&name, only_reading);
+        }
+        true
+    }
+
+    fn look_again(
+        &mut self,
+        slice: Slice,
+        collection: &Collection,
+        name: &[u8],
+        string: &OwnString,
+        doomed: Doomed,
+    ) -> Fate {
+        let Some(readings) = self.all.of(name) else {
+            return Fate::Vetoed;
+        };
+        let has_heartbeat = readings
+            .iter()
+            .any(|reading| has_heartbeat(slice, name, *reading, &mut self.no_heartbeat));
+        if has_heartbeat {
+            return Fate::Vetoed;
+        }
+        self.orphans.claims.load(name);
+        let newest_ms = self.orphans.claims.newest_ms(readings);
+        let newest_ms = newest_ms.max(doomed.newest_ms);
+        // The clock may have been set back meanwhile.
+        if evidence::is_young(newest_ms, slice.now_ms, self.grace_s) {
+            return Fate::TooYoung;
+        }
+        let sightings = &self.orphans.sightings;
+        let was = |place: u32| sightings.get(place as usize).copied().flatten();
+        let print = |name: &[u8], string: &OwnString| {
+            glimpse::print(
+                slice.ctx,
+                name,
+                string,
+                slice.max_heartbeat_bytes,
+                &self.key,
+            )
+        };
+        match print(name, string) {
+            None => return Fate::Gone,
+            Some(now) if was(doomed.place).is_some_and(|was| was.print == now) => {}
+            Some(_) => return Fate::TooYoung,
+        }
+        self.unchanged.insert(doomed.place);
+        let unchanged = &mut self.unchanged;
+        let mut has_changed = false;
+        self.orphans.claims.visit_speakers(readings, &mut |place| {
+            if has_changed || unchanged.contains(&place) {
+                return;
+            }
+            let Some(speaker) = self.orphans.name(collection, place) else {
+                return;
+            };
+            let now = print(speaker, &OwnString::new(speaker));
+            // One that is gone says nothing: this run may have removed it.
+            has_changed = now.is_some() && now != was(place).map(|was| was.print);
+            if !has_changed {
+                unchanged.insert(place);
+            }
+        });
+        if has_changed {
+            return Fate::TooYoung;
+        }
+        if !slice.user.may_delete(string.as_ptr()) {
+            return Fate::Denied;
+        }
+        Fate::Goes
+    }
+}
+
+/// Whether the coordinator of this reading has a heartbeat, be it its own or, for one of a swarm,
+/// that of its id without a swarm.
+fn has_heartbeat(
+    slice: Slice,
+    name: &[u8],
+    reading: Reading,
+    no_heartbeat: &mut HashSet<Vec<u8>>,
+) -> bool {
+    let id = reading.id_of(name);
+    let scoped = reading.swarm_of(name).map(Some);
+    scoped.into_iter().chain([None]).any(|swarm| {
+        let heartbeat = layout::heartbeat_of(swarm, id);
+        if no_heartbeat.contains(&heartbeat) {
+            return false;
+        }
+        let string = OwnString::new(&heartbeat);
+        let found = if slice.cluster {
+            cluster::may_exist(slice.ctx, &string)
+        } else {
+            glimpse::exists(slice.ctx, &string)
+        };
+        if !found {
+            no_heartbeat.insert(heartbeat);
+        }
+        found
+    })
+}

@@ -1,0 +1,120 @@
+//! A look at a key of any type: what kind it is, how long, when it expires, and its value if that is
+//! a string that is not too long.
+
+use std::hash::{BuildHasher, RandomState};
+
+use redis_module::raw;
+
+use super::api::{Answer, OwnString, RedisModuleCtx, rm};
+use super::keyspace;
+use crate::evidence;
+use crate::orphans::Sighting;
+
+/// All that shows of a key without taking it apart.
+#[derive(Debug)]
+struct Glimpse<'v> {
+    kind: i32,
+    /// Bytes of a string, elements of anything else.
+    length: usize,
+    expires_ms: i64,
+    value: Option<&'v [u8]>,
+}
+
+/// Whether a key exists.
+pub fn exists(ctx: *mut RedisModuleCtx, name: &OwnString) -> bool {
+    keyspace::with_open_key(ctx, name, |_| ()).is_some()
+}
+
+/// What an orphan says, and its print; `None` if there is none (any more). A string of more than
+/// `max_bytes` is not read.
+pub fn sighting(
+    ctx: *mut RedisModuleCtx,
+    bytes: &[u8],
+    name: &OwnString,
+    max_bytes: usize,
+    key: &RandomState,
+) -> Option<Sighting> {
+    glimpse(ctx, name, max_bytes, |seen| Sighting {
+        evidence: evidence::of_key(bytes, seen.value),
+        print: print_of(bytes, &seen, key),
+    })
+}
+
+/// The print alone.
+pub fn print(
+    ctx: *mut RedisModuleCtx,
+    bytes: &[u8],
+    name: &OwnString,
+    max_bytes: usize,
+    key: &RandomState,
+) -> Option<u64> {
+    glimpse(ctx, name, max_bytes, |seen| print_of(bytes, &seen, key))
+}
+
+fn print_of(name: &[u8], seen: &Glimpse, key: &RandomState) -> u64 {
+    key.hash_one((name, seen.kind, seen.length, seen.expires_ms, seen.value))
+}
+
+/// Look at a key; `use_it` is called once if it is there.
+fn glimpse<T>(
+    ctx: *mut RedisModuleCtx,
+    name: &OwnString,
+    max_bytes: usize,
+    use_it: impl Fn(Glimpse) -> T,
+) -> Option<T> {
+    let look = |with_value: bool| {
+        keyspace::with_open_key(ctx, name, |key| {
+            // SAFETY: 1, 2, 4; open for the time of this call.
+            let mut seen = unsafe {
+                Glimpse {
+                    kind: rm!(RedisModule_KeyType)(key),
+                    length: rm!(RedisModule_ValueLength)(key),
+                    expires_ms: rm!(RedisModule_GetAbsExpire)(key),
+                    value: None,
+                }
+            };
+            let is_read =
+                seen.kind as isize == raw::REDISMODULE_KEYTYPE_STRING && seen.length <= max_bytes;
+            if is_read && !with_value && keyspace::is_small(seen.length) {
+                return Err((seen.kind, seen.expires_ms));
+            }
+            if is_read {
+                // SAFETY: 4; as above, and the value is not used after the key is closed.
+                seen.value = unsafe { value_of(key) };
+            }
+            Ok(use_it(seen))
+        })
+    };
+    let (kind, expires_ms) = match look(false)? {
+        Ok(result) => return Some(result),
+        Err(facts) => facts,
+    };
+    // SAFETY: 1, 2, 3; the format takes one string, which outlives the call.
+    let reply =
+        unsafe { rm!(RedisModule_Call)(ctx, c"GET".as_ptr(), c"Es".as_ptr(), name.as_ptr()) };
+    let answer = Answer::new(reply)?;
+    if answer.error().is_none() {
+        return answer.string().map(|value| {
+            use_it(Glimpse {
+                kind,
+                length: value.len(),
+                expires_ms,
+                value: Some(value),
+            })
+        });
+    }
+    // There may be no GET, see `keyspace::read_heartbeat`.
+    look(true)?.ok()
+}
+
+/// # Safety
+/// `key` must be an open key that holds a string (3 or 4); the bytes must not be used after it is
+/// closed.
+unsafe fn value_of<'v>(key: *mut raw::RedisModuleKey) -> Option<&'v [u8]> {
+    let mut length = 0usize;
+    // SAFETY: 1, 2; the caller vouches for the key.
+    let start =
+        unsafe { rm!(RedisModule_StringDMA)(key, &mut length, raw::REDISMODULE_READ as i32) };
+    // SAFETY: the value stays in place until the key is closed or written.
+    (!start.is_null()).then(|| unsafe { std::slice::from_raw_parts(start.cast::<u8>(), length) })
+}
