@@ -19,6 +19,7 @@
 mod census;
 mod collection;
 mod commands;
+mod databases;
 mod error;
 mod heartbeat;
 mod json;
@@ -31,10 +32,14 @@ mod plan;
 #[cfg(test)]
 mod plan_model;
 mod progress;
+mod protect;
 mod redis;
 mod replica_lag;
 mod report;
+mod safety;
 #[cfg(test)]
 mod scenario_tests;
+mod schedule;
+mod second_look;
 mod settings;
 mod value;

@@ -55,6 +55,7 @@ fn question(case: &Case) -> Question {
         limit: options.limit,
         ids: options.ids,
         truncated: false,
+        safety: Default::default(),
     }
 }
 

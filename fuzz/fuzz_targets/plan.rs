@@ -45,6 +45,7 @@ fn question(from: &mut Unstructured) -> Result<Question> {
         limit,
         ids: 100,
         truncated: false,
+        safety: Default::default(),
     })
 }
 

@@ -2,25 +2,30 @@
 
 mod view;
 
+use std::sync::Arc;
+
 use super::acl::User;
 use super::api::{self, RedisModuleCtx};
 use super::born::Born;
-use super::caller::Caller;
 use super::collect::{Collect, Limits, Walk};
 use super::keyspace;
+use super::order::Order;
 use super::reap::{self, Reap};
 use super::replicas::Replicas;
+use super::schedule;
 use super::signals::{self, End};
 use super::state;
 use super::system;
 use super::wakeup::Wakeup;
 use super::worker::{Outcome, Worker};
 use crate::collection::Collection;
-use crate::options::CleanupOptions;
 use crate::pace::{self, Pace, Turn};
 use crate::plan::{self, Plan, Question};
 use crate::progress::Waiting;
 use crate::report::{Cost, Report, Status};
+use crate::safety::{Safety, Share};
+use crate::schedule::Change;
+use crate::second_look::{Reader, SecondLook};
 use crate::settings;
 
 use redis_module::raw;
@@ -31,18 +36,6 @@ const LAST_LOOK_US: u64 = 100_000;
 
 /// Memory that is freed on the spot; more is freed by a worker, for it takes long.
 const FREED_AT_ONCE_BYTES: usize = 1 << 20;
-
-/// What the command knew.
-#[derive(Debug)]
-pub struct Order {
-    pub number: u64,
-    pub options: CleanupOptions,
-    pub threshold_s: u32,
-    pub database: i32,
-    pub user: Option<Vec<u8>>,
-    /// The client that waits; none with ASYNC.
-    pub caller: Option<Caller>,
-}
 
 /// Where the run is.
 #[derive(Debug)]
@@ -80,6 +73,7 @@ pub struct Run {
     // Declared behind the phase: a worker in there holds a waker, and is joined first.
     pub wakeup: Wakeup,
     born: Born,
+    reader: Reader,
     started_wall_ms: i64,
     started_us: u64,
     keys_expected: u64,
@@ -126,8 +120,12 @@ impl Run {
     /// Begin: nothing is looked at before the first slice.
     pub fn begin(ctx: *mut RedisModuleCtx, order: Order, wakeup: Wakeup) -> Self {
         signals::begin(order.database);
+        let reader = Reader {
+            max_bytes: settings::MAX_HEARTBEAT_BYTES.get() as usize,
+            prints: order.second_look.as_ref().map(|look| look.prints.clone()),
+        };
         let limits = Limits {
-            max_heartbeat_bytes: settings::MAX_HEARTBEAT_BYTES.get() as usize,
+            reader: reader.clone(),
             collect_max_bytes: settings::COLLECT_MAX_BYTES.get() as usize,
         };
         let now_us = system::monotonic_us();
@@ -136,6 +134,7 @@ impl Run {
             phase: Phase::Collecting(Collect::new(limits)),
             wakeup,
             born: Born::begin(),
+            reader,
             started_wall_ms: api::wall_ms(),
             started_us: now_us,
             keys_expected: keyspace::size(ctx),
@@ -156,8 +155,7 @@ impl Run {
 
     /// Whether this is the client that waits for the run; gives the run's number.
     pub fn number_if_called_by(&self, handle: *mut raw::RedisModuleBlockedClient) -> Option<u64> {
-        let caller = self.order.caller.as_ref()?;
-        caller.is(handle).then_some(self.order.number)
+        self.order.number_if_called_by(handle)
     }
 
     fn park(self: Box<Self>, arm: impl FnOnce(&Wakeup)) {
@@ -303,16 +301,28 @@ impl Run {
             keys_collected: collect.collection.records(),
             truncated: collect.truncated,
         };
-        let question = Question {
+        let second_look = self.order.second_look.clone().map(|look| SecondLook {
+            seen: collect.seen,
+            ..look
+        });
+        let mut question = Question {
             now_ms: self.started_wall_ms,
             threshold_s: self.order.threshold_s,
             pattern: self.order.options.pattern.clone(),
             limit: self.order.options.limit,
             ids: self.order.options.ids,
             truncated: walked.truncated,
+            safety: Safety {
+                protected: settings::PROTECT.get(),
+                breaker_percent: self.order.options.breaker,
+                second_look,
+            },
         };
         let collection = collect.collection;
         let work = move || {
+            if let Some(look) = &mut question.safety.second_look {
+                look.prepare();
+            }
             let plan = plan::plan(&collection, &question, &signals::STOP_WORKER)?;
             Some(Box::new(Reap::new(collection, plan)))
         };
@@ -341,6 +351,14 @@ impl Run {
         };
         reap.born = std::mem::take(&mut self.born);
         reap.replicas = Replicas::begin(ctx);
+        reap.before = self
+            .order
+            .second_look
+            .as_ref()
+            .map(|l| Arc::clone(&l.before));
+        if let Some(sights) = reap.plan.sights.take() {
+            schedule::remember(self.order.database, sights);
+        }
         let dry_run = self.order.options.dry_run;
         if dry_run {
             // A dry run ends here, with what the plan says.
@@ -349,9 +367,10 @@ impl Run {
         reap.counts.keys_scanned = keys_scanned;
         let done = dry_run || reap.plan.doomed.is_empty();
         let status = end_status(&reap.plan);
+        let refused = reap.plan.refused.as_ref().map(Share::reason);
         self.phase = Phase::Reaping(reap);
         if done {
-            self.stop(status, None)
+            self.stop(status, refused)
         } else {
             Next::Slice
         }
@@ -369,7 +388,7 @@ impl Run {
             user,
             now_ms: self.now_ms(),
             threshold_s: self.order.threshold_s,
-            max_heartbeat_bytes: settings::MAX_HEARTBEAT_BYTES.get() as usize,
+            reader: &self.reader,
             cluster,
             // Never 0, which stands for never.
             number: self.cost.slices.saturating_add(1),
@@ -391,7 +410,7 @@ impl Run {
     /// End with the status that goes with a wish.
     fn stop_for(&mut self, end: End) -> Next {
         let status = match end {
-            End::Cancelled | End::CallerGone => Status::Cancelled,
+            End::Cancelled | End::CallerGone | End::ManualRun => Status::Cancelled,
             _ => Status::Interrupted,
         };
         self.stop(status, Some(end.reason().into()))
@@ -441,7 +460,14 @@ impl Run {
 
     /// The run is over: log, remember, answer.
     fn over(mut self: Box<Self>, ctx: *mut RedisModuleCtx, report: Report) {
-        view::log_end(ctx, &report, self.order.database);
+        let database = self.order.database;
+        let change = if self.order.scheduled {
+            schedule::ended(database, &report)
+        } else {
+            Change::None
+        };
+        view::log_end(ctx, &report, database);
+        schedule::log_change(ctx, change, &report, database);
         let caller = self.order.caller.take();
         let answer = if self.order.options.json {
             report.to_wrapper_value()
@@ -453,6 +479,9 @@ impl Run {
         state::end(report);
         if let Some(caller) = caller {
             caller.answer(answer);
+        }
+        if let Some(successor) = state::take_successor() {
+            successor.begin(ctx);
         }
     }
 }
@@ -466,9 +495,10 @@ enum Rest {
 }
 
 fn end_status(plan: &Plan) -> Status {
-    match (plan.truncated, plan.limited) {
-        (true, _) => Status::Truncated,
-        (false, true) => Status::Limited,
-        (false, false) => Status::Complete,
+    match (&plan.refused, plan.truncated, plan.limited) {
+        (Some(_), _, _) => Status::Refused,
+        (None, true, _) => Status::Truncated,
+        (None, false, true) => Status::Limited,
+        (None, false, false) => Status::Complete,
     }
 }
