@@ -119,6 +119,31 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// Why a value of a setting is refused. The server puts its own words, and the setting's name, in
+/// front of these, so they begin without a code word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadSetting {
+    Databases {
+        /// The highest number of a database of this server.
+        last: u32,
+    },
+    Protect,
+}
+
+impl fmt::Display for BadSetting {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Databases { last } => write!(
+                out,
+                "argument must be one or more different numbers from 0 to {last}, separated by spaces"
+            ),
+            Self::Protect => out.write_str(
+                "argument must be at most 64 glob patterns of 1 to 512 bytes, separated by spaces, without double quotes and backslashes",
+            ),
+        }
+    }
+}
+
 /// Caller bytes made fit for an error text: printable ASCII stays, except quotes and the backslash;
 /// everything else becomes `\xNN`. Long input is cut and ends in `...`.
 pub fn shown(bytes: &[u8]) -> String {
@@ -139,6 +164,7 @@ pub fn shown(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::pattern::MAX_PATTERN_BYTES;
+    use crate::protect::MAX_PATTERNS;
     use proptest::prelude::*;
 
     const INTEGER: &str = "an integer from 1 to 315360000 seconds";
@@ -276,6 +302,17 @@ mod tests {
     fn the_pattern_text_names_the_real_limit() {
         let text = Error::PatternLength { got_bytes: 0 }.to_string();
         assert!(text.contains(&format!("1 to {MAX_PATTERN_BYTES} bytes")));
+    }
+
+    #[test]
+    fn refused_settings_say_what_is_accepted() {
+        let databases = BadSetting::Databases { last: 15 }.to_string();
+        let numbers = "one or more different numbers from 0 to 15, separated by spaces";
+        assert_eq!(databases, format!("argument must be {numbers}"));
+        let protect = BadSetting::Protect.to_string();
+        let limits =
+            format!("at most {MAX_PATTERNS} glob patterns of 1 to {MAX_PATTERN_BYTES} bytes");
+        assert!(protect.contains(&limits), "{protect}");
     }
 
     #[test]

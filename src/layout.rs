@@ -179,6 +179,12 @@ impl SegmentCounts {
         }
     }
 
+    /// Every number of segments up to this one: then every reading counts.
+    pub fn up_to(count: usize) -> Self {
+        let sorted = (1..=count).collect();
+        Self { sorted }
+    }
+
     fn iter(&self) -> impl Iterator<Item = usize> {
         self.sorted.iter().copied()
     }

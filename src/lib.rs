@@ -20,6 +20,7 @@ mod census;
 mod claims;
 mod collection;
 mod commands;
+mod databases;
 mod error;
 mod evidence;
 mod first_seen;
@@ -35,10 +36,14 @@ mod plan;
 #[cfg(test)]
 mod plan_model;
 mod progress;
+mod protect;
 mod redis;
 mod replica_lag;
 mod report;
+mod safety;
 #[cfg(test)]
 mod scenario_tests;
+mod schedule;
+mod second_look;
 mod settings;
 mod value;

@@ -16,19 +16,23 @@ pub const THRESHOLD_S_MIN: u32 = 1;
 pub const THRESHOLD_S_MAX: u32 = 315_360_000;
 /// How many coordinators one run may be limited to.
 pub const LIMIT_RANGE: RangeInclusive<u32> = 1..=u32::MAX;
+/// The share of stale coordinators at which the breaker opens, in percent.
+pub const BREAKER_RANGE: RangeInclusive<u32> = 1..=100;
 /// How many stale ids a reply may list.
 pub const IDS_RANGE: RangeInclusive<u32> = 0..=10_000;
 /// How many stale ids a reply lists unless told.
 pub const IDS_DEFAULT: u32 = 100;
 
 /// The options of `BLOCKING.CLEANUP`, as an error names them and as the parser finds them.
-pub const CLEANUP_OPTIONS: &str = "THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, IDS, ASYNC, JSON";
+pub const CLEANUP_OPTIONS: &str =
+    "THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, ASYNC, JSON";
 /// The same for `BLOCKING.STATUS`.
 pub const STATUS_OPTIONS: &str = "JSON";
 
 const THRESHOLD_RANGE_S: RangeInclusive<u32> = THRESHOLD_S_MIN..=THRESHOLD_S_MAX;
 const THRESHOLD_ACCEPTED: &str = "an integer from 1 to 315360000 seconds";
 const LIMIT_ACCEPTED: &str = "an integer from 1 to 4294967295 coordinators";
+const BREAKER_ACCEPTED: &str = "an integer from 1 to 100 percent";
 const IDS_ACCEPTED: &str = "an integer from 0 to 10000 ids";
 const MATCH_ACCEPTED: &str = "a glob pattern of 1 to 512 bytes";
 
@@ -60,6 +64,8 @@ pub struct CleanupOptions {
     pub orphans: Option<Grace>,
     pub pattern: Option<Pattern>,
     pub limit: Option<u32>,
+    /// Remove nothing if more than this share is stale, in percent.
+    pub breaker: Option<u32>,
     pub ids: u32,
     pub asynchronous: bool,
     pub json: bool,
@@ -73,7 +79,8 @@ pub struct StatusOptions {
 
 /// Reads the arguments of `BLOCKING.CLEANUP`, the command name left out.
 pub fn parse_cleanup(args: &[&[u8]]) -> Result<CleanupOptions, Error> {
-    let (mut threshold_s, mut limit, mut ids, mut orphans) = (None, None, None, None);
+    let (mut threshold_s, mut limit, mut breaker, mut ids) = (None, None, None, None);
+    let mut orphans = None;
     let (mut dry_run, mut pattern, mut asynchronous, mut json) = (None, None, None, None);
     let mut words = args.iter();
     while let Some(word) = words.next() {
@@ -93,6 +100,9 @@ pub fn parse_cleanup(args: &[&[u8]]) -> Result<CleanupOptions, Error> {
             Some(option @ "LIMIT") => once(&mut limit, option, || {
                 integer(&mut words, option, LIMIT_RANGE, LIMIT_ACCEPTED)
             })?,
+            Some(option @ "BREAKER") => once(&mut breaker, option, || {
+                integer(&mut words, option, BREAKER_RANGE, BREAKER_ACCEPTED)
+            })?,
             Some(option @ "IDS") => once(&mut ids, option, || {
                 integer(&mut words, option, IDS_RANGE, IDS_ACCEPTED)
             })?,
@@ -111,6 +121,7 @@ pub fn parse_cleanup(args: &[&[u8]]) -> Result<CleanupOptions, Error> {
         orphans,
         pattern,
         limit,
+        breaker,
         ids: ids.unwrap_or(IDS_DEFAULT),
         asynchronous: asynchronous.is_some(),
         json: json.is_some(),
@@ -217,12 +228,13 @@ mod tests {
     /// Options as one comparable line.
     fn summary(options: &CleanupOptions) -> String {
         format!(
-            "threshold={:?} dry={} orphans={:?} match={:?} limit={:?} ids={} async={} json={}",
+            "threshold={:?} dry={} orphans={:?} match={:?} limit={:?} breaker={:?} ids={} async={} json={}",
             options.threshold_s,
             options.dry_run,
             options.orphans,
             options.pattern.as_ref().map(|p| shown(p.source())),
             options.limit,
+            options.breaker,
             options.ids,
             options.asynchronous,
             options.json,
@@ -231,7 +243,8 @@ mod tests {
 
     #[test]
     fn accepted_cleanups() {
-        let plain = "threshold=None dry=false orphans=None match=None limit=None ids=100 async=false json=false";
+        let plain = "threshold=None dry=false orphans=None match=None limit=None breaker=None ids=100 \
+                     async=false json=false";
         let table = [
             ("", plain.to_string()),
             ("THRESHOLD 1", plain.replace("threshold=None", "threshold=Some(1)")),
@@ -248,6 +261,7 @@ mod tests {
                 plain.replace("orphans=None", "orphans=Some(Threshold)").replace("dry=false", "dry=true"),
             ),
             ("LIMIT 4294967295", plain.replace("limit=None", "limit=Some(4294967295)")),
+            ("breaker 100", plain.replace("breaker=None", "breaker=Some(100)")),
             ("IDS 0", plain.replace("ids=100", "ids=0")),
             ("IDS 10000", plain.replace("ids=100", "ids=10000")),
             ("ASYNC", plain.replace("async=false", "async=true")),
@@ -256,7 +270,7 @@ mod tests {
             ("MATCH JSON", plain.replace("match=None", "match=Some(\"JSON\")")),
             (
                 "json ids 3 async limit 2 match a* dryrun threshold 60",
-                "threshold=Some(60) dry=true orphans=None match=Some(\"a*\") limit=Some(2) ids=3 async=true json=true"
+                "threshold=Some(60) dry=true orphans=None match=Some(\"a*\") limit=Some(2) breaker=None ids=3 async=true json=true"
                     .to_string(),
             ),
         ];
@@ -272,22 +286,22 @@ mod tests {
             (
                 "FOO",
                 "ERR unknown option 'FOO' for BLOCKING.CLEANUP; \
-                 accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, IDS, ASYNC, JSON",
+                 accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, ASYNC, JSON",
             ),
             (
                 "ORPHAN",
                 "ERR unknown option 'ORPHAN' for BLOCKING.CLEANUP; \
-                 accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, IDS, ASYNC, JSON",
+                 accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, ASYNC, JSON",
             ),
             (
                 "ORPHANS soon",
                 "ERR unknown option 'soon' for BLOCKING.CLEANUP; \
-                 accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, IDS, ASYNC, JSON",
+                 accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, ASYNC, JSON",
             ),
             (
                 "ORPHANS 5 5",
                 "ERR unknown option '5' for BLOCKING.CLEANUP; \
-                 accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, IDS, ASYNC, JSON",
+                 accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, ASYNC, JSON",
             ),
             (
                 "ORPHANS orphans 5",
@@ -313,7 +327,7 @@ mod tests {
                 // The separator of the list of options is no option.
                 "DRYRUN, MATCH",
                 "ERR unknown option 'DRYRUN,' for BLOCKING.CLEANUP; \
-                 accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, IDS, ASYNC, JSON",
+                 accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, ASYNC, JSON",
             ),
             (
                 "DRYRUN dryrun",
@@ -364,6 +378,14 @@ mod tests {
                 "ERR LIMIT must be an integer from 1 to 4294967295 coordinators, got '4294967296'",
             ),
             (
+                "BREAKER 0",
+                "ERR BREAKER must be an integer from 1 to 100 percent, got '0'",
+            ),
+            (
+                "BREAKER 101",
+                "ERR BREAKER must be an integer from 1 to 100 percent, got '101'",
+            ),
+            (
                 "IDS 10001",
                 "ERR IDS must be an integer from 0 to 10000 ids, got '10001'",
             ),
@@ -382,12 +404,12 @@ mod tests {
             (
                 &[b"\xff'"],
                 "ERR unknown option '\\xff\\x27' for BLOCKING.CLEANUP; \
-                 accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, IDS, ASYNC, JSON",
+                 accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, ASYNC, JSON",
             ),
             (
                 &[b""],
                 "ERR unknown option '' for BLOCKING.CLEANUP; \
-                 accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, IDS, ASYNC, JSON",
+                 accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, ASYNC, JSON",
             ),
             (
                 &[b"IDS", b"\xd9\xa3"],
@@ -447,6 +469,7 @@ mod tests {
         let table = [
             (THRESHOLD_RANGE_S, THRESHOLD_ACCEPTED),
             (LIMIT_RANGE, LIMIT_ACCEPTED),
+            (BREAKER_RANGE, BREAKER_ACCEPTED),
             (IDS_RANGE, IDS_ACCEPTED),
             (1..=crate::pattern::MAX_PATTERN_BYTES as u32, MATCH_ACCEPTED),
         ];
@@ -477,7 +500,8 @@ mod tests {
         #[test]
         fn any_order_means_the_same(
             order in Just(vec![
-                "THRESHOLD 60", "DRYRUN", "ORPHANS 9", "MATCH a*", "LIMIT 2", "IDS 3", "ASYNC", "JSON",
+                "THRESHOLD 60", "DRYRUN", "ORPHANS 9", "MATCH a*", "LIMIT 2", "BREAKER 9", "IDS 3",
+                "ASYNC", "JSON",
             ]).prop_shuffle()
         ) {
             let line = order.join(" ");
@@ -485,14 +509,14 @@ mod tests {
             prop_assert_eq!(
                 summary(&options),
                 "threshold=Some(60) dry=true orphans=Some(Seconds(9)) match=Some(\"a*\") limit=Some(2) \
-                 ids=3 async=true json=true"
+                 breaker=Some(9) ids=3 async=true json=true"
             );
         }
 
         #[test]
         fn no_arguments_make_it_panic(args in prop::collection::vec(prop_oneof![
             any::<Vec<u8>>(),
-            prop::sample::select(words("THRESHOLD DRYRUN MATCH LIMIT IDS ASYNC JSON 5 0 a*"))
+            prop::sample::select(words("THRESHOLD DRYRUN MATCH LIMIT BREAKER IDS ASYNC JSON 5 0 a*"))
                 .prop_map(<[u8]>::to_vec),
         ], 0..6)) {
             let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();

@@ -60,7 +60,8 @@ impl Pattern {
     }
 }
 
-fn translate(glob: &[u8]) -> String {
+/// The regular expression that stands for a glob.
+pub fn translate(glob: &[u8]) -> String {
     let mut regex = String::from(r"(?s-u)\A");
     let mut rest = glob;
     while let Some((&byte, after)) = rest.split_first() {

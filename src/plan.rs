@@ -13,6 +13,8 @@ use crate::layout::Family;
 use crate::owners::{HeartbeatNumber, NameHasher, Names, Owners};
 use crate::pattern::Pattern;
 use crate::report::Counts;
+use crate::safety::{Caught, Safety, Share};
+use crate::second_look::Sights;
 
 /// A key that more than this many stale coordinators could own is too ambiguous to judge in one
 /// slice, for each of them must be read again before the key goes; it is kept like a vetoed one.
@@ -39,6 +41,8 @@ pub struct Question {
     pub truncated: bool,
     /// Orphans are not only counted but named.
     pub orphans: bool,
+    /// Whom to spare although he is stale, and when to remove nothing at all.
+    pub safety: Safety,
 }
 
 /// One coordinator to be removed.
@@ -81,6 +85,10 @@ pub struct Plan {
     pub limited: bool,
     /// The walk had to leave family keys out, so heartbeats stay.
     pub truncated: bool,
+    /// The breaker is open, so nobody is doomed.
+    pub refused: Option<Share>,
+    /// With a second look: what the next run should know.
+    pub sights: Option<Sights>,
 }
 
 /// What becomes of a key.
@@ -108,6 +116,7 @@ struct Planner<'c> {
     heartbeats: Heartbeats,
     owners: Owners,
     counts: Counts,
+    caught: Caught,
     limited: bool,
     /// Numbers of the chosen, oldest first.
     chosen: Vec<HeartbeatNumber>,
@@ -131,13 +140,15 @@ impl<'c> Planner<'c> {
     /// Read every heartbeat, judge it, and index it by id.
     fn new(collection: &'c Collection, question: &'c Question, stop: &AtomicBool) -> Option<Self> {
         let mut hasher = NameHasher::default();
-        let heartbeats = judge_heartbeats(collection, question, &mut hasher, stop)?;
+        let mut heartbeats = judge_heartbeats(collection, question, &mut hasher, stop)?;
+        let mut counts = Counts::default();
+        let safety = &question.safety;
+        let caught = safety.spare(collection, &mut heartbeats, &mut counts);
         let names = HeartbeatNames {
             collection,
             positions: &heartbeats.positions,
         };
         let mut owners = Owners::default();
-        let mut counts = Counts::default();
         // Whoever protects comes in last and so is visited first among the swarms of an id.
         for protecting in [false, true] {
             for (verdict, number) in heartbeats.verdicts.iter().zip(0..) {
@@ -167,6 +178,7 @@ impl<'c> Planner<'c> {
             hasher,
             owners,
             counts,
+            caught,
             limited: false,
             chosen: Vec::new(),
             ranks: vec![None; heartbeats.positions.len()],
@@ -234,6 +246,10 @@ impl<'c> Planner<'c> {
             self.limited = candidates.len() > limit as usize;
             candidates.truncate(limit as usize);
         }
+        if self.caught.refused.is_some() {
+            candidates.clear();
+            self.limited = false;
+        }
         self.incomplete = vec![self.question.truncated; candidates.len()];
         for (number, rank) in candidates.iter().zip(0..) {
             if let Some(place) = self.ranks.get_mut(*number as usize) {
@@ -273,7 +289,8 @@ impl<'c> Planner<'c> {
             }
             Fate::Orphaned => {
                 self.counts.keys_orphaned = self.counts.keys_orphaned.saturating_add(1);
-                if self.question.orphans {
+                let is_protected = || self.question.safety.protected.covers(record.name);
+                if self.question.orphans && !is_protected() {
                     self.orphans.push(position);
                 }
                 return;
@@ -348,7 +365,7 @@ impl<'c> Planner<'c> {
                 Fate::Orphaned
             };
         };
-        if protected || stale.len() > MAX_OWNERS {
+        if protected || stale.len() > MAX_OWNERS || self.question.safety.protected.covers(name) {
             return Fate::Vetoed;
         }
         stale.retain(|number| *number != owner);
@@ -420,6 +437,8 @@ impl<'c> Planner<'c> {
             stale_ids: self.stale_ids,
             limited: self.limited,
             truncated: self.question.truncated,
+            refused: self.caught.refused,
+            sights: self.caught.sights,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Tests of the plan: named cases, the scenario files, and properties against the slow model.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -8,6 +9,8 @@ use super::*;
 use crate::heartbeat::{self, Reading};
 use crate::layout;
 use crate::plan_model::{Outcome, model};
+use crate::protect::Protected;
+use crate::second_look::{Prints, SecondLook, Seen};
 
 const NOW_MS: i64 = 1_700_000_000_000;
 
@@ -27,6 +30,7 @@ fn question() -> Question {
         ids: 100,
         truncated: false,
         orphans: false,
+        safety: Default::default(),
     }
 }
 
@@ -349,4 +353,116 @@ proptest! {
             }
         }
     }
+}
+
+/// Prints of every heartbeat as it is, and the memory of a run that saw these ones.
+fn looked_at(keys: &Keys, seen_before: &[&str]) -> SecondLook {
+    let prints = Prints::default();
+    let mut look = SecondLook {
+        prints: prints.clone(),
+        before: Arc::default(),
+        most: 100,
+        seen: Seen::default(),
+    };
+    for (name, reading) in keys {
+        if let Some(ms) = reading.and_then(|reading| reading.newest_ms) {
+            look.seen.push(&prints, name, prints.of(&ms.to_le_bytes()));
+        }
+    }
+    look.prepare();
+    let names = seen_before.iter().map(|name| name.as_bytes());
+    look.before = Arc::new(look.remember(names));
+    look
+}
+
+fn with(safety: Safety) -> Question {
+    Question {
+        safety,
+        ..question()
+    }
+}
+
+#[test]
+fn whoever_is_protected_counts_as_stale_and_protects_like_the_living() {
+    let keys = vec![
+        beat("blocking:heartbeat:keep", 700),
+        beat("blocking:heartbeat:dead", 700),
+        key("blocking:signal:keep"),
+        key("blocking:signal:dead"),
+        key("blocking:idempotency:dead:keep:1"),
+        // No heartbeat tells of this one, but its name does.
+        key("blocking:idempotency:dead:kept-too:1"),
+    ];
+    let safety = Safety {
+        protected: Arc::new(Protected::parse(b"keep kept-*").unwrap()),
+        ..Safety::default()
+    };
+    let (collection, plan) = planned(&keys, &with(safety));
+    let removed = names(&collection, &plan.removals);
+    let expected: [&[u8]; 2] = [b"blocking:signal:dead", b"blocking:heartbeat:dead"];
+    assert_eq!(removed, expected);
+    assert_eq!(plan.counts.coordinators_stale, 2);
+    assert_eq!(plan.counts.coordinators_protected, 1);
+    assert_eq!(plan.counts.keys_vetoed, 2);
+    assert_eq!(plan.stale_ids, [b"dead"]);
+}
+
+#[test]
+fn whoever_waits_for_a_second_look_protects_like_the_living() {
+    let keys = vec![
+        beat("blocking:heartbeat:seen", 700),
+        beat("blocking:heartbeat:new", 800),
+        beat("blocking:heartbeat:live", 1),
+        key("blocking:signal:seen"),
+        key("blocking:idempotency:seen:new:1"),
+    ];
+    let safety = Safety {
+        second_look: Some(looked_at(&keys, &["blocking:heartbeat:seen"])),
+        ..Safety::default()
+    };
+    let (collection, plan) = planned(&keys, &with(safety));
+    let removed = names(&collection, &plan.removals);
+    let expected: [&[u8]; 2] = [b"blocking:signal:seen", b"blocking:heartbeat:seen"];
+    assert_eq!(removed, expected);
+    assert_eq!(plan.counts.coordinators_stale, 2);
+    assert_eq!(plan.counts.coordinators_waiting, 1);
+    assert_eq!(plan.counts.keys_vetoed, 1);
+    assert_eq!(plan.sights.map(|sights| sights.len()), Some(2));
+}
+
+#[test]
+fn an_open_breaker_lets_nobody_go_whatever_match_and_limit_say() {
+    let mut keys: Keys = (0..20)
+        .map(|n| beat(&format!("blocking:heartbeat:d{n}"), 700))
+        .collect();
+    keys.push(key("blocking:signal:d7"));
+    let look = looked_at(&keys, &[]);
+    for (pattern, limit, percent, refused) in [
+        (None, None, 99, true),
+        (Some("d7"), None, 99, true),
+        (None, Some(1), 99, true),
+        (None, None, 100, false),
+    ] {
+        let mut asked = with(Safety {
+            breaker_percent: Some(percent),
+            ..Safety::default()
+        });
+        asked.pattern = pattern.map(|glob| Pattern::new(glob.as_bytes()).unwrap());
+        asked.limit = limit;
+        let (_, plan) = planned(&keys, &asked);
+        assert_eq!(plan.refused.is_some(), refused);
+        assert_eq!(plan.removals.is_empty(), refused);
+        assert_eq!(plan.counts.coordinators_removed == 0, refused);
+        assert!(!plan.stale_ids.is_empty());
+        assert!(!plan.limited);
+    }
+    // Those who wait are in the share, too.
+    let safety = Safety {
+        breaker_percent: Some(50),
+        second_look: Some(look),
+        ..Safety::default()
+    };
+    let (_, plan) = planned(&keys, &with(safety));
+    assert!(plan.refused.is_some());
+    assert_eq!(plan.sights.map(|sights| sights.len()), Some(20));
 }

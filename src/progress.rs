@@ -53,11 +53,14 @@ pub struct Progress {
     pub database: u64,
     pub dry_run: bool,
     pub asynchronous: bool,
+    /// The schedule started it.
+    pub scheduled: bool,
     pub threshold_s: u32,
     /// With ORPHANS: the age asked of their evidence.
     pub orphan_grace_s: Option<u32>,
     pub pattern: Option<Vec<u8>>,
     pub limit: Option<u32>,
+    pub breaker_percent: Option<u32>,
     pub elapsed_us: u64,
     /// Keys in the database when the run began.
     pub keys_expected: u64,
@@ -145,9 +148,14 @@ impl Progress {
             ("database", self.database.into()),
             ("dry_run", self.dry_run.into()),
             ("async", self.asynchronous.into()),
+            ("scheduled", self.scheduled.into()),
             ("threshold_s", u64::from(self.threshold_s).into()),
             ("match", pattern.map_or(Value::Null, Value::Text)),
             ("limit", number_or_null(self.limit.map(u64::from))),
+            (
+                "breaker_percent",
+                number_or_null(self.breaker_percent.map(u64::from)),
+            ),
             ("progress_percent", self.percent().into()),
             (
                 "waiting_for",

@@ -18,6 +18,8 @@ pub enum Status {
     Truncated,
     /// The ground moved under the run: see the reason.
     Interrupted,
+    /// The breaker is open: nothing was removed, see the reason.
+    Refused,
 }
 
 impl Status {
@@ -29,6 +31,7 @@ impl Status {
             Self::Cancelled => "cancelled",
             Self::Truncated => "truncated",
             Self::Interrupted => "interrupted",
+            Self::Refused => "refused",
         }
     }
 }
@@ -42,6 +45,10 @@ pub struct Counts {
     pub coordinators_unreadable: u64,
     pub coordinators_removed: u64,
     pub coordinators_revived: u64,
+    /// Stale, and kept for `blocking.protect`.
+    pub coordinators_protected: u64,
+    /// Stale, and kept because the run before did not see the same.
+    pub coordinators_waiting: u64,
     pub keys_by_family: [u64; 6],
     pub keys_vetoed: u64,
     pub keys_orphaned: u64,
@@ -110,6 +117,10 @@ pub struct Report {
     pub stale_ids: Vec<Vec<u8>>,
     /// Why the status is not `complete`, where the status alone does not say it.
     pub reason: Option<String>,
+    /// The database of a scheduled run; nobody else could know it.
+    pub scheduled: Option<u64>,
+    /// How long the warm-up was to last when the run began, in seconds; 0 for none.
+    pub warm_up_left_s: u64,
 }
 
 impl Report {
@@ -134,10 +145,16 @@ impl Report {
         for (name, count) in [
             ("keys_denied", self.counts.keys_denied),
             ("keys_not_owned", self.counts.keys_not_owned),
+            ("coordinators_protected", self.counts.coordinators_protected),
+            ("coordinators_waiting", self.counts.coordinators_waiting),
+            ("warm_up_left_s", self.warm_up_left_s),
         ] {
             if count > 0 {
                 fields.push((name, count.into()));
             }
+        }
+        if let Some(database) = self.scheduled {
+            fields.extend([("scheduled", true.into()), ("database", database.into())]);
         }
     }
 
@@ -223,6 +240,7 @@ pub struct Totals {
     pub runs_cancelled: u64,
     pub runs_truncated: u64,
     pub runs_interrupted: u64,
+    pub runs_refused: u64,
     pub keys_scanned: u64,
     pub coordinators_removed: u64,
     pub coordinators_revived: u64,
@@ -246,6 +264,7 @@ impl Totals {
             Status::Cancelled => &mut self.runs_cancelled,
             Status::Truncated => &mut self.runs_truncated,
             Status::Interrupted => &mut self.runs_interrupted,
+            Status::Refused => &mut self.runs_refused,
         };
         bump(ended, 1);
         bump(&mut self.keys_scanned, report.counts.keys_scanned);
@@ -268,7 +287,7 @@ impl Totals {
     }
 
     /// Every sum with its name, for STATUS and INFO alike.
-    pub fn fields(&self) -> [(&'static str, u64); 16] {
+    pub fn fields(&self) -> [(&'static str, u64); 17] {
         [
             ("runs", self.runs),
             ("dry_runs", self.dry_runs),
@@ -277,6 +296,7 @@ impl Totals {
             ("runs_cancelled", self.runs_cancelled),
             ("runs_truncated", self.runs_truncated),
             ("runs_interrupted", self.runs_interrupted),
+            ("runs_refused", self.runs_refused),
             ("keys_scanned", self.keys_scanned),
             ("coordinators_removed", self.coordinators_removed),
             ("coordinators_revived", self.coordinators_revived),
@@ -312,6 +332,8 @@ mod tests {
             cost: Cost::default(),
             stale_ids: vec![b"a".to_vec()],
             reason: None,
+            scheduled: None,
+            warm_up_left_s: 0,
         }
     }
 
@@ -351,10 +373,26 @@ mod tests {
         report.reason = Some("why".to_owned());
         report.counts.keys_denied = 1;
         report.counts.keys_not_owned = 1;
+        report.counts.coordinators_protected = 1;
+        report.counts.coordinators_waiting = 1;
+        report.warm_up_left_s = 1;
+        report.scheduled = Some(0);
         let all = names(&report.to_value());
         assert_eq!(
             all.get(20..),
-            Some(["reason", "keys_denied", "keys_not_owned"].as_slice())
+            Some(
+                [
+                    "reason",
+                    "keys_denied",
+                    "keys_not_owned",
+                    "coordinators_protected",
+                    "coordinators_waiting",
+                    "warm_up_left_s",
+                    "scheduled",
+                    "database",
+                ]
+                .as_slice()
+            )
         );
         report.orphan_grace_s = Some(60);
         let all = names(&report.to_value());

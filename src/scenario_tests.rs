@@ -59,6 +59,7 @@ fn question(case: &Case) -> Question {
         ids: options.ids,
         truncated: false,
         orphans: case.has_orphans(),
+        safety: Default::default(),
     }
 }
 

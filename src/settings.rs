@@ -2,9 +2,14 @@
 //!
 //! Registered with the server by `redis/settings.rs`; `redis.conf.example` lists the same.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// One setting, `blocking.<name>` to the outside.
+use crate::databases;
+use crate::error::BadSetting;
+use crate::protect::Protected;
+
+/// One setting that is a number, `blocking.<name>` to the outside.
 #[derive(Debug)]
 pub struct Setting {
     pub name: &'static str,
@@ -33,9 +38,14 @@ impl Setting {
         self
     }
 
-    /// The value in force; never negative.
+    /// The value in force, as it was set.
+    pub fn as_set(&self) -> i64 {
+        self.value.load(Ordering::Relaxed)
+    }
+
+    /// The value in force; a negative one, which stands for something else, is 0.
     pub fn get(&self) -> u64 {
-        u64::try_from(self.value.load(Ordering::Relaxed)).unwrap_or_default()
+        u64::try_from(self.as_set()).unwrap_or_default()
     }
 
     /// Put a value in force. The server has checked the range.
@@ -44,12 +54,106 @@ impl Setting {
     }
 }
 
+/// One setting that is `yes` or `no`.
+#[derive(Debug)]
+pub struct Switch {
+    pub name: &'static str,
+    pub default: bool,
+    value: AtomicBool,
+}
+
+impl Switch {
+    const fn new(name: &'static str, default: bool) -> Self {
+        Self {
+            name,
+            default,
+            value: AtomicBool::new(default),
+        }
+    }
+
+    /// The value in force.
+    pub fn get(&self) -> bool {
+        self.value.load(Ordering::Relaxed)
+    }
+
+    /// Put a value in force.
+    pub fn set(&self, value: bool) {
+        self.value.store(value, Ordering::Relaxed);
+    }
+}
+
+/// One setting that is text, and what the text means.
+#[derive(Debug)]
+pub struct Text<T> {
+    name: &'static str,
+    default: &'static str,
+    parse: fn(&[u8]) -> Result<T, BadSetting>,
+    /// The text as it was set, and what it means; none before the first time.
+    value: Mutex<Option<(Vec<u8>, Arc<T>)>>,
+}
+
+impl<T: Default> Text<T> {
+    const fn new(
+        name: &'static str,
+        default: &'static str,
+        parse: fn(&[u8]) -> Result<T, BadSetting>,
+    ) -> Self {
+        Self {
+            name,
+            default,
+            parse,
+            value: Mutex::new(None),
+        }
+    }
+
+    /// What the value in force means.
+    pub fn get(&self) -> Arc<T> {
+        let value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
+        let meaning = value.as_ref().map(|(_, meaning)| Arc::clone(meaning));
+        meaning.unwrap_or_default()
+    }
+}
+
+/// A [`Text`], whatever it means.
+pub trait AnyText: Sync {
+    fn name(&self) -> &'static str;
+    fn default(&self) -> &'static str;
+    /// The value in force, as it was set.
+    fn as_set(&self) -> Vec<u8>;
+    /// Put a value in force; says whether it is another one than before.
+    fn set(&self, text: &[u8]) -> Result<bool, BadSetting>;
+}
+
+impl<T: Default + Send + Sync> AnyText for Text<T> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn default(&self) -> &'static str {
+        self.default
+    }
+
+    fn as_set(&self) -> Vec<u8> {
+        let value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = value.as_ref().map(|(text, _)| text.clone());
+        text.unwrap_or_else(|| self.default.into())
+    }
+
+    fn set(&self, text: &[u8]) -> Result<bool, BadSetting> {
+        let meaning = (self.parse)(text)?;
+        let mut value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = value.as_ref().is_none_or(|(before, _)| before != text);
+        *value = Some((text.to_vec(), Arc::new(meaning)));
+        Ok(changed)
+    }
+}
+
 /// Age in seconds above which a coordinator is stale, unless THRESHOLD says otherwise.
 pub static THRESHOLD_SECONDS: Setting = Setting::new(
     "threshold-seconds",
     600,
     crate::options::THRESHOLD_S_MIN as i64,
-    crate::options::THRESHOLD_S_MAX as i64,
+    MAX_SECONDS,
 );
 
 /// How long a slice of a run may hold the main thread, in microseconds.
@@ -66,11 +170,60 @@ pub static MAX_HEARTBEAT_BYTES: Setting =
 pub static COLLECT_MAX_BYTES: Setting =
     Setting::new("collect-max-bytes", 512 << 20, 64 << 10, 1 << 40).in_bytes();
 
-/// Every setting, in the order of the documentation.
-pub static ALL: [&Setting; 5] = [
+/// Seconds between two rounds of the schedule; 0 switches it off.
+pub static INTERVAL_SECONDS: Setting = Setting::new("interval-seconds", 0, 0, MAX_SECONDS);
+
+/// Age from which scheduled runs remove orphans, in seconds; 0 leaves them.
+pub static ORPHAN_GRACE_SECONDS: Setting = Setting::new("orphan-grace-seconds", 0, 0, MAX_SECONDS);
+
+/// How long no scheduled run judges after a start, a load or a promotion, in seconds; -1 stands for
+/// the threshold.
+pub static WARM_UP_SECONDS: Setting = Setting::new("warm-up-seconds", -1, -1, MAX_SECONDS);
+
+/// Scheduled runs remove nothing if more than this share of the coordinators is stale, in percent.
+pub static MAX_STALE_PERCENT: Setting = Setting::new("max-stale-percent", 50, 1, 100);
+
+/// Ten years, as long as the longest threshold.
+const MAX_SECONDS: i64 = crate::options::THRESHOLD_S_MAX as i64;
+
+/// Scheduled runs remove nothing and report what would go.
+pub static DRY_RUN: Switch = Switch::new("dry-run", false);
+
+/// Scheduled runs remove only what the one before saw in the same state.
+pub static SECOND_LOOK: Switch = Switch::new("second-look", true);
+
+/// How many databases the server has; learned at load.
+pub static SERVER_DATABASES: AtomicU32 = AtomicU32::new(1);
+
+/// The databases of the schedule.
+pub static DATABASES: Text<Vec<u32>> = Text::new("databases", "0", |text| {
+    databases::parse(text, SERVER_DATABASES.load(Ordering::Relaxed))
+});
+
+/// Ids that nothing is ever removed of.
+pub static PROTECT: Text<Protected> = Text::new("protect", "", Protected::parse);
+
+/// The length of a warm-up in seconds.
+pub fn warm_up_s() -> u64 {
+    let seconds = u64::try_from(WARM_UP_SECONDS.as_set());
+    seconds.unwrap_or_else(|_| THRESHOLD_SECONDS.get())
+}
+
+/// Every setting that is a number, in the order of the documentation.
+pub static NUMBERS: [&Setting; 9] = [
     &THRESHOLD_SECONDS,
     &SLICE_US,
     &CPU_PERCENT,
     &MAX_HEARTBEAT_BYTES,
     &COLLECT_MAX_BYTES,
+    &INTERVAL_SECONDS,
+    &ORPHAN_GRACE_SECONDS,
+    &WARM_UP_SECONDS,
+    &MAX_STALE_PERCENT,
 ];
+
+/// Every setting that is `yes` or `no`.
+pub static SWITCHES: [&Switch; 2] = [&DRY_RUN, &SECOND_LOOK];
+
+/// Every setting that is text.
+pub static TEXTS: [&dyn AnyText; 2] = [&DATABASES, &PROTECT];

@@ -46,6 +46,7 @@ fn question(from: &mut Unstructured) -> Result<Question> {
         ids: 100,
         truncated: false,
         orphans: false,
+        safety: Default::default(),
     })
 }
 

@@ -33,8 +33,14 @@ pub mod pattern;
 pub mod plan;
 #[path = "../../src/plan_model.rs"]
 pub mod plan_model;
+#[path = "../../src/protect.rs"]
+pub mod protect;
 #[path = "../../src/report.rs"]
 pub mod report;
+#[path = "../../src/safety.rs"]
+pub mod safety;
+#[path = "../../src/second_look.rs"]
+pub mod second_look;
 #[path = "../../src/value.rs"]
 pub mod value;
 

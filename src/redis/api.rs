@@ -90,7 +90,9 @@ required![
     RedisModule_Milliseconds,
     RedisModule_OpenKey,
     RedisModule_RegisterInfoFunc,
+    RedisModule_RegisterBoolConfig,
     RedisModule_RegisterNumericConfig,
+    RedisModule_RegisterStringConfig,
     RedisModule_ReplyWithArray,
     RedisModule_ReplyWithBool,
     RedisModule_ReplyWithError,
@@ -254,6 +256,7 @@ impl Drop for Answer {
 /// How loud a log line is.
 #[derive(Clone, Copy, Debug)]
 pub enum Level {
+    Verbose,
     Notice,
     Warning,
 }
@@ -261,6 +264,7 @@ pub enum Level {
 /// Write one line to the server's log; bytes that are not printable ASCII are left out.
 pub fn log(ctx: *mut RedisModuleCtx, level: Level, line: &str) {
     let level = match level {
+        Level::Verbose => c"verbose",
         Level::Notice => c"notice",
         Level::Warning => c"warning",
     };

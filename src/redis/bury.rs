@@ -188,13 +188,7 @@ impl Bury {
         let sightings = &self.orphans.sightings;
         let was = |place: u32| sightings.get(place as usize).copied().flatten();
         let print = |name: &[u8], string: &OwnString| {
-            glimpse::print(
-                slice.ctx,
-                name,
-                string,
-                slice.max_heartbeat_bytes,
-                &self.key,
-            )
+            glimpse::print(slice.ctx, name, string, slice.reader.max_bytes, &self.key)
         };
         match print(name, string) {
             None => return Fate::Gone,

@@ -132,6 +132,10 @@ unsafe extern "C" fn on_disconnect(
 /// End the run that this client waits for, if it still does; gives the run's number. The callback
 /// can come after the run has ended, so the handle is compared and never followed.
 fn gone(handle: *mut raw::RedisModuleBlockedClient) -> Option<u64> {
+    if let Some(run) = state::successor_of_caller(handle) {
+        state::wish_for_successor(End::CallerGone);
+        return Some(run);
+    }
     let run = state::run_of_caller(handle)?;
     signals::wish(End::CallerGone);
     state::wake();

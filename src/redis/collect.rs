@@ -7,13 +7,13 @@ use super::api::{OwnString, RedisModuleCtx};
 use super::keyspace;
 use super::scan::{Cursor, SeenKey};
 use crate::collection::{Collection, Record};
-use crate::heartbeat::Reading;
 use crate::layout::{self, Family};
+use crate::second_look::{Beat, Reader, Seen};
 
 /// What limits a walk.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Limits {
-    pub max_heartbeat_bytes: usize,
+    pub reader: Reader,
     pub collect_max_bytes: usize,
 }
 
@@ -36,6 +36,8 @@ pub enum Walk {
 pub struct Collect {
     cursor: Cursor,
     pub collection: Collection,
+    /// Fingerprints of every heartbeat, if the reader takes them.
+    pub seen: Seen,
     pub keys_scanned: u64,
     /// Family keys were left out for lack of memory.
     pub truncated: bool,
@@ -52,6 +54,7 @@ impl Collect {
         Self {
             cursor: Cursor::new(dry),
             collection: Collection::default(),
+            seen: Seen::default(),
             keys_scanned: 0,
             truncated: false,
             limits,
@@ -77,7 +80,7 @@ impl Collect {
                     return Walk::Unfinished;
                 }
             }
-            let bytes = self.collection.bytes();
+            let bytes = self.collection.bytes().saturating_add(self.seen.bytes());
             let others_max = self.limits.collect_max_bytes / 100 * OTHERS_PERCENT;
             self.truncated = self.truncated || bytes > others_max;
             if bytes > self.limits.collect_max_bytes {
@@ -88,9 +91,10 @@ impl Collect {
             }
             let mut found = Found {
                 collection: &mut self.collection,
+                seen: &mut self.seen,
                 keys_scanned: &mut self.keys_scanned,
                 to_read: &mut self.to_read,
-                limits: self.limits,
+                reader: &self.limits.reader,
                 truncated: self.truncated,
                 user,
                 now_ms,
@@ -104,29 +108,33 @@ impl Collect {
 
     fn read_by_name(&mut self, ctx: *mut RedisModuleCtx, user: &User, name: &[u8]) {
         let string = OwnString::new(name);
-        let max_bytes = self.limits.max_heartbeat_bytes;
-        if let Some(beat) = keyspace::read_heartbeat(ctx, &string, max_bytes) {
+        let reader = &self.limits.reader;
+        if let Some(beat) = keyspace::read_heartbeat(ctx, &string, reader) {
+            if let Some(prints) = &reader.prints {
+                self.seen.push(prints, name, beat.print);
+            }
             let denied = !user.may_delete(string.as_ptr());
             push_heartbeat(&mut self.collection, name, denied, beat);
         }
     }
 }
 
-fn push_heartbeat(collection: &mut Collection, name: &[u8], denied: bool, beat: Reading) {
+fn push_heartbeat(collection: &mut Collection, name: &[u8], denied: bool, beat: Beat) {
     collection.push(Record {
         name,
         family: Family::Heartbeat,
         denied,
-        beat: Some(beat),
+        beat: Some(beat.reading),
     });
 }
 
 /// What a visit to a key may look at and add to.
 struct Found<'c> {
     collection: &'c mut Collection,
+    seen: &'c mut Seen,
     keys_scanned: &'c mut u64,
     to_read: &'c mut Vec<Vec<u8>>,
-    limits: Limits,
+    reader: &'c Reader,
     truncated: bool,
     user: &'c User,
     now_ms: i64,
@@ -143,8 +151,11 @@ impl Found<'_> {
             return;
         }
         if family == Family::Heartbeat {
-            match key.heartbeat(self.limits.max_heartbeat_bytes) {
+            match key.heartbeat(self.reader) {
                 Some(beat) => {
+                    if let Some(prints) = &self.reader.prints {
+                        self.seen.push(prints, key.name, beat.print);
+                    }
                     let denied = !key.may_be_deleted_by(self.user);
                     push_heartbeat(self.collection, key.name, denied, beat);
                 }

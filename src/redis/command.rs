@@ -7,8 +7,10 @@ use super::api::{self, RedisModuleCtx, RedisModuleString};
 use super::caller::Caller;
 use super::cluster;
 use super::keyspace;
+use super::order::{Order, Successor};
 use super::reply;
-use super::run::{Order, Run};
+use super::run::Run;
+use super::schedule;
 use super::signals::{self, End};
 use super::state;
 use super::wakeup::Wakeup;
@@ -87,7 +89,10 @@ fn start(
     if options.orphans.is_some() && cluster::has_others(ctx) {
         return Err(Error::OrphansInCluster);
     }
-    if let Some(progress) = state::progress() {
+    // A manual run wins over a scheduled one, which makes room at once.
+    let progress = state::progress();
+    let wins = progress.as_ref().is_some_and(|p| p.scheduled) && !state::has_successor();
+    if let Some(progress) = progress.filter(|_| !wins) {
         return Err(Error::InProgress {
             run: progress.run,
             percent: u32::try_from(progress.keyspace_percent()).unwrap_or(100),
@@ -117,8 +122,22 @@ fn start(
         user: acl::caller_name(ctx),
         caller,
         options,
+        scheduled: false,
+        second_look: None,
+        warm_up_left_s: schedule::warm_up_left_s(),
     };
-    state::put_back(Box::new(Run::begin(ctx, order, wakeup)));
+    if wins {
+        let wish = None;
+        state::succeed(Successor {
+            order,
+            wakeup,
+            wish,
+        });
+        signals::wish(End::ManualRun);
+        state::wake();
+    } else {
+        state::put_back(Box::new(Run::begin(ctx, order, wakeup)));
+    }
     let run = Value::from(number);
     Ok(asynchronous.then(|| match json {
         true => (Value::Map(vec![("run", run)]), true),
@@ -151,6 +170,7 @@ pub unsafe extern "C" fn cancel(
             return answer(ctx, Err(Error::NotBusy));
         }
         signals::wish(End::Cancelled);
+        state::wish_for_successor(End::Cancelled);
         state::wake();
         answer(ctx, Ok(Some((Value::Status("OK"), false))))
     })

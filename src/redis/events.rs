@@ -1,4 +1,4 @@
-//! The ground moves: server events that end the run under way.
+//! The ground moves: server events that end the run under way, and make the schedule wait.
 //!
 //! The cursor of a walk goes on as a bare number over whatever data there is then, and would miss
 //! keys without a word; heartbeats already read would be those of another data set, and so would
@@ -9,6 +9,7 @@ use std::ffi::c_void;
 use redis_module::raw;
 
 use super::api::{self, RedisModuleCtx, rm};
+use super::schedule;
 use super::signals::{self, End};
 use super::{sightings, state};
 
@@ -57,6 +58,7 @@ unsafe extern "C" fn on_flush(
         if info.is_none_or(|info| info.dbnum == -1 || Some(info.dbnum) == running) {
             end(End::Flushed);
         }
+        schedule::on_flush(info.map_or(-1, |info| info.dbnum));
     });
 }
 
@@ -74,6 +76,8 @@ unsafe extern "C" fn on_swap(
         if info.is_none_or(|i| [Some(i.dbnum_first), Some(i.dbnum_second)].contains(&running)) {
             end(End::Swapped);
         }
+        let both = info.map_or([-1, -1], |i| [i.dbnum_first, i.dbnum_second]);
+        both.into_iter().for_each(schedule::on_flush);
     });
 }
 
@@ -86,17 +90,19 @@ unsafe extern "C" fn on_loading(
     api::guard((), || {
         sightings::forget();
         end(End::Loading);
+        schedule::on_loading();
     });
 }
 
 unsafe extern "C" fn on_role(
     _ctx: *mut RedisModuleCtx,
     _event: raw::RedisModuleEvent,
-    _subevent: u64,
+    subevent: u64,
     _data: *mut c_void,
 ) {
     api::guard((), || {
         sightings::forget();
         end(End::RoleChanged);
+        schedule::on_role(subevent != raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER);
     });
 }

@@ -5,7 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use redis_module::raw;
 
 use super::api::{self, Answer, OwnString, RedisModuleCtx, RedisModuleString, rm};
-use crate::heartbeat::{self, Reading, UNREADABLE};
+use crate::heartbeat::UNREADABLE;
+use crate::second_look::{Beat, Reader};
+
+/// What is no string, or too long, or cannot be had.
+const NO_BEAT: Beat = Beat {
+    reading: UNREADABLE,
+    print: 0,
+};
 
 /// Strings up to this long may be stored inside the object that holds them. Direct access to such
 /// a one makes the server rewrite the stored value, so those are read with GET instead.
@@ -37,6 +44,23 @@ pub fn selected(ctx: *mut RedisModuleCtx) -> i32 {
     unsafe { rm!(RedisModule_GetSelectedDb)(ctx) }
 }
 
+/// How many databases there are: the first number that cannot be selected. The server's setting
+/// does not say it, for in a cluster another one counts.
+pub fn databases(ctx: *mut RedisModuleCtx) -> u32 {
+    let selected = selected(ctx);
+    let (mut there, mut not_there) = (0, i32::MAX);
+    while not_there.saturating_sub(there) > 1 {
+        let middle = there.midpoint(not_there);
+        if select(ctx, middle) {
+            there = middle;
+        } else {
+            not_there = middle;
+        }
+    }
+    select(ctx, selected);
+    u32::try_from(not_there).unwrap_or(1)
+}
+
 /// Keys in the selected database.
 pub fn size(ctx: *mut RedisModuleCtx) -> u64 {
     // SAFETY: 1, 2, 3.
@@ -45,7 +69,7 @@ pub fn size(ctx: *mut RedisModuleCtx) -> u64 {
 
 /// # Safety
 /// `key` must be an open key (3 or 4).
-pub unsafe fn read_open_key(key: *mut raw::RedisModuleKey, max_bytes: usize) -> Option<Reading> {
+pub unsafe fn read_open_key(key: *mut raw::RedisModuleKey, reader: &Reader) -> Option<Beat> {
     // SAFETY: 1, 2; the caller vouches for the key.
     let (kind, length) = unsafe {
         (
@@ -53,40 +77,36 @@ pub unsafe fn read_open_key(key: *mut raw::RedisModuleKey, max_bytes: usize) -> 
             rm!(RedisModule_ValueLength)(key),
         )
     };
-    if kind as isize != raw::REDISMODULE_KEYTYPE_STRING || length > max_bytes {
-        return Some(UNREADABLE);
+    if kind as isize != raw::REDISMODULE_KEYTYPE_STRING || length > reader.max_bytes {
+        return Some(NO_BEAT);
     }
     // SAFETY: as above.
-    (!is_small(length)).then(|| unsafe { read_direct(key, max_bytes) })
+    (!is_small(length)).then(|| unsafe { read_direct(key, reader) })
 }
 
 /// # Safety
 /// `key` must be an open key (3 or 4).
-unsafe fn read_direct(key: *mut raw::RedisModuleKey, max_bytes: usize) -> Reading {
+unsafe fn read_direct(key: *mut raw::RedisModuleKey, reader: &Reader) -> Beat {
     let mut length = 0usize;
     // SAFETY: 1, 2; the caller vouches for the key.
     let start =
         unsafe { rm!(RedisModule_StringDMA)(key, &mut length, raw::REDISMODULE_READ as i32) };
     if start.is_null() {
-        return UNREADABLE;
+        return NO_BEAT;
     }
     // SAFETY: the value stays in place until the key is closed or written, and neither happens
     // while it is parsed.
     let value = unsafe { std::slice::from_raw_parts(start.cast::<u8>(), length) };
-    heartbeat::read(value, max_bytes)
+    reader.read(value)
 }
 
 /// Read a heartbeat by name; `None` if there is none (any more).
-pub fn read_heartbeat(
-    ctx: *mut RedisModuleCtx,
-    name: &OwnString,
-    max_bytes: usize,
-) -> Option<Reading> {
+pub fn read_heartbeat(ctx: *mut RedisModuleCtx, name: &OwnString, reader: &Reader) -> Option<Beat> {
     with_open_key(ctx, name, |key| {
         // SAFETY: 4; open for the time of this call.
-        unsafe { read_open_key(key, max_bytes) }
+        unsafe { read_open_key(key, reader) }
     })?
-    .or_else(|| read_small(ctx, name, max_bytes))
+    .or_else(|| read_small(ctx, name, reader))
 }
 
 /// Open a key to read, without counting that as a use of it; `None` if it does not exist.
@@ -112,21 +132,19 @@ pub(super) fn is_small(length: usize) -> bool {
     length <= EMBEDDED_MAX_BYTES.load(Ordering::Relaxed)
 }
 
-fn read_small(ctx: *mut RedisModuleCtx, name: &OwnString, max_bytes: usize) -> Option<Reading> {
+fn read_small(ctx: *mut RedisModuleCtx, name: &OwnString, reader: &Reader) -> Option<Beat> {
     // SAFETY: 1, 2, 3; the format takes one string, which outlives the call.
     let reply =
         unsafe { rm!(RedisModule_Call)(ctx, c"GET".as_ptr(), c"Es".as_ptr(), name.as_ptr()) };
     let answer = Answer::new(reply)?;
     if answer.error().is_none() {
-        return answer
-            .string()
-            .map(|value| heartbeat::read(value, max_bytes));
+        return answer.string().map(|value| reader.read(value));
     }
     // There may be no GET: an operator can rename commands away. Better a rewritten value than a
     // coordinator that cannot be judged.
     with_open_key(ctx, name, |key| {
         // SAFETY: 4; open for the time of this call.
-        unsafe { read_direct(key, max_bytes) }
+        unsafe { read_direct(key, reader) }
     })
 }
 

@@ -10,7 +10,7 @@ use redis_module::raw;
 use super::api::{self, Level, RedisModuleCtx, RedisModuleString, rm};
 use super::born::Events;
 use super::command::{self, Handler};
-use super::{born, events, info, keyspace, scan, settings, sightings, state, wakeup};
+use super::{born, events, info, keyspace, scan, schedule, settings, sightings, state, wakeup};
 use crate::commands::{self, ArgumentKind, Command};
 
 /// The module's memory is the server's: it is counted, and shows in INFO memory. Unit tests have
@@ -92,9 +92,10 @@ fn load(ctx: *mut RedisModuleCtx, argc: i32) -> Result<(), String> {
     )?;
     done(info::load(ctx), "the server refused the INFO section")?;
     wakeup::load(ctx);
-    let subscribed = born::load(ctx, events_of_births(version)) && events::load(ctx);
+    let births = events_of_births(version);
+    let subscribed = born::load(ctx, births) && events::load(ctx) && schedule::load(ctx);
     if !subscribed {
-        wakeup::unload();
+        leave_nothing();
     }
     done(subscribed, "the server refused a subscription")
 }
@@ -114,11 +115,18 @@ pub unsafe extern "C" fn RedisModule_OnUnload(ctx: *mut RedisModuleCtx) -> i32 {
             api::log(ctx, Level::Warning, &line);
             return api::ERR;
         }
-        wakeup::unload();
+        leave_nothing();
         state::load();
         sightings::forget();
         api::OK
     })
+}
+
+/// Give back what outlives a single call.
+fn leave_nothing() {
+    schedule::unload();
+    settings::unload();
+    wakeup::unload();
 }
 
 fn server_version() -> Option<(i32, i32, i32)> {

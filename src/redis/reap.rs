@@ -4,6 +4,8 @@
 //! stale coordinator that could own one of them; whatever a heartbeat born since could own stays.
 //! A small family goes in one piece. A large one goes in parts, its heartbeat in the last.
 
+use std::sync::Arc;
+
 use super::acl::User;
 use super::api::{self, OwnString, RedisModuleCtx};
 use super::born::Born;
@@ -17,6 +19,7 @@ use crate::owners::HeartbeatNumber;
 use crate::plan::{Doomed, Plan};
 use crate::progress::Waiting;
 use crate::report::{Counts, Status};
+use crate::second_look::{Beat, Reader, Sights};
 
 /// Keys that one batch unlinks. It is the smallest piece of work between two looks at the clock;
 /// measured, a batch of small keys takes some 40 us.
@@ -47,7 +50,7 @@ pub struct Slice<'s> {
     /// Wall clock of the run, milliseconds since 1970.
     pub now_ms: i64,
     pub threshold_s: u32,
-    pub max_heartbeat_bytes: usize,
+    pub reader: &'s Reader,
     pub cluster: bool,
     /// The slice's number, so that a heartbeat is read once a slice and not once a key.
     pub number: u64,
@@ -64,6 +67,8 @@ pub struct Reap {
     pub bury: Option<Bury>,
     /// Why orphans that should have been judged were not, and the status that goes with it.
     pub orphans_stay: Option<(Status, &'static str)>,
+    /// For a second look: what the run before saw.
+    pub before: Option<Arc<Sights>>,
     /// What was really removed, kept and found; starts from what the plan only knew.
     pub counts: Counts,
     next_family: usize,
@@ -96,6 +101,7 @@ impl Reap {
             replicas: Replicas::default(),
             bury: None,
             orphans_stay: None,
+            before: None,
             counts,
             next_family: 0,
             next_key: 0,
@@ -250,13 +256,27 @@ impl Reap {
         if self.born.protects(name) {
             return Some(Verdict::Live);
         }
-        let name = OwnString::new(name);
-        let reading = keyspace::read_heartbeat(slice.ctx, &name, slice.max_heartbeat_bytes)?;
-        let verdict = heartbeat::verdict(reading, slice.now_ms, slice.threshold_s);
+        let string = OwnString::new(name);
+        let beat = keyspace::read_heartbeat(slice.ctx, &string, slice.reader)?;
+        let verdict = self.verdict(slice, name, beat);
         if matches!(verdict, Verdict::Stale { .. }) {
             self.mark_dead(slice, family.heartbeat);
         }
         Some(verdict)
+    }
+
+    /// What a heartbeat means in this slice. One that is old but holds other bytes than the run
+    /// before saw has been written since, so somebody lives there.
+    fn verdict(&self, slice: Slice, name: &[u8], beat: Beat) -> Verdict {
+        let verdict = heartbeat::verdict(beat.reading, slice.now_ms, slice.threshold_s);
+        match (verdict, &self.before, &slice.reader.prints) {
+            (Verdict::Stale { .. }, Some(before), Some(prints))
+                if !before.confirm(prints.of(name), beat.print) =>
+            {
+                Verdict::Live
+            }
+            _ => verdict,
+        }
     }
 
     fn mark_dead(&mut self, slice: Slice, number: HeartbeatNumber) {
@@ -271,9 +291,9 @@ impl Reap {
             return false;
         }
         let name = heartbeat_name(&self.collection, &self.plan, number);
-        let name = OwnString::new(name);
-        let alive = keyspace::read_heartbeat(slice.ctx, &name, slice.max_heartbeat_bytes)
-            .map(|reading| heartbeat::verdict(reading, slice.now_ms, slice.threshold_s))
+        let string = OwnString::new(name);
+        let alive = keyspace::read_heartbeat(slice.ctx, &string, slice.reader)
+            .map(|beat| self.verdict(slice, name, beat))
             .is_some_and(|verdict| !matches!(verdict, Verdict::Stale { .. }));
         if !alive {
             self.mark_dead(slice, number);

@@ -4,17 +4,20 @@
 mod judge;
 mod view;
 
+use std::sync::Arc;
+
 use judge::{Judged, Judging};
 
 use super::acl::User;
 use super::api::{self, RedisModuleCtx};
 use super::born::{self, Born};
-use super::caller::Caller;
 use super::cluster;
 use super::collect::{Collect, Limits, Walk};
 use super::keyspace;
+use super::order::Order;
 use super::reap::{self, Reap};
 use super::replicas::Replicas;
+use super::schedule;
 use super::signals::{self, End};
 use super::state;
 use super::system;
@@ -22,12 +25,14 @@ use super::wakeup::Wakeup;
 use super::weigh::Weigh;
 use super::worker::{Outcome, Worker};
 use crate::collection::Collection;
-use crate::options::CleanupOptions;
 use crate::orphans::{self, Orphans};
 use crate::pace::{self, Pace, Turn};
 use crate::plan::{self, Plan, Question};
 use crate::progress::Waiting;
 use crate::report::{Cost, Report, Status};
+use crate::safety::Safety;
+use crate::schedule::Change;
+use crate::second_look::{Reader, SecondLook};
 use crate::settings;
 
 use redis_module::raw;
@@ -38,20 +43,6 @@ const LAST_LOOK_US: u64 = 100_000;
 
 /// Memory that is freed on the spot; more is freed by a worker, for it takes long.
 const FREED_AT_ONCE_BYTES: usize = 1 << 20;
-
-/// What the command knew.
-#[derive(Debug)]
-pub struct Order {
-    pub number: u64,
-    pub options: CleanupOptions,
-    pub threshold_s: u32,
-    /// Orphans go, when the evidence about them is older than this.
-    pub orphan_grace_s: Option<u32>,
-    pub database: i32,
-    pub user: Option<Vec<u8>>,
-    /// The client that waits; none with ASYNC.
-    pub caller: Option<Caller>,
-}
 
 /// Where the run is.
 #[derive(Debug)]
@@ -100,6 +91,7 @@ pub struct Run {
     // Declared behind the phase: a worker in there holds a waker, and is joined first.
     pub wakeup: Wakeup,
     born: Born,
+    reader: Reader,
     started_wall_ms: i64,
     started_us: u64,
     keys_expected: u64,
@@ -148,8 +140,12 @@ impl Run {
     /// Begin: nothing is looked at before the first slice.
     pub fn begin(ctx: *mut RedisModuleCtx, order: Order, wakeup: Wakeup) -> Self {
         signals::begin(order.database);
+        let reader = Reader {
+            max_bytes: settings::MAX_HEARTBEAT_BYTES.get() as usize,
+            prints: order.second_look.as_ref().map(|look| look.prints.clone()),
+        };
         let limits = Limits {
-            max_heartbeat_bytes: settings::MAX_HEARTBEAT_BYTES.get() as usize,
+            reader: reader.clone(),
             collect_max_bytes: settings::COLLECT_MAX_BYTES.get() as usize,
         };
         let now_us = system::monotonic_us();
@@ -158,6 +154,7 @@ impl Run {
             phase: Phase::Collecting(Collect::new(limits, order.options.dry_run)),
             wakeup,
             born: Born::begin(order.orphan_grace_s.is_some()),
+            reader,
             started_wall_ms: api::wall_ms(),
             started_us: now_us,
             keys_expected: keyspace::size(ctx),
@@ -179,8 +176,7 @@ impl Run {
 
     /// Whether this is the client that waits for the run; gives the run's number.
     pub fn number_if_called_by(&self, handle: *mut raw::RedisModuleBlockedClient) -> Option<u64> {
-        let caller = self.order.caller.as_ref()?;
-        caller.is(handle).then_some(self.order.number)
+        self.order.number_if_called_by(handle)
     }
 
     fn park(self: Box<Self>, arm: impl FnOnce(&Wakeup)) {
@@ -336,7 +332,11 @@ impl Run {
             keys_collected: collect.collection.records(),
             truncated: collect.truncated,
         };
-        let question = Question {
+        let second_look = self.order.second_look.clone().map(|look| SecondLook {
+            seen: collect.seen,
+            ..look
+        });
+        let mut question = Question {
             now_ms: self.started_wall_ms,
             threshold_s: self.order.threshold_s,
             pattern: self.order.options.pattern.clone(),
@@ -344,10 +344,18 @@ impl Run {
             ids: self.order.options.ids,
             truncated: walked.truncated,
             orphans: self.order.orphan_grace_s.is_some(),
+            safety: Safety {
+                protected: settings::PROTECT.get(),
+                breaker_percent: self.order.options.breaker,
+                second_look,
+            },
         };
         let collect_max_bytes = collect.limits.collect_max_bytes;
         let collection = collect.collection;
         let work = move || {
+            if let Some(look) = &mut question.safety.second_look {
+                look.prepare();
+            }
             let stop = &signals::STOP_WORKER;
             let mut plan = plan::plan(&collection, &question, stop)?;
             let found = std::mem::take(&mut plan.orphans);
@@ -387,11 +395,24 @@ impl Run {
         };
         reap.born = std::mem::take(&mut self.born);
         reap.replicas = Replicas::begin(ctx);
+        reap.before = self
+            .order
+            .second_look
+            .as_ref()
+            .map(|l| Arc::clone(&l.before));
+        if let Some(sights) = reap.plan.sights.take() {
+            schedule::remember(self.order.database, sights);
+        }
         if self.order.options.dry_run {
             // What the plan says is what is told.
             reap.counts = reap.plan.counts;
         }
         reap.counts.keys_scanned = keys_scanned;
+        if let Some(share) = &reap.plan.refused {
+            let (status, why) = (end_status(&reap.plan), share.reason());
+            self.phase = Phase::Reaping(reap);
+            return self.stop(status, Some(why));
+        }
         let Some(orphans) = orphans else {
             let wanted = self.order.orphan_grace_s.is_some();
             if wanted && reap.counts.keys_orphaned > 0 {
@@ -441,7 +462,7 @@ impl Run {
             user,
             now_ms: self.now_ms(),
             threshold_s: self.order.threshold_s,
-            max_heartbeat_bytes: settings::MAX_HEARTBEAT_BYTES.get() as usize,
+            reader: &self.reader,
             cluster,
             // Never 0, which stands for never.
             number: self.cost.slices.saturating_add(1),
@@ -460,7 +481,7 @@ impl Run {
     /// End with the status that goes with a wish.
     fn stop_for(&mut self, end: End) -> Next {
         let status = match end {
-            End::Cancelled | End::CallerGone => Status::Cancelled,
+            End::Cancelled | End::CallerGone | End::ManualRun => Status::Cancelled,
             _ => Status::Interrupted,
         };
         self.stop(status, Some(end.reason().into()))
@@ -512,7 +533,14 @@ impl Run {
 
     /// The run is over: log, remember, answer.
     fn over(mut self: Box<Self>, ctx: *mut RedisModuleCtx, report: Report) {
-        view::log_end(ctx, &report, self.order.database);
+        let database = self.order.database;
+        let change = if self.order.scheduled {
+            schedule::ended(database, &report)
+        } else {
+            Change::None
+        };
+        view::log_end(ctx, &report, database);
+        schedule::log_change(ctx, change, &report, database);
         born::end();
         let caller = self.order.caller.take();
         let answer = if self.order.options.json {
@@ -525,6 +553,9 @@ impl Run {
         state::end(report);
         if let Some(caller) = caller {
             caller.answer(answer);
+        }
+        if let Some(successor) = state::take_successor() {
+            successor.begin(ctx);
         }
     }
 }
@@ -540,9 +571,10 @@ enum Rest {
 }
 
 fn end_status(plan: &Plan) -> Status {
-    match (plan.truncated, plan.limited) {
-        (true, _) => Status::Truncated,
-        (false, true) => Status::Limited,
-        (false, false) => Status::Complete,
+    match (&plan.refused, plan.truncated, plan.limited) {
+        (Some(_), _, _) => Status::Refused,
+        (None, true, _) => Status::Truncated,
+        (None, false, true) => Status::Limited,
+        (None, false, false) => Status::Complete,
     }
 }

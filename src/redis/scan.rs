@@ -16,7 +16,7 @@ use redis_module::raw;
 use super::acl::User;
 use super::api::{self, Answer, OwnString, RedisModuleCtx, RedisModuleString, rm};
 use super::keyspace;
-use crate::heartbeat::Reading;
+use crate::second_look::{Beat, Reader};
 
 /// Whether SCAN is the quicker way on this server.
 static BY_COMMAND: AtomicBool = AtomicBool::new(false);
@@ -63,12 +63,12 @@ impl SeenKey<'_> {
     }
 
     /// What its value says as a heartbeat; `None` if it must be read by name after the visit.
-    pub fn heartbeat(&self, max_bytes: usize) -> Option<Reading> {
+    pub fn heartbeat(&self, reader: &Reader) -> Option<Beat> {
         if self.key.is_null() {
             return None;
         }
         // SAFETY: 3.
-        unsafe { keyspace::read_open_key(self.key, max_bytes) }
+        unsafe { keyspace::read_open_key(self.key, reader) }
     }
 }
 

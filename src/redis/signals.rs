@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
 pub enum End {
     CallerGone = 1,
     Cancelled,
+    ManualRun,
+    ProtectChanged,
     Flushed,
     Swapped,
     Loading,
@@ -25,6 +27,8 @@ impl End {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Cancelled => "cancelled by BLOCKING.CANCEL",
+            Self::ManualRun => "a manual run took its place",
+            Self::ProtectChanged => "blocking.protect changed",
             Self::CallerGone => "the caller went away",
             Self::Flushed => "the database was flushed",
             Self::Swapped => "the database was swapped",
@@ -35,9 +39,11 @@ impl End {
         }
     }
 
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Cancelled,
         Self::CallerGone,
+        Self::ManualRun,
+        Self::ProtectChanged,
         Self::Flushed,
         Self::Swapped,
         Self::Loading,

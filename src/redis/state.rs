@@ -4,8 +4,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use redis_module::raw;
 
+use super::order::Successor;
 use super::run::Run;
-use super::signals;
+use super::schedule;
+use super::signals::{self, End};
 use super::wakeup::Wakeup;
 use crate::progress::{Activity, Progress};
 use crate::report::{Report, Totals};
@@ -26,6 +28,8 @@ enum Active {
 struct State {
     last_run: u64,
     active: Active,
+    /// What begins when the run under way has made room.
+    successor: Option<Successor>,
     last_report: Option<Report>,
     totals: Totals,
 }
@@ -37,6 +41,7 @@ unsafe impl Send for State {}
 const EMPTY: State = State {
     last_run: 0,
     active: Active::None,
+    successor: None,
     last_report: None,
     totals: Totals {
         runs: 0,
@@ -46,6 +51,7 @@ const EMPTY: State = State {
         runs_cancelled: 0,
         runs_truncated: 0,
         runs_interrupted: 0,
+        runs_refused: 0,
         keys_scanned: 0,
         coordinators_removed: 0,
         coordinators_revived: 0,
@@ -98,6 +104,37 @@ pub fn put_back(run: Box<Run>) {
     state().active = Active::Parked(run);
 }
 
+/// Whether a run waits for the one under way to make room.
+pub fn has_successor() -> bool {
+    state().successor.is_some()
+}
+
+/// Let a run begin when the one under way, which was asked to, has made room.
+pub fn succeed(successor: Successor) {
+    state().successor = Some(successor);
+}
+
+/// The run that waited, at the end of the one that was under way.
+pub fn take_successor() -> Option<Successor> {
+    state().successor.take()
+}
+
+/// End the run that waits as soon as it begins.
+pub fn wish_for_successor(end: End) {
+    if let Some(successor) = &mut state().successor {
+        successor.wish = Some(end);
+    }
+}
+
+/// The number of the waiting run if this blocked client waits for it.
+pub fn successor_of_caller(handle: *mut raw::RedisModuleBlockedClient) -> Option<u64> {
+    state()
+        .successor
+        .as_ref()?
+        .order
+        .number_if_called_by(handle)
+}
+
 /// The run is over.
 pub fn end(report: Report) {
     signals::over();
@@ -139,6 +176,7 @@ pub fn run_of_caller(handle: *mut raw::RedisModuleBlockedClient) -> Option<u64> 
 /// The reply of STATUS.
 pub fn status(json: bool) -> Value {
     let progress = progress();
+    let schedule = schedule::status();
     let state = state();
     let word = progress.as_ref().map_or("idle", |p| p.activity.word());
     let last = state.last_report.as_ref().map(|report| {
@@ -157,6 +195,7 @@ pub fn status(json: bool) -> Value {
             "totals",
             Value::Map(totals.map(|(name, sum)| (name, sum.into())).to_vec()),
         ),
+        ("schedule", schedule),
     ])
 }
 
@@ -182,6 +221,7 @@ pub fn info_fields() -> Vec<(String, u64)> {
         let last_fields = [
             ("run", last.run),
             ("dry_run", u64::from(last.dry_run)),
+            ("scheduled", u64::from(last.scheduled.is_some())),
             (
                 "complete",
                 u64::from(last.status == crate::report::Status::Complete),
@@ -191,6 +231,8 @@ pub fn info_fields() -> Vec<(String, u64)> {
             ("coordinators_unreadable", counts.coordinators_unreadable),
             ("coordinators_removed", counts.coordinators_removed),
             ("coordinators_revived", counts.coordinators_revived),
+            ("coordinators_protected", counts.coordinators_protected),
+            ("coordinators_waiting", counts.coordinators_waiting),
             ("keys_scanned", counts.keys_scanned),
             ("keys_removed", counts.keys_removed()),
             ("keys_vetoed", counts.keys_vetoed),

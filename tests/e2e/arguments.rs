@@ -13,10 +13,16 @@ mod replies;
 mod waiting;
 
 use anyhow::Result;
+use blocking_harness::Server;
 use blocking_harness::redis::{self, Connection, ConnectionLike, Value};
 
 /// A beat of November 2023: stale for ever.
 const OLD_MS: i64 = 1_700_000_000_000;
+
+/// A server that has been there for long, so that replies do not speak of its warm-up.
+fn start_warm() -> Result<Server> {
+    Server::builder().arg("blocking.warm-up-seconds", 0).start()
+}
 
 /// Sends a command of any bytes and yields the reply as it came; errors inside an array stay where they are.
 fn send(conn: &mut Connection, words: &[&[u8]]) -> Result<Value> {

@@ -18,5 +18,7 @@ mod propagation;
 mod readme;
 /// The scenario files, run against a server.
 mod scenarios;
+/// The server cleans up by itself.
+mod schedule;
 /// CONFIG, INFO, log lines, redis.conf.example.
 mod settings;

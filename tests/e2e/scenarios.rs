@@ -199,7 +199,9 @@ fn run_in_time(conn: &mut Connection, case: &Case) -> Result<()> {
 
 #[test]
 fn a_server_does_what_every_scenario_says() -> Result<()> {
-    let server = Server::start()?;
+    let server = Server::builder()
+        .arg("blocking.warm-up-seconds", 0)
+        .start()?;
     let mut conn = server.client()?;
     // A key whose TTL has passed must stay stored until somebody looks at it.
     let () = cmd("DEBUG")

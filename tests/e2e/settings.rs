@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 /// A beat of November 2023: stale for ever.
 const OLD_MS: i64 = 1_700_000_000_000;
 
-/// Name, default, smallest, largest value.
-const SETTINGS: [(&str, i64, i64, i64); 5] = [
+/// Name, default, smallest, largest value of every setting that is a number.
+const SETTINGS: [(&str, i64, i64, i64); 9] = [
     ("blocking.threshold-seconds", 600, 1, 315_360_000),
     ("blocking.slice-us", 250, 50, 100_000),
     ("blocking.cpu-percent", 25, 1, 100),
@@ -32,6 +32,18 @@ const SETTINGS: [(&str, i64, i64, i64); 5] = [
         65_536,
         1_099_511_627_776,
     ),
+    ("blocking.interval-seconds", 0, 0, 315_360_000),
+    ("blocking.orphan-grace-seconds", 0, 0, 315_360_000),
+    ("blocking.warm-up-seconds", -1, -1, 315_360_000),
+    ("blocking.max-stale-percent", 50, 1, 100),
+];
+
+/// Name, default and another value of every other setting.
+const WORDS: [(&str, &str, &str); 4] = [
+    ("blocking.dry-run", "no", "yes"),
+    ("blocking.second-look", "yes", "no"),
+    ("blocking.databases", "0", "3 0"),
+    ("blocking.protect", "", "build-* [*]?'# \u{e9}"),
 ];
 
 fn set(conn: &mut Connection, name: &str, value: impl ToString) -> Result<()> {
@@ -41,7 +53,7 @@ fn set(conn: &mut Connection, name: &str, value: impl ToString) -> Result<()> {
 }
 
 /// All settings of the module as CONFIG GET shows them.
-fn all(conn: &mut Connection) -> Result<BTreeMap<String, i64>> {
+fn all(conn: &mut Connection) -> Result<BTreeMap<String, String>> {
     Ok(redis::cmd("CONFIG")
         .arg(&["GET", "blocking.*"])
         .query(conn)?)
@@ -49,9 +61,9 @@ fn all(conn: &mut Connection) -> Result<BTreeMap<String, i64>> {
 
 fn get(conn: &mut Connection, name: &str) -> Result<i64> {
     let all = all(conn)?;
-    all.get(name)
-        .copied()
-        .with_context(|| format!("no {name} in {all:?}"))
+    let value = all.get(name);
+    let value = value.with_context(|| format!("no {name} in {all:?}"))?;
+    value.parse().with_context(|| format!("{name} is {value}"))
 }
 
 /// The error that CONFIG SET answers with.

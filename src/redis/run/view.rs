@@ -49,6 +49,11 @@ impl Run {
             cost: self.cost_so_far(),
             stale_ids,
             reason,
+            scheduled: self
+                .order
+                .scheduled
+                .then(|| u64::try_from(self.order.database).unwrap_or_default()),
+            warm_up_left_s: self.order.warm_up_left_s,
         }
     }
 
@@ -60,6 +65,7 @@ impl Run {
             database: u64::try_from(self.order.database).unwrap_or_default(),
             dry_run: self.order.options.dry_run,
             asynchronous: self.order.options.asynchronous,
+            scheduled: self.order.scheduled,
             threshold_s: self.order.threshold_s,
             orphan_grace_s: self.order.orphan_grace_s,
             pattern: self
@@ -69,6 +75,7 @@ impl Run {
                 .as_ref()
                 .map(|p| p.source().to_vec()),
             limit: self.order.options.limit,
+            breaker_percent: self.order.options.breaker,
             elapsed_us: system::monotonic_us().saturating_sub(self.started_us),
             keys_expected: self.keys_expected,
             keys_scanned: counts.keys_scanned,
@@ -122,13 +129,19 @@ impl Run {
     }
 }
 
-/// One line for a run that removed something, and one for a run that was cut short.
+/// One line for a run that removed something, and one for a run that was cut short. What the
+/// breaker of the schedule has to say is not said here, for it is said once and not every time.
 pub fn log_end(ctx: *mut RedisModuleCtx, report: &Report, database: i32) {
     let removed = !report.dry_run && report.counts.keys_removed() > 0;
     let whole = matches!(report.status, Status::Complete | Status::Limited);
     let line = format!(
-        "cleanup run {} of database {database}: {}{}; coordinators removed {}, keys removed {}{}, \
+        "{}cleanup run {} of database {database}: {}{}; coordinators removed {}, keys removed {}{}, \
          revived {}, slices {}, longest slice {} us, elapsed {} ms",
+        if report.scheduled.is_some() {
+            "scheduled "
+        } else {
+            ""
+        },
         report.run,
         report.status.word(),
         report
@@ -156,9 +169,12 @@ pub fn log_end(ctx: *mut RedisModuleCtx, report: &Report, database: i32) {
         report.cost.longest_slice_us,
         report.cost.elapsed_us / 1000,
     );
-    if !whole {
+    let said_once = report.scheduled.is_some() && report.status == Status::Refused;
+    if !whole && !said_once {
         api::log(ctx, Level::Warning, &line);
     } else if removed {
         api::log(ctx, Level::Notice, &line);
+    } else if report.scheduled.is_some() {
+        api::log(ctx, Level::Verbose, &line);
     }
 }

@@ -103,6 +103,7 @@ fn command_docs_show_every_option() -> Result<()> {
         ("orphans", "block", "ORPHANS [grace-seconds]"),
         ("id-pattern", "pattern", "MATCH"),
         ("coordinators", "integer", "LIMIT"),
+        ("percent", "integer", "BREAKER"),
         ("count", "integer", "IDS"),
         ("async", "pure-token", "ASYNC"),
         json,
@@ -155,18 +156,19 @@ fn help_prints_every_command_and_option() -> Result<()> {
     let mut conn = server.client()?;
     let expected = "\
 BLOCKING.<command> [<option> [value] ...]. Commands are:
-CLEANUP [THRESHOLD seconds] [DRYRUN] [ORPHANS [grace-seconds]] [MATCH id-pattern] [LIMIT coordinators] [IDS count] [ASYNC] [JSON]
+CLEANUP [THRESHOLD seconds] [DRYRUN] [ORPHANS [grace-seconds]] [MATCH id-pattern] [LIMIT coordinators] [BREAKER percent] [IDS count] [ASYNC] [JSON]
     Remove coordinators whose heartbeat is older than the threshold, with all their keys.
     THRESHOLD: age in seconds above which a coordinator is stale (blocking.threshold-seconds).
     DRYRUN: remove nothing, report what would go.
     ORPHANS: remove keys of nobody, too, when nothing about them is younger than this (threshold).
     MATCH: remove only coordinators whose id fits this glob pattern.
     LIMIT: remove at most this many coordinators, the oldest first.
+    BREAKER: remove nothing if more than this share of at least 20 coordinators is stale.
     IDS: list at most this many stale ids (100).
     ASYNC: reply at once with the run's number.
     JSON: reply with one JSON object.
 STATUS [JSON]
-    Show the cleanup under way, the last result and the totals since load.
+    Show the cleanup under way, the last result, the totals since load and the schedule.
 CANCEL
     End the cleanup under way before its next slice.
 HELP

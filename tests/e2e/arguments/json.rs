@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use blocking_harness::redis::{Connection, Value};
 use blocking_harness::{Server, dbsize};
 
-use super::{OLD_MS, say, write_pair};
+use super::{OLD_MS, say, start_warm, write_pair};
 
 const CLEANUP_NAMES: [&str; 21] = [
     "totalCoordinatorsChecked",
@@ -116,7 +116,7 @@ fn original(shown: &str) -> Result<Vec<u8>> {
 
 #[test]
 fn cleanup_gives_wrapper_names_first_and_every_field_once() -> Result<()> {
-    let server = Server::start()?;
+    let server = start_warm()?;
     for mut conn in [server.client()?, server.client3()?] {
         write_pair(&mut conn, b"dead", OLD_MS)?;
         let text = String::from_utf8(bulk(&mut conn, "BLOCKING.CLEANUP JSON")?)?;
@@ -168,9 +168,9 @@ fn a_cancelled_run_gives_its_reason_last() -> Result<()> {
 
 #[test]
 fn status_has_the_same_shape_before_and_after_a_run() -> Result<()> {
-    let server = Server::start()?;
+    let server = start_warm()?;
     let mut conn = server.client()?;
-    let names = ["state", "current", "last", "totals"];
+    let names = ["state", "current", "last", "totals", "schedule"];
     let totals = [
         "runs",
         "dryRuns",
@@ -179,6 +179,7 @@ fn status_has_the_same_shape_before_and_after_a_run() -> Result<()> {
         "runsCancelled",
         "runsTruncated",
         "runsInterrupted",
+        "runsRefused",
         "keysScanned",
         "coordinatorsRemoved",
         "coordinatorsRevived",
@@ -190,9 +191,10 @@ fn status_has_the_same_shape_before_and_after_a_run() -> Result<()> {
         "orphansRemoved",
     ];
     let before = bulk(&mut conn, "BLOCKING.STATUS JSON")?;
+    let schedule = r#""intervalS":0,"databases":[0],"dryRun":false,"nextRunS":null,"warmUpLeftS":0,"runs":0,"skipped":0,"breakersOpen":[]"#;
     let zeros: Vec<String> = totals.iter().map(|name| format!(r#""{name}":0"#)).collect();
     let expected = format!(
-        r#"{{"state":"idle","current":null,"last":null,"totals":{{{}}}}}"#,
+        r#"{{"state":"idle","current":null,"last":null,"totals":{{{}}},"schedule":{{{schedule}}}}}"#,
         zeros.join(",")
     );
     assert_eq!(String::from_utf8(before)?, expected);

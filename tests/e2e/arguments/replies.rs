@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use blocking_harness::redis::{Connection, Value};
 use blocking_harness::{Reply, Server, cleanup, dbsize, reply_map, server_now_ms};
 
-use super::{OLD_MS, say, write_pair};
+use super::{OLD_MS, say, start_warm, write_pair};
 
 const CLEANUP_NAMES: [&str; 20] = [
     "run",
@@ -82,7 +82,7 @@ fn stale_ids(reply: &Reply) -> Result<Vec<String>> {
 
 #[test]
 fn cleanup_is_a_flat_array_in_resp2_and_a_map_in_resp3() -> Result<()> {
-    let server = Server::start()?;
+    let server = start_warm()?;
     let (mut two, mut three) = (server.client()?, server.client3()?);
     write_pair(&mut two, b"dead", OLD_MS)?;
     for (option, is_dry) in [("DRYRUN", true), ("IDS 100", false)] {
@@ -121,9 +121,9 @@ fn cleanup_is_a_flat_array_in_resp2_and_a_map_in_resp3() -> Result<()> {
 
 #[test]
 fn status_is_a_flat_array_in_resp2_and_a_map_in_resp3() -> Result<()> {
-    let server = Server::start()?;
+    let server = start_warm()?;
     let (mut two, mut three) = (server.client()?, server.client3()?);
-    let names = ["state", "current", "last", "totals"];
+    let names = ["state", "current", "last", "totals", "schedule"];
     let before = map(&mut three, "BLOCKING.STATUS")?;
     assert_eq!(reply_map(Value::Map(before.clone()))?.names(), names);
     assert_eq!(

@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use blocking_harness::redis::{Connection, Value};
 use blocking_harness::{Reply, Server, command, dbsize, reply_map, wait_for_value};
 
-use super::{OLD_MS, error_of, say, write_pair};
+use super::{OLD_MS, error_of, say, start_warm, write_pair};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -67,7 +67,7 @@ fn status_shows_the_run_under_way() -> Result<()> {
     let server = Server::start()?;
     let mut conn = server.client3()?;
     write_pair(&mut conn, b"dead", OLD_MS)?;
-    let start = "BLOCKING.CLEANUP THRESHOLD 60 LIMIT 9 MATCH d* ASYNC";
+    let start = "BLOCKING.CLEANUP THRESHOLD 60 LIMIT 9 MATCH d* BREAKER 70 ASYNC";
     let replies = transaction(
         &mut conn,
         &[start, "BLOCKING.STATUS", "CLIENT PAUSE 60000 WRITE"],
@@ -80,9 +80,11 @@ fn status_shows_the_run_under_way() -> Result<()> {
         "database",
         "dry_run",
         "async",
+        "scheduled",
         "threshold_s",
         "match",
         "limit",
+        "breaker_percent",
         "progress_percent",
         "waiting_for",
         "elapsed_us",
@@ -100,6 +102,7 @@ fn status_shows_the_run_under_way() -> Result<()> {
     assert_eq!(current.names(), names);
     assert_eq!(current.get("dry_run"), Some(&Value::Boolean(false)));
     assert_eq!(current.get("async"), Some(&Value::Boolean(true)));
+    assert_eq!(current.get("scheduled"), Some(&Value::Boolean(false)));
     assert_eq!(current.get("time_left_us"), Some(&Value::Nil));
     assert_eq!(current.text("match")?, "d*");
     assert_eq!(current.get("orphan_grace_s"), Some(&Value::Nil));
@@ -108,6 +111,7 @@ fn status_shows_the_run_under_way() -> Result<()> {
         ("database", 0),
         ("threshold_s", 60),
         ("limit", 9),
+        ("breaker_percent", 70),
         ("progress_percent", 0),
         ("keys_scanned", 0),
         ("keys_collected", 0),
@@ -165,7 +169,7 @@ fn a_second_cleanup_is_told_of_the_first() -> Result<()> {
 
 #[test]
 fn a_cancelled_run_removes_nothing_more() -> Result<()> {
-    let server = Server::start()?;
+    let server = start_warm()?;
     let mut conn = server.client()?;
     write_pair(&mut conn, b"dead", OLD_MS)?;
     let replies = transaction(&mut conn, &["BLOCKING.CLEANUP ASYNC", "BLOCKING.CANCEL"])?;

@@ -81,6 +81,7 @@ fn every_reply_field_is_explained() -> Result<()> {
     mentions("fields of STATUS", names(&status))?;
     mentions("fields of current", names(&status.map("current")?))?;
     mentions("fields of totals", names(&status.map("totals")?))?;
+    mentions("fields of schedule", names(&status.map("schedule")?))?;
     let ended = blocking_harness::wait_for_value(
         "the end of the run",
         std::time::Duration::from_secs(10),
@@ -132,26 +133,38 @@ fn every_option_setting_and_info_field_is_explained() -> Result<()> {
     assert!(fields.len() > 30, "{info}");
     mentions("INFO fields", fields)?;
 
-    let settings: BTreeMap<String, i64> = redis::cmd("CONFIG")
+    let settings: BTreeMap<String, String> = redis::cmd("CONFIG")
         .arg(&["GET", "blocking.*"])
         .query(&mut conn)?;
-    assert_eq!(settings.len(), 5);
+    assert_eq!(settings.len(), 13);
+    let mut numbers = 0;
     for (name, default) in settings {
         let row = README
             .lines()
             .find(|line| line.starts_with(&format!("| `{name}` |")));
         let row = row.with_context(|| format!("no row for {name}"))?;
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let in_row = if cells[2] == "none" { "" } else { cells[2] };
         redis::cmd("CONFIG")
-            .arg(&["SET", &name, cells[2]])
+            .arg(&["SET", &name, in_row])
             .query::<()>(&mut conn)?;
-        let shown: BTreeMap<String, i64> =
+        let shown: BTreeMap<String, String> =
             redis::cmd("CONFIG").arg(&["GET", &name]).query(&mut conn)?;
         assert_eq!(shown[&name], default, "{row}");
-        let error = error_text(&mut conn, &format!("CONFIG SET {name} 0"))?;
-        let range = format!("between {} inclusive", cells[3].replace(" to ", " and "));
+        let Some((min, max)) = cells[3].split_once(" to ").filter(|(min, _)| {
+            min.trim_start_matches('-')
+                .bytes()
+                .all(|b| b.is_ascii_digit())
+        }) else {
+            continue;
+        };
+        numbers += 1;
+        let below = min.parse::<i64>()? - 1;
+        let error = error_text(&mut conn, &format!("CONFIG SET {name} {below}"))?;
+        let range = format!("between {min} and {max} inclusive");
         ensure!(error.contains(&range), "{row}: {error}");
     }
+    assert_eq!(numbers, 9, "rows with a range of numbers");
     Ok(())
 }
 
@@ -185,6 +198,8 @@ fn every_error_stands_there_word_for_word() -> Result<()> {
         "BLOCKING.CLEANUP ORPHANS 0",
         "BLOCKING.CLEANUP LIMIT",
         "BLOCKING.CLEANUP LIMIT 0",
+        "BLOCKING.CLEANUP BREAKER",
+        "BLOCKING.CLEANUP BREAKER 0",
         "BLOCKING.CLEANUP IDS",
         "BLOCKING.CLEANUP IDS 10001",
         "BLOCKING.CLEANUP MATCH",
@@ -230,7 +245,7 @@ fn every_error_stands_there_word_for_word() -> Result<()> {
     errors.push(error_text(&mut conn, "BLOCKING.CLEANUP")?);
     assert_eq!(
         errors.iter().collect::<BTreeSet<_>>().len(),
-        17,
+        19,
         "{errors:#?}"
     );
     mentions("errors", errors)

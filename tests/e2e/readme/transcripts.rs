@@ -12,7 +12,7 @@ use blocking_harness::Server;
 
 use super::README;
 
-const VOLATILE: [&str; 8] = [
+const VOLATILE: [&str; 10] = [
     "slices",
     "longest_slice_us",
     "busy_us",
@@ -21,6 +21,8 @@ const VOLATILE: [&str; 8] = [
     "busyUs",
     "elapsedUs",
     "executionTimeMs",
+    "warm_up_left_s",
+    "warmUpLeftS",
 ];
 
 const SERVER_PROMPT: &str = "127.0.0.1:6379> ";

@@ -3,14 +3,31 @@
 use anyhow::Result;
 use blocking_harness::{Server, module_path, redis};
 
-use super::{SETTINGS, all, get, refusal, set};
+use std::collections::BTreeMap;
+
+use super::{SETTINGS, WORDS, all, get, refusal, set};
+
+/// Every setting with a value chosen from its row.
+fn every(
+    number: impl Fn(i64, i64) -> i64,
+    word: impl Fn(&'static str, &'static str) -> &'static str,
+) -> BTreeMap<String, String> {
+    let numbers = SETTINGS
+        .iter()
+        .map(|(name, default, min, _)| (*name, number(*default, *min).to_string()));
+    let words = WORDS
+        .iter()
+        .map(|(name, default, other)| (*name, word(default, other).to_owned()));
+    let both = numbers.chain(words);
+    both.map(|(name, value)| (name.to_owned(), value)).collect()
+}
 
 #[test]
 fn every_setting_has_its_default_and_there_are_no_others() -> Result<()> {
     let server = Server::start()?;
     let mut conn = server.client()?;
-    let expected = SETTINGS.map(|(name, default, ..)| (name.to_owned(), default));
-    assert_eq!(all(&mut conn)?, expected.into());
+    let defaults = every(|default, _| default, |default, _| default);
+    assert_eq!(all(&mut conn)?, defaults);
     Ok(())
 }
 
@@ -57,14 +74,108 @@ fn sizes_may_carry_a_unit_and_other_settings_may_not() -> Result<()> {
 fn rewritten_values_survive_a_restart() -> Result<()> {
     let server = Server::start()?;
     let mut conn = server.client()?;
-    let values = SETTINGS.map(|(name, default, ..)| (name.to_owned(), default / 2));
+    let values = every(|default, min| (default / 2).max(min + 1), |_, other| other);
     for (name, value) in &values {
         set(&mut conn, name, value)?;
     }
     redis::cmd("CONFIG").arg("REWRITE").query::<()>(&mut conn)?;
     set(&mut conn, "blocking.slice-us", 99)?;
     server.restart()?;
-    assert_eq!(all(&mut server.client()?)?, values.into());
+    assert_eq!(all(&mut server.client()?)?, values);
+    // And once more: what was read from the file is written as it was.
+    let mut conn = server.client()?;
+    redis::cmd("CONFIG").arg("REWRITE").query::<()>(&mut conn)?;
+    server.restart()?;
+    assert_eq!(all(&mut server.client()?)?, values);
+    Ok(())
+}
+
+#[test]
+fn words_are_taken_and_others_refused_with_what_is_accepted() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    let numbers = "one or more different numbers from 0 to 15, separated by spaces";
+    let patterns = "at most 64 glob patterns of 1 to 512 bytes, separated by spaces, without double quotes and backslashes";
+    let (long, many) = ("a".repeat(513), "a ".repeat(65));
+    let table: [(&str, &[&str], &[&str], &str); 4] = [
+        (
+            "dry-run",
+            &["yes", "no", "YES"],
+            &["", "1", "maybe"],
+            "'yes' or 'no'",
+        ),
+        ("second-look", &["no", "yes"], &["0"], "'yes' or 'no'"),
+        (
+            "databases",
+            &["15", "0 1 2", "  7   3 "],
+            &[
+                "",
+                " ",
+                "16",
+                "-1",
+                "01",
+                "0,1",
+                "1 1",
+                "a",
+                "0 99999999999",
+            ],
+            numbers,
+        ),
+        (
+            "protect",
+            &["*", " a  b ", "[", ""],
+            &[&long, &many, "\"a\"", "a\\*"],
+            patterns,
+        ),
+    ];
+    for (name, taken, refused, accepted) in table {
+        let name = format!("blocking.{name}");
+        for value in taken {
+            set(&mut conn, &name, value)?;
+            assert_eq!(all(&mut conn)?[&name], value.to_lowercase(), "{name}");
+        }
+        let last = all(&mut conn)?;
+        for value in refused {
+            let error = refusal(&mut conn, &name, value)?;
+            assert!(error.contains(accepted), "{name} {value}: {error}");
+            assert!(error.contains(&name), "{name} {value}: {error}");
+        }
+        assert_eq!(all(&mut conn)?, last, "{name} was left alone");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_pattern_may_be_of_any_bytes_and_survives_a_rewrite() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    let value: &[u8] = b"\xff* \x00\n? '#$";
+    let mut command = redis::cmd("CONFIG");
+    command.arg("SET").arg("blocking.protect").arg(value);
+    command.query::<()>(&mut conn)?;
+    redis::cmd("CONFIG").arg("REWRITE").query::<()>(&mut conn)?;
+    server.restart()?;
+    let mut conn = server.client()?;
+    let shown: Vec<Vec<u8>> = redis::cmd("CONFIG")
+        .arg(&["GET", "blocking.protect"])
+        .query(&mut conn)?;
+    assert_eq!(shown[1], value);
+    Ok(())
+}
+
+/// The server knows the databases of a node of a cluster better than its setting does.
+#[test]
+fn the_databases_of_the_server_are_counted() -> Result<()> {
+    for (count, last) in [(1, "0"), (40, "39")] {
+        let server = Server::builder().arg("databases", count).start()?;
+        let mut conn = server.client()?;
+        set(&mut conn, "blocking.databases", last)?;
+        let error = refusal(&mut conn, "blocking.databases", &count.to_string())?;
+        assert!(error.contains(&format!("from 0 to {last},")), "{error}");
+    }
+    let refused = Server::builder().arg("blocking.databases", 16).start();
+    let error = format!("{:#}", refused.err().expect("the server started"));
+    assert!(error.contains("numbers from 0 to 15"), "{error}");
     Ok(())
 }
 

@@ -11,6 +11,9 @@ use super::{all, get, refusal, set};
 
 const EXAMPLE: &str = include_str!("../../../redis.conf.example");
 
+/// What the line above a setting that is no number begins with.
+const WORDS: &str = "# Values: ";
+
 /// A setting as the example describes it.
 #[derive(Debug)]
 struct Described {
@@ -23,7 +26,8 @@ struct Described {
 
 /// The number at the beginning of a text.
 fn number(text: &str) -> Result<i64> {
-    let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+    let is_part = |c: &char| c.is_ascii_digit() || *c == '-';
+    let digits: String = text.chars().take_while(is_part).collect();
     digits
         .parse()
         .with_context(|| format!("no number in {text}"))
@@ -34,7 +38,7 @@ fn described() -> Result<Vec<Described>> {
     let lines: Vec<&str> = EXAMPLE.lines().collect();
     let settings = lines
         .windows(2)
-        .filter(|pair| pair[1].starts_with("blocking."));
+        .filter(|pair| pair[1].starts_with("blocking.") && !pair[0].starts_with(WORDS));
     settings
         .map(|pair| {
             let (name, default) = pair[1].split_once(' ').context(pair[1].to_owned())?;
@@ -76,15 +80,19 @@ fn a_server_starts_from_the_example_with_the_defaults_it_shows() -> Result<()> {
     let from_example = all(&mut server.client()?)?;
     let bare = all(&mut Server::start()?.client()?)?;
     assert_eq!(from_example, bare);
-    let shown: Vec<String> = described()?
-        .into_iter()
-        .map(|setting| setting.name)
-        .collect();
-    let mut names: Vec<String> = bare.into_keys().collect();
-    let mut sorted = shown.clone();
-    sorted.sort();
-    names.sort();
+    let lines = EXAMPLE.lines().filter(|line| line.starts_with("blocking."));
+    let shown = lines.map(|line| line.split(' ').next().unwrap_or_default());
+    let mut sorted: Vec<&str> = shown.collect();
+    sorted.sort_unstable();
+    let names: Vec<&str> = bare.keys().map(String::as_str).collect();
     assert_eq!(sorted, names, "each setting stands there once");
+    let numbers = described()?.into_iter().map(|setting| setting.name);
+    let expected: Vec<&str> = super::SETTINGS.iter().map(|(name, ..)| *name).collect();
+    assert_eq!(
+        numbers.collect::<Vec<_>>(),
+        expected,
+        "each with its unit and range"
+    );
     Ok(())
 }
 

@@ -13,15 +13,18 @@ const NOW: [&str; 4] = [
     "current_paused",
 ];
 
-const LAST: [&str; 19] = [
+const LAST: [&str; 22] = [
     "last_run",
     "last_dry_run",
+    "last_scheduled",
     "last_complete",
     "last_coordinators_checked",
     "last_coordinators_stale",
     "last_coordinators_unreadable",
     "last_coordinators_removed",
     "last_coordinators_revived",
+    "last_coordinators_protected",
+    "last_coordinators_waiting",
     "last_keys_scanned",
     "last_keys_removed",
     "last_keys_vetoed",
@@ -43,6 +46,7 @@ const TOTALS: [&str; 16] = [
     "total_runs_cancelled",
     "total_runs_truncated",
     "total_runs_interrupted",
+    "total_runs_refused",
     "total_keys_scanned",
     "total_coordinators_removed",
     "total_coordinators_revived",
@@ -53,6 +57,25 @@ const TOTALS: [&str; 16] = [
     "total_busy_us",
     "total_orphans_removed",
 ];
+
+const SCHEDULE: [&str; 11] = [
+    "schedule_on",
+    "schedule_interval_s",
+    "schedule_next_run_s",
+    "schedule_idle_s",
+    "schedule_runs",
+    "schedule_skipped",
+    "schedule_remembered",
+    "breaker_open",
+    "breaker_trips",
+    "warm_up_left_s",
+    "protect_patterns",
+];
+
+/// A server that has been there for long.
+fn start_warm() -> Result<Server> {
+    Server::builder().arg("blocking.warm-up-seconds", 0).start()
+}
 
 /// The fields of our section of INFO, without the module's name in front; every value must be a number.
 fn fields(conn: &mut Connection, section: &str) -> Result<Vec<(String, u64)>> {
@@ -78,20 +101,23 @@ fn names(fields: &[(String, u64)]) -> Vec<&str> {
 
 #[test]
 fn before_the_first_run_there_is_no_last_one() -> Result<()> {
-    let server = Server::start()?;
+    let server = start_warm()?;
     let fields = fields(&mut server.client()?, "blocking")?;
-    assert_eq!(names(&fields), [&NOW[..], &TOTALS].concat());
+    assert_eq!(names(&fields), [&NOW[..], &TOTALS, &SCHEDULE].concat());
     assert!(fields.iter().all(|(_, value)| *value == 0), "{fields:?}");
     Ok(())
 }
 
 #[test]
 fn the_section_appears_wherever_modules_are_asked_for() -> Result<()> {
-    let server = Server::start()?;
+    let server = start_warm()?;
     let mut conn = server.client()?;
     cleanup(&mut conn, &[])?;
     let expected = fields(&mut conn, "blocking")?;
-    assert_eq!(names(&expected), [&NOW[..], &LAST, &TOTALS].concat());
+    assert_eq!(
+        names(&expected),
+        [&NOW[..], &LAST, &TOTALS, &SCHEDULE].concat()
+    );
     for section in ["everything", "modules"] {
         assert_eq!(fields(&mut conn, section)?, expected, "INFO {section}");
     }
@@ -123,11 +149,8 @@ fn fields_say_what_the_runs_replied() -> Result<()> {
         let found = fields.iter().find(|(field, _)| field == name);
         Ok(i64::try_from(found.with_context(|| name.to_owned())?.1)?)
     };
-    for name in &LAST[3..12] {
-        let in_reply = name.trim_start_matches("last_");
-        assert_eq!(field(name)?, whole.int(in_reply)?, "{name}");
-    }
-    for name in &LAST[16..] {
+    let always = LAST[4..9].iter().chain(&LAST[11..15]);
+    for name in always.chain(&LAST[17..]) {
         let in_reply = name.trim_start_matches("last_");
         assert_eq!(field(name)?, whole.int(in_reply)?, "{name}");
     }

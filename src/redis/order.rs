@@ -1,0 +1,61 @@
+//! What a run is asked to do, and an order that has to wait for its turn.
+
+use redis_module::raw;
+
+use super::api::RedisModuleCtx;
+use super::caller::Caller;
+use super::keyspace;
+use super::run::Run;
+use super::signals::{self, End};
+use super::state;
+use super::wakeup::Wakeup;
+use crate::options::CleanupOptions;
+use crate::second_look::SecondLook;
+
+/// What the command, or the schedule, knew.
+#[derive(Debug)]
+pub struct Order {
+    pub number: u64,
+    pub options: CleanupOptions,
+    pub threshold_s: u32,
+    pub database: i32,
+    pub user: Option<Vec<u8>>,
+    /// The client that waits; none with ASYNC.
+    pub caller: Option<Caller>,
+    /// The schedule gave it.
+    pub scheduled: bool,
+    pub second_look: Option<SecondLook>,
+    /// Orphans go, when the evidence about them is older than this.
+    pub orphan_grace_s: Option<u32>,
+    /// What the reply says of the warm-up; 0 for nothing.
+    pub warm_up_left_s: u64,
+}
+
+impl Order {
+    /// Whether this is the client that waits for the run; gives the run's number.
+    pub fn number_if_called_by(&self, handle: *mut raw::RedisModuleBlockedClient) -> Option<u64> {
+        let caller = self.caller.as_ref()?;
+        caller.is(handle).then_some(self.number)
+    }
+}
+
+/// A manual run that waits for a scheduled one to make room.
+#[derive(Debug)]
+pub struct Successor {
+    pub order: Order,
+    pub wakeup: Wakeup,
+    /// Why it should end at once, if its caller went away, or changed his mind, meanwhile.
+    pub wish: Option<End>,
+}
+
+impl Successor {
+    /// Begin it, now that there is room.
+    pub fn begin(self, ctx: *mut RedisModuleCtx) {
+        // For the number of keys; each slice selects by itself.
+        keyspace::select(ctx, self.order.database);
+        state::put_back(Box::new(Run::begin(ctx, self.order, self.wakeup)));
+        if let Some(wish) = self.wish {
+            signals::wish(wish);
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The schedule at work: the server's cron asks whether a run is due, and starts it.
+//!
+//! No timer and no descriptor: an armed one would keep the module from being unloaded, or outlive
+//! it. The server calls back some ten times a second as long as the module is there; nearly all of
+//! these calls compare two numbers. A run that is due is only begun here. It walks in slices of its
+//! own, like any other.
+
+use std::collections::hash_map::RandomState;
+use std::ffi::c_void;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use redis_module::raw;
+
+use super::api::{self, Level, RedisModuleCtx, rm};
+use super::keyspace;
+use super::order::Order;
+use super::run::Run;
+use super::state;
+use super::system;
+use super::wakeup::Wakeup;
+use crate::options::{CleanupOptions, IDS_DEFAULT};
+use crate::report::Report;
+use crate::schedule::{Busy, Change, Schedule, Wanted};
+use crate::second_look::{Prints, SecondLook, Seen, Sights};
+use crate::settings;
+use crate::value::Value;
+
+/// What belongs to the schedule; none while the module is not loaded.
+#[derive(Debug)]
+struct Keeper {
+    schedule: Schedule,
+    /// One key for all fingerprints.
+    prints: Prints,
+    last_tick_wall_ms: i64,
+}
+
+/// Locked for moments only, and never while the server is called.
+static KEEPER: Mutex<Option<Keeper>> = Mutex::new(None);
+
+/// However short the threshold: a server that stands still for less than this, in milliseconds,
+/// has merely been busy.
+const STANDSTILL_MIN_MS: u64 = 5_000;
+
+fn keeper() -> MutexGuard<'static, Option<Keeper>> {
+    KEEPER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn with_schedule<T>(use_it: impl FnOnce(&mut Schedule) -> T) -> Option<T> {
+    keeper().as_mut().map(|keeper| use_it(&mut keeper.schedule))
+}
+
+/// Begin with nothing known, and have the server's cron call back; at load only.
+pub fn load(ctx: *mut RedisModuleCtx) -> bool {
+    let is_replica = api::context_flags(ctx) & raw::REDISMODULE_CTX_FLAGS_MASTER == 0;
+    *keeper() = Some(Keeper {
+        schedule: Schedule::new(system::monotonic_us(), is_replica),
+        prints: Prints::default(),
+        last_tick_wall_ms: api::wall_ms(),
+    });
+    let event = raw::RedisModuleEvent {
+        id: raw::REDISMODULE_EVENT_CRON_LOOP,
+        dataver: 1,
+    };
+    // SAFETY: 1, 2, 3; the callback lives as long as the module.
+    let status = unsafe { rm!(RedisModule_SubscribeToServerEvent)(ctx, event, Some(on_cron)) };
+    status == api::OK
+}
+
+/// Forget everything.
+pub fn unload() {
+    *keeper() = None;
+}
+
+/// Use what the settings say now.
+fn with_wanted<T>(use_them: impl FnOnce(Wanted) -> T) -> T {
+    let databases = settings::DATABASES.get();
+    use_them(Wanted {
+        interval_s: settings::INTERVAL_SECONDS.get(),
+        warm_up_s: settings::warm_up_s(),
+        databases: &databases,
+    })
+}
+
+unsafe extern "C" fn on_cron(
+    ctx: *mut RedisModuleCtx,
+    _event: raw::RedisModuleEvent,
+    _subevent: u64,
+    _data: *mut c_void,
+) {
+    api::guard((), || {
+        look_for_a_standstill();
+        let busy = match state::progress() {
+            None => Busy::Idle,
+            Some(progress) if progress.scheduled => Busy::Scheduled,
+            Some(_) => Busy::Manual,
+        };
+        let now_us = system::monotonic_us();
+        let mut random = || RandomState::new().build_hasher().finish();
+        let due = with_wanted(|wanted| {
+            with_schedule(|schedule| schedule.tick(now_us, wanted, busy, &mut random)).flatten()
+        });
+        if let Some(database) = due
+            && !start(ctx, database)
+        {
+            with_schedule(Schedule::give_way);
+        }
+    });
+}
+
+/// A server that was stopped, or whose clock was set forward, has missed beats or makes everybody
+/// look older, as one does that was away. The wall clock sees both.
+fn look_for_a_standstill() {
+    let now_ms = api::wall_ms();
+    let half_ms = settings::THRESHOLD_SECONDS.get().saturating_mul(500);
+    let allowed_ms = i64::try_from(half_ms.max(STANDSTILL_MIN_MS)).unwrap_or(i64::MAX);
+    if let Some(keeper) = keeper().as_mut() {
+        let missed_ms = now_ms.saturating_sub(keeper.last_tick_wall_ms);
+        keeper.last_tick_wall_ms = now_ms;
+        if missed_ms > allowed_ms {
+            keeper.schedule.start_warm_up(system::monotonic_us());
+        }
+    }
+}
+
+/// Begin a run; false if the server has no room for it, or is in no state to begin one.
+fn start(ctx: *mut RedisModuleCtx, database: u32) -> bool {
+    let flags = api::context_flags(ctx);
+    let loading = raw::REDISMODULE_CTX_FLAGS_LOADING | raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING;
+    let is_primary = flags & raw::REDISMODULE_CTX_FLAGS_MASTER != 0;
+    let number = i32::try_from(database).unwrap_or(i32::MAX);
+    if !is_primary || flags & loading != 0 || !keyspace::select(ctx, number) {
+        return false;
+    }
+    let Some(wakeup) = Wakeup::new() else {
+        api::log(
+            ctx,
+            Level::Warning,
+            "scheduled cleanup not started: the server's event loop has no room",
+        );
+        return false;
+    };
+    let breaker = u32::try_from(settings::MAX_STALE_PERCENT.get()).ok();
+    let grace_s = u32::try_from(settings::ORPHAN_GRACE_SECONDS.get()).ok();
+    let threshold_s = settings::THRESHOLD_SECONDS.get();
+    let order = Order {
+        number: state::next_number(),
+        options: CleanupOptions {
+            threshold_s: None,
+            dry_run: settings::DRY_RUN.get(),
+            pattern: None,
+            limit: None,
+            breaker,
+            orphans: None,
+            ids: IDS_DEFAULT,
+            asynchronous: true,
+            json: false,
+        },
+        threshold_s: u32::try_from(threshold_s).unwrap_or(u32::MAX),
+        database: number,
+        user: None,
+        caller: None,
+        scheduled: true,
+        second_look: settings::SECOND_LOOK
+            .get()
+            .then(|| second_look(database))
+            .flatten(),
+        orphan_grace_s: grace_s.filter(|seconds| *seconds > 0),
+        warm_up_left_s: 0,
+    };
+    state::put_back(Box::new(Run::begin(ctx, order, wakeup)));
+    true
+}
+
+fn second_look(database: u32) -> Option<SecondLook> {
+    let listed = settings::DATABASES.get().len();
+    keeper().as_ref().map(|keeper| SecondLook {
+        prints: keeper.prints.clone(),
+        before: keeper.schedule.sights(database),
+        most: Schedule::most_sights(listed),
+        seen: Seen::default(),
+    })
+}
+
+/// A scheduled run knows who is stale: the next one should know it, too.
+pub fn remember(database: i32, sights: Sights) {
+    if let Ok(database) = u32::try_from(database) {
+        with_schedule(|schedule| schedule.remember(database, sights));
+    }
+}
+
+/// A scheduled run is over; says what goes into the log.
+pub fn ended(database: i32, report: &Report) -> Change {
+    let database = u32::try_from(database).unwrap_or_default();
+    let now_us = system::monotonic_us();
+    with_schedule(|schedule| schedule.ended(now_us, database, report)).unwrap_or(Change::None)
+}
+
+/// The server loads, or has loaded, another data set.
+pub fn on_loading() {
+    with_schedule(|schedule| schedule.start_warm_up(system::monotonic_us()));
+}
+
+/// The server has become a replica, or a primary.
+pub fn on_role(is_replica: bool) {
+    with_schedule(|schedule| schedule.change_role(system::monotonic_us(), is_replica));
+}
+
+/// A database was flushed or swapped; all of them if its number is negative.
+pub fn on_flush(database: i32) {
+    with_schedule(|schedule| schedule.forget(u32::try_from(database).ok()));
+}
+
+/// Seconds until the warm-up is over.
+pub fn warm_up_left_s() -> u64 {
+    let now_us = system::monotonic_us();
+    let left_s = with_schedule(|schedule| schedule.warm_up_left_s(now_us, settings::warm_up_s()));
+    left_s.unwrap_or_default()
+}
+
+/// The field `schedule` of STATUS.
+pub fn status() -> Value {
+    let (now_us, dry_run) = (system::monotonic_us(), settings::DRY_RUN.get());
+    with_wanted(|wanted| with_schedule(|schedule| schedule.to_value(now_us, wanted, dry_run)))
+        .unwrap_or(Value::Null)
+}
+
+/// The fields of INFO, without the module's name.
+pub fn info_fields() -> Vec<(String, u64)> {
+    let now_us = system::monotonic_us();
+    let fields = with_wanted(|wanted| {
+        with_schedule(|schedule| schedule.info_fields(now_us, wanted).to_vec()).unwrap_or_default()
+    });
+    let patterns = settings::PROTECT.get().patterns() as u64;
+    let all = fields.into_iter().chain([("protect_patterns", patterns)]);
+    all.map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// Log the end of a run of the schedule. An open breaker is in the log once, and then again when it
+/// closes.
+pub fn log_change(ctx: *mut RedisModuleCtx, change: Change, report: &Report, database: i32) {
+    let reason = report.reason.as_deref().unwrap_or_default();
+    match change {
+        Change::None | Change::StillOpen => {}
+        Change::Opened => {
+            let line = format!(
+                "schedule: {reason} in database {database}; scheduled runs remove nothing there \
+                 until the share falls (blocking.max-stale-percent)"
+            );
+            api::log(ctx, Level::Warning, &line);
+        }
+        Change::Closed => {
+            let line = format!("schedule: the breaker of database {database} is closed again");
+            api::log(ctx, Level::Notice, &line);
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The second look: whether a heartbeat still holds the very bytes that the last scheduled run saw.
+//!
+//! A coordinator whose clock is wrong, or whose times have an unknown unit, looks dead at every
+//! moment and yet writes a new value with every beat. So the schedule remembers of each stale
+//! coordinator two keyed hashes, of its heartbeat's name and of its value, and a run removes only
+//! those that it finds unchanged. Forgetting costs one interval and nothing else.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use crate::heartbeat::{self, Reading};
+
+/// What is remembered of one heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Sight {
+    name: u64,
+    value: u64,
+}
+
+/// What all databases together may remember: 16 MiB.
+pub const MAX_SIGHTS: usize = 1 << 20;
+
+/// Hashes with a key of this process alone, so that nobody can choose values that look alike.
+#[derive(Clone, Debug, Default)]
+pub struct Prints(RandomState);
+
+impl Prints {
+    /// The fingerprint of a name or of a value.
+    pub fn of(&self, bytes: &[u8]) -> u64 {
+        self.0.hash_one(bytes)
+    }
+}
+
+/// How a run reads heartbeats.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    /// A longer value is unreadable.
+    pub max_bytes: usize,
+    /// Take fingerprints of values, for a second look.
+    pub prints: Option<Prints>,
+}
+
+/// A heartbeat's value, read.
+#[derive(Clone, Copy, Debug)]
+pub struct Beat {
+    pub reading: Reading,
+    /// Its fingerprint; 0 where nobody asked for one.
+    pub print: u64,
+}
+
+impl Reader {
+    /// Read a value.
+    pub fn read(&self, value: &[u8]) -> Beat {
+        let reading = heartbeat::read(value, self.max_bytes);
+        let print = match &self.prints {
+            Some(prints) if value.len() <= self.max_bytes => prints.of(value),
+            _ => 0,
+        };
+        Beat { reading, print }
+    }
+}
+
+/// What a walk saw: every heartbeat, in any order, some more than once.
+#[derive(Clone, Debug, Default)]
+pub struct Seen(Vec<Sight>);
+
+impl Seen {
+    /// Add a heartbeat.
+    pub fn push(&mut self, prints: &Prints, name: &[u8], value: u64) {
+        let name = prints.of(name);
+        self.0.push(Sight { name, value });
+    }
+
+    /// Memory it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.0.len().saturating_mul(size_of::<Sight>())
+    }
+}
+
+/// What a scheduled run remembers of the stale coordinators of a database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sights(Vec<Sight>);
+
+impl Sights {
+    /// Number of coordinators remembered.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether the heartbeat of this name held a value of this fingerprint.
+    pub fn confirm(&self, name: u64, value: u64) -> bool {
+        let sight = Sight { name, value };
+        self.0.binary_search(&sight).is_ok()
+    }
+}
+
+/// What a run needs for its second look.
+#[derive(Clone, Debug)]
+pub struct SecondLook {
+    pub prints: Prints,
+    /// What the run before it saw of the same database.
+    pub before: Arc<Sights>,
+    /// At most this many are remembered for the next run.
+    pub most: usize,
+    /// What this run's walk saw.
+    pub seen: Seen,
+}
+
+impl SecondLook {
+    /// Bring what was seen into an order that can be searched; before any other question, and on
+    /// a worker thread, for it takes long.
+    pub fn prepare(&mut self) {
+        self.seen.0.sort_unstable();
+    }
+
+    /// The one value that the walk saw for this heartbeat; `None` if it changed meanwhile.
+    fn value(&self, name: u64) -> Option<u64> {
+        let seen = &self.seen.0;
+        let first = seen.partition_point(|sight| sight.name < name);
+        let mut values = seen.iter().skip(first).take_while(|s| s.name == name);
+        let value = values.next()?.value;
+        values.all(|sight| sight.value == value).then_some(value)
+    }
+
+    /// Whether the run before saw this heartbeat as this run did.
+    pub fn confirms(&self, name: &[u8]) -> bool {
+        let name = self.prints.of(name);
+        let value = self.value(name);
+        value.is_some_and(|value| self.before.confirm(name, value))
+    }
+
+    /// What the next run should know of these heartbeats, of which the first are the most urgent.
+    pub fn remember<'n>(&self, names: impl Iterator<Item = &'n [u8]>) -> Sights {
+        let sights = names.filter_map(|name| {
+            let name = self.prints.of(name);
+            let value = self.value(name)?;
+            Some(Sight { name, value })
+        });
+        let mut sights: Vec<Sight> = sights.take(self.most).collect();
+        sights.sort_unstable();
+        Sights(sights)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(prints: &Prints, before: Sights, seen: &[(&str, &str)]) -> SecondLook {
+        let mut look = SecondLook {
+            prints: prints.clone(),
+            before: Arc::new(before),
+            most: 3,
+            seen: Seen::default(),
+        };
+        for (name, value) in seen {
+            let value = prints.of(value.as_bytes());
+            look.seen.push(prints, name.as_bytes(), value);
+        }
+        look.prepare();
+        look
+    }
+
+    #[test]
+    fn only_unchanged_bytes_are_confirmed() {
+        let prints = Prints::default();
+        let first = look(
+            &prints,
+            Sights::default(),
+            &[
+                ("a", "1"),
+                ("b", "1"),
+                ("c", "1"),
+                ("c", "2"),
+                ("d", "1"),
+                ("d", "1"),
+            ],
+        );
+        for name in ["a", "b", "c", "d"] {
+            assert!(!first.confirms(name.as_bytes()), "{name}");
+        }
+        let names = ["a", "b", "c", "d"];
+        let known = first.remember(names.iter().map(|name| name.as_bytes()));
+        assert_eq!(known.len(), 3, "c changed under the walk");
+        let second = look(
+            &prints,
+            known,
+            &[("d", "1"), ("c", "1"), ("b", "2"), ("a", "1"), ("e", "1")],
+        );
+        let confirmed = ["a", "b", "c", "d", "e", "f"].map(|name| second.confirms(name.as_bytes()));
+        assert_eq!(confirmed, [true, false, false, true, false, false]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_forgotten_from_the_end() {
+        let prints = Prints::default();
+        let seen = [("a", "1"), ("b", "1"), ("c", "1"), ("d", "1")];
+        let look = look(&prints, Sights::default(), &seen);
+        let names = ["d", "c", "b", "a"];
+        let known = look.remember(names.iter().map(|name| name.as_bytes()));
+        assert_eq!(known.len(), 3);
+        let value = prints.of(b"1");
+        assert!(known.confirm(prints.of(b"d"), value));
+        assert!(!known.confirm(prints.of(b"a"), value));
+    }
+
+    #[test]
+    fn a_reader_takes_fingerprints_only_if_asked() {
+        let value = b"1700000000000";
+        let mut reader = Reader {
+            max_bytes: 64,
+            prints: None,
+        };
+        assert_eq!(reader.read(value).print, 0);
+        let prints = Prints::default();
+        reader.prints = Some(prints.clone());
+        assert_eq!(reader.read(value).print, prints.of(value));
+        assert_eq!(reader.read(value).reading, heartbeat::read(value, 64));
+        reader.max_bytes = 3;
+        assert_eq!(reader.read(value).print, 0);
+    }
+}

@@ -1,0 +1,203 @@
+//! The server was away, and everyone looks dead: nobody is judged before those who live had time to beat.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use blocking_harness::redis::{self, Connection};
+use blocking_harness::{Server, cleanup, server_now_ms, wait_for_value};
+
+use super::{DEADLINE, OLD_MS, eager, info, left, more_runs, set, wait_until_gone, write_pair};
+use crate::ground::long_run::{assert_healthy, run};
+
+const DEAD: &str = "blocking:heartbeat:dead";
+
+fn until(conn: &mut Connection, started: Instant, seconds: u64) -> Result<()> {
+    while started.elapsed() < Duration::from_secs(seconds) {
+        ensure!(
+            left(conn, &["dead"])? == 2,
+            "gone after {:?}",
+            started.elapsed()
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_started_server_waits_and_a_manual_run_says_so() -> Result<()> {
+    // What the clock of the test shows must lie before what the server's shows.
+    let server = eager().arg("blocking.warm-up-seconds", 4).start()?;
+    let mut conn = server.client()?;
+    write_pair(&mut conn, "dead", OLD_MS)?;
+    let reply = cleanup(&mut conn, &["DRYRUN"])?;
+    let left_s = reply.int("warm_up_left_s")?;
+    ensure!((1..=4).contains(&left_s), "{reply:?}");
+    ensure!(reply.text("status")? == "complete", "{reply:?}");
+    let left_s = info(&mut conn, "warm_up_left_s")?;
+    until(&mut conn, Instant::now(), left_s.saturating_sub(1))?;
+    wait_until_gone(&mut conn, DEAD)?;
+    let reply = cleanup(&mut conn, &["DRYRUN"])?;
+    ensure!(reply.get("warm_up_left_s").is_none(), "{reply:?}");
+    ensure!(info(&mut conn, "warm_up_left_s")? == 0);
+    // Its length can be changed while it is on, and -1 is the threshold.
+    set(&mut conn, "warm-up-seconds", 3_600)?;
+    ensure!(info(&mut conn, "warm_up_left_s")? > 3_500);
+    set(&mut conn, "threshold-seconds", 7_200)?;
+    set(&mut conn, "warm-up-seconds", -1)?;
+    ensure!(info(&mut conn, "warm_up_left_s")? > 7_000);
+    write_pair(&mut conn, "dead", OLD_MS)?;
+    until(&mut conn, Instant::now(), 2)?;
+    // A manual run works all the same.
+    let reply = cleanup(&mut conn, &[])?;
+    ensure!(reply.int("keys_removed")? == 2, "{reply:?}");
+    ensure!(reply.int("warm_up_left_s")? > 7_000, "{reply:?}");
+    Ok(())
+}
+
+#[test]
+fn after_a_restart_with_an_old_rdb_whoever_beats_within_the_warm_up_keeps_everything() -> Result<()>
+{
+    let back: Vec<String> = (0..10).map(|n| format!("back-{n}")).collect();
+    let back: Vec<&str> = back.iter().map(String::as_str).collect();
+    let server = eager()
+        .arg("blocking.threshold-seconds", 2)
+        .arg("blocking.warm-up-seconds", 3)
+        .arg("blocking.interval-seconds", 0)
+        .start()?;
+    let mut conn = server.client()?;
+    for id in back.iter().copied().chain(["dead"]) {
+        write_pair(&mut conn, id, OLD_MS)?;
+    }
+    set(&mut conn, "interval-seconds", 1)?;
+    for line in ["CONFIG REWRITE", "SAVE"] {
+        run(&mut conn, line)?;
+    }
+    server.restart()?;
+    let mut conn = server.client()?;
+    ensure!(left(&mut conn, &back)? == 20, "the file was not loaded");
+    let began = Instant::now();
+    // They come back one by one, all of them before it is over.
+    for id in &back {
+        let now_ms = server_now_ms(&mut conn)?;
+        write_beat(&mut conn, id, now_ms)?;
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    while left(&mut conn, &["dead"])? > 0 || began.elapsed() < Duration::from_secs(6) {
+        ensure!(began.elapsed() < DEADLINE, "the dead one is still there");
+        for id in &back {
+            let now_ms = server_now_ms(&mut conn)?;
+            write_beat(&mut conn, id, now_ms)?;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    ensure!(left(&mut conn, &back)? == 20, "a living one lost keys");
+    ensure!(left(&mut conn, &["dead"])? == 0);
+    assert_healthy(&server)
+}
+
+fn write_beat(conn: &mut Connection, id: &str, now_ms: i64) -> Result<()> {
+    super::write(conn, &format!("blocking:heartbeat:{id}"), now_ms)
+}
+
+#[test]
+fn loading_another_data_set_begins_it_anew() -> Result<()> {
+    let server = eager().start()?;
+    let mut conn = server.client()?;
+    more_runs(&mut conn, 1)?;
+    set(&mut conn, "warm-up-seconds", 2)?;
+    wait_for_value(
+        "the warm-up",
+        DEADLINE,
+        || info(&mut conn, "warm_up_left_s"),
+        |left| *left == 0,
+    )?;
+    set(&mut conn, "interval-seconds", 0)?;
+    write_pair(&mut conn, "dead", OLD_MS)?;
+    run(&mut conn, "DEBUG RELOAD")?;
+    let began = Instant::now();
+    set(&mut conn, "interval-seconds", 1)?;
+    ensure!(info(&mut conn, "warm_up_left_s")? > 0);
+    until(&mut conn, began, 1)?;
+    wait_until_gone(&mut conn, DEAD)
+}
+
+#[test]
+fn a_replica_leaves_everything_alone_and_a_promoted_one_waits() -> Result<()> {
+    let primary = Server::start()?;
+    let mut there = primary.client()?;
+    write_pair(&mut there, "dead", OLD_MS)?;
+    let replica = eager()
+        .arg("blocking.warm-up-seconds", 3)
+        // A replica that may be written to is one all the same.
+        .arg("replica-read-only", "no")
+        .replica_of(&primary)
+        .start()?;
+    replica.wait_in_sync_with(&primary)?;
+    let mut conn = replica.client()?;
+    wait_for_value(
+        "the warm-up after the first load",
+        DEADLINE,
+        || info(&mut conn, "warm_up_left_s"),
+        |left| *left == 0,
+    )?;
+    until(&mut conn, Instant::now(), 2)?;
+    ensure!(info(&mut conn, "schedule_on")? == 0);
+    ensure!(info(&mut conn, "schedule_runs")? == 0);
+    let promoted = Instant::now();
+    run(&mut conn, "REPLICAOF NO ONE")?;
+    ensure!(info(&mut conn, "warm_up_left_s")? == 3);
+    until(&mut conn, promoted, 2)?;
+    wait_until_gone(&mut conn, DEAD)?;
+    ensure!(promoted.elapsed() >= Duration::from_secs(3));
+    // And back: the schedule stops.
+    run(
+        &mut conn,
+        &format!("REPLICAOF 127.0.0.1 {}", primary.port()),
+    )?;
+    replica.wait_in_sync_with(&primary)?;
+    wait_for_value(
+        "the schedule to stop",
+        DEADLINE,
+        || info(&mut conn, "schedule_on"),
+        |on| *on == 0,
+    )?;
+    ensure!(left(&mut conn, &["dead"])? == 2);
+    assert_healthy(&replica)
+}
+
+/// A process that is stopped, a machine that is suspended: the server was away without being restarted.
+#[test]
+fn a_standstill_begins_it_anew() -> Result<()> {
+    let server = eager()
+        .arg("blocking.threshold-seconds", 2)
+        .arg("blocking.warm-up-seconds", 2)
+        .start()?;
+    let mut conn = server.client()?;
+    wait_for_value(
+        "the warm-up",
+        DEADLINE,
+        || info(&mut conn, "warm_up_left_s"),
+        |left| *left == 0,
+    )?;
+    more_runs(&mut conn, 1)?;
+    let now_ms = server_now_ms(&mut conn)?;
+    write_pair(&mut conn, "lives", now_ms)?;
+    server.freeze()?;
+    std::thread::sleep(Duration::from_millis(5_500));
+    server.thaw()?;
+    wait_for_value(
+        "another warm-up",
+        DEADLINE,
+        || info(&mut conn, "warm_up_left_s"),
+        |left| *left > 0,
+    )?;
+    let now_ms = server_now_ms(&mut conn)?;
+    write_beat(&mut conn, "lives", now_ms)?;
+    ensure!(
+        left(&mut conn, &["lives"])? == 2,
+        "it was judged by a clock that stood"
+    );
+    let () = redis::cmd("DEL")
+        .arg("blocking:heartbeat:lives")
+        .query(&mut conn)?;
+    assert_healthy(&server)
+}
