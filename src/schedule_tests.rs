@@ -55,6 +55,7 @@ fn report(status: Status) -> Report {
         status,
         dry_run: false,
         threshold_s: 600,
+        orphan_grace_s: None,
         counts: Counts::default(),
         cost: Cost::default(),
         stale_ids: Vec::new(),
