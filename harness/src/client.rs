@@ -70,8 +70,8 @@ pub fn info_field(conn: &mut Connection, section: &str, field: &str) -> Result<S
         .with_context(|| format!("INFO {section} has no field {field}:\n{info}"))
 }
 
-/// Whether a run's walk removes keys whose TTL has passed and does not count them, as it does where it is the server's
-/// own SCAN: on Valkey from 8.1 on. A dry run never does.
+/// Whether a run's walk removes keys whose TTL has passed, as it does where it is the server's own SCAN: on Valkey from
+/// 8.1 on. A dry run never does.
 pub fn walk_removes_expired(conn: &mut Connection) -> bool {
     let Ok(version) = info_field(conn, "server", "valkey_version") else {
         return false;

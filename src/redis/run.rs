@@ -80,6 +80,7 @@ pub struct Run {
     // Declared behind the phase: a worker in there holds a waker, and is joined first.
     pub wakeup: Wakeup,
     born: Born,
+    replicas: Replicas,
     started_wall_ms: i64,
     started_us: u64,
     keys_expected: u64,
@@ -133,9 +134,10 @@ impl Run {
         let now_us = system::monotonic_us();
         wakeup.arm(0);
         Self {
-            phase: Phase::Collecting(Collect::new(limits, order.options.dry_run)),
+            phase: Phase::Collecting(Collect::new(ctx, limits, order.options.dry_run)),
             wakeup,
             born: Born::begin(),
+            replicas: Replicas::begin(ctx),
             started_wall_ms: api::wall_ms(),
             started_us: now_us,
             keys_expected: keyspace::size(ctx),
@@ -237,7 +239,7 @@ impl Run {
             return self.stop_for(End::Loading);
         }
         if let Phase::Planning(..) = self.phase {
-            return self.plan_step(ctx);
+            return self.plan_step();
         }
         if api::writes_are_paused() {
             return self.look_later(Waiting::Writes);
@@ -291,8 +293,9 @@ impl Run {
         let Phase::Collecting(collect) = &mut self.phase else {
             return Next::Slice;
         };
-        match collect.slice(ctx, user, now_ms, time_is_up) {
+        match collect.slice(ctx, user, now_ms, &mut self.replicas, time_is_up) {
             Walk::Unfinished => Next::Slice,
+            Walk::WaitForReplicas => self.look_later(Waiting::Replicas),
             Walk::Finished => self.start_plan(),
             Walk::TooManyHeartbeats => {
                 let why = "the heartbeats alone exceed blocking.collect-max-bytes; raise it";
@@ -335,7 +338,7 @@ impl Run {
         }
     }
 
-    fn plan_step(&mut self, ctx: *mut RedisModuleCtx) -> Next {
+    fn plan_step(&mut self) -> Next {
         let Phase::Planning(worker, walked) = &mut self.phase else {
             return Next::Slice;
         };
@@ -347,7 +350,7 @@ impl Run {
             Outcome::Done(None) | Outcome::Failed => return self.stop_for(End::InternalError),
         };
         reap.born = std::mem::take(&mut self.born);
-        reap.replicas = Replicas::begin(ctx);
+        reap.replicas = std::mem::take(&mut self.replicas);
         let dry_run = self.order.options.dry_run;
         if dry_run {
             // A dry run ends here, with what the plan says.
