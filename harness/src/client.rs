@@ -70,6 +70,16 @@ pub fn info_field(conn: &mut Connection, section: &str, field: &str) -> Result<S
         .with_context(|| format!("INFO {section} has no field {field}:\n{info}"))
 }
 
+/// Whether a run's walk removes keys whose TTL has passed, as it does where it is the server's own SCAN: on Valkey from
+/// 8.1 on. A dry run never does.
+pub fn walk_removes_expired(conn: &mut Connection) -> bool {
+    let Ok(version) = info_field(conn, "server", "valkey_version") else {
+        return false;
+    };
+    let mut numbers = version.split('.').map_while(|number| number.parse().ok());
+    (numbers.next(), numbers.next()) >= (Some(8u32), Some(1u32))
+}
+
 /// The server's wall clock, the only clock that heartbeats are judged by.
 pub fn server_now_ms(conn: &mut Connection) -> RedisResult<i64> {
     let (seconds, micros): (i64, i64) = redis::cmd("TIME").query(conn)?;

@@ -176,9 +176,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let list = folder.path().join("list");
         assert!(find(&list, folder.path()).is_err());
-        for text in ["", "# nothing\n", "redis 8.0\n"] {
+        fs::write(&list, "redis 8.0\n").unwrap();
+        assert!(find(&list, folder.path()).is_err());
+    }
+
+    #[test]
+    fn a_list_without_servers_leaves_the_systems_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join("list");
+        for text in ["", "# nothing\n"] {
             fs::write(&list, text).unwrap();
-            assert!(find(&list, folder.path()).is_err(), "{text:?}");
+            let names: Vec<String> = find(&list, folder.path())
+                .unwrap()
+                .into_iter()
+                .map(|server| server.name)
+                .collect();
+            assert_eq!(names, ["system"], "{text:?}");
         }
     }
 }

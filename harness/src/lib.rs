@@ -25,6 +25,7 @@ pub use builder::ServerBuilder;
 pub use check::{dbsize, differing_keys, digest, existing_keys};
 pub use client::{
     cleanup, cleanup_async, command, error_text, info_field, module_path, server_now_ms,
+    walk_removes_expired,
 };
 pub use crowd::{CROWD_KEY, Crowd};
 pub use evidence::{EVIDENCE, Figure, SERVER_NAME, Tally, tally, tally_for};

@@ -5,6 +5,7 @@
 use super::acl::User;
 use super::api::{OwnString, RedisModuleCtx};
 use super::keyspace;
+use super::replicas::Replicas;
 use super::scan::{Cursor, SeenKey};
 use crate::collection::{Collection, Record};
 use crate::layout::{self, Family};
@@ -27,6 +28,8 @@ pub enum Walk {
     /// There is more to see.
     Unfinished,
     Finished,
+    /// Replicas are too far behind to be told of more expired keys.
+    WaitForReplicas,
     /// The heartbeats alone do not fit the memory that the run may take.
     TooManyHeartbeats,
 }
@@ -46,13 +49,15 @@ pub struct Collect {
     to_read: Vec<Vec<u8>>,
     /// The walk is over, but for heartbeats still to be read.
     is_over: bool,
+    /// The walk has removed expired keys, of which replicas have to be told.
+    has_written: bool,
 }
 
 impl Collect {
     /// At the beginning of the keyspace, for a dry run or a real one.
-    pub fn new(limits: Limits, dry: bool) -> Self {
+    pub fn new(ctx: *mut RedisModuleCtx, limits: Limits, dry: bool) -> Self {
         Self {
-            cursor: Cursor::new(dry),
+            cursor: Cursor::new(ctx, dry),
             collection: Collection::default(),
             seen: Seen::default(),
             keys_scanned: 0,
@@ -60,6 +65,7 @@ impl Collect {
             limits,
             to_read: Vec::new(),
             is_over: false,
+            has_written: false,
         }
     }
 
@@ -69,8 +75,13 @@ impl Collect {
         ctx: *mut RedisModuleCtx,
         user: &User,
         now_ms: i64,
+        replicas: &mut Replicas,
         time_is_up: &mut dyn FnMut() -> bool,
     ) -> Walk {
+        if self.has_written && replicas.are_too_far_behind_now(ctx) {
+            return Walk::WaitForReplicas;
+        }
+        self.has_written = false;
         loop {
             // The last step may have found some too, so this comes before the test for the end.
             while let Some(name) = self.to_read.pop() {
@@ -99,7 +110,10 @@ impl Collect {
                 user,
                 now_ms,
             };
-            self.is_over = !self.cursor.step(ctx, &mut |key| found.visit(&key));
+            let step = self.cursor.step(ctx, &mut |key| found.visit(&key));
+            self.is_over = !step.more;
+            self.has_written = self.has_written || step.expired > 0;
+            self.keys_scanned = self.keys_scanned.saturating_add(step.expired);
             if time_is_up() {
                 return Walk::Unfinished;
             }

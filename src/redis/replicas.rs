@@ -26,6 +26,12 @@ impl Replicas {
         }
     }
 
+    /// The same after something was written that nobody measured: looks at once.
+    pub fn are_too_far_behind_now(&mut self, ctx: *mut RedisModuleCtx) -> bool {
+        self.look_at_bytes = 0;
+        self.are_too_far_behind(ctx, 0)
+    }
+
     /// Whether the removal, which has written so many bytes, must wait. Cheap unless a look is due.
     pub fn are_too_far_behind(&mut self, ctx: *mut RedisModuleCtx, written_bytes: u64) -> bool {
         if written_bytes < self.look_at_bytes {

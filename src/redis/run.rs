@@ -92,6 +92,7 @@ pub struct Run {
     pub wakeup: Wakeup,
     born: Born,
     reader: Reader,
+    replicas: Replicas,
     started_wall_ms: i64,
     started_us: u64,
     keys_expected: u64,
@@ -151,9 +152,10 @@ impl Run {
         let now_us = system::monotonic_us();
         wakeup.arm(0);
         Self {
-            phase: Phase::Collecting(Collect::new(limits, order.options.dry_run)),
+            phase: Phase::Collecting(Collect::new(ctx, limits, order.options.dry_run)),
             wakeup,
             born: Born::begin(order.orphan_grace_s.is_some()),
+            replicas: Replicas::begin(ctx),
             reader,
             started_wall_ms: api::wall_ms(),
             started_us: now_us,
@@ -313,8 +315,9 @@ impl Run {
         let Phase::Collecting(collect) = &mut self.phase else {
             return Next::Slice;
         };
-        match collect.slice(ctx, user, now_ms, time_is_up) {
+        match collect.slice(ctx, user, now_ms, &mut self.replicas, time_is_up) {
             Walk::Unfinished => Next::Slice,
+            Walk::WaitForReplicas => self.look_later(Waiting::Replicas),
             Walk::Finished => self.start_plan(),
             Walk::TooManyHeartbeats => {
                 let why = "the heartbeats alone exceed blocking.collect-max-bytes; raise it";
@@ -394,7 +397,7 @@ impl Run {
             Outcome::Done(None) | Outcome::Failed => return self.stop_for(End::InternalError),
         };
         reap.born = std::mem::take(&mut self.born);
-        reap.replicas = Replicas::begin(ctx);
+        reap.replicas = std::mem::take(&mut self.replicas);
         reap.before = self
             .order
             .second_look

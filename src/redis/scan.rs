@@ -5,8 +5,8 @@
 //! stores keys inside their objects since 8.1, and there SCAN takes half the time: nothing comes
 //! between its look at one object and at the next, so their memory is waited for together.
 //!
-//! SCAN removes keys whose TTL has passed, as it does for every client; the module API leaves them,
-//! so a dry run walks by that.
+//! SCAN removes keys whose TTL has passed, as it does for every client; the module API leaves them.
+//! So SCAN is not for dry runs, nor for servers that would free a large value on the spot.
 
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -80,6 +80,15 @@ pub struct Cursor {
     command: Option<CommandCursor>,
 }
 
+/// What a step came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// False when the walk is over; this last step may have visited keys, too.
+    pub more: bool,
+    /// Keys whose TTL had passed: removed instead of visited.
+    pub expired: u64,
+}
+
 /// Where a walk by SCAN is.
 #[derive(Debug)]
 struct CommandCursor {
@@ -90,8 +99,8 @@ struct CommandCursor {
 
 impl Cursor {
     /// At the beginning; a dry one must not change the keyspace in any way.
-    pub fn new(dry: bool) -> Self {
-        let by_command = !dry && BY_COMMAND.load(Ordering::Relaxed);
+    pub fn new(ctx: *mut RedisModuleCtx, dry: bool) -> Self {
+        let by_command = !dry && BY_COMMAND.load(Ordering::Relaxed) && frees_in_background(ctx);
         Self {
             native: NativeCursor::new(),
             command: by_command.then(CommandCursor::new),
@@ -99,20 +108,21 @@ impl Cursor {
     }
 
     /// Go on by one step and visit what is there: often one key, often none, some more than once.
-    /// False when the walk is over; this last step may visit too.
-    pub fn step(&mut self, ctx: *mut RedisModuleCtx, visit: &mut dyn FnMut(SeenKey)) -> bool {
+    pub fn step(&mut self, ctx: *mut RedisModuleCtx, visit: &mut dyn FnMut(SeenKey)) -> Step {
         let Some(cursor) = &mut self.command else {
-            return self.native.step(ctx, visit);
+            let more = self.native.step(ctx, visit);
+            return Step { more, expired: 0 };
         };
-        match cursor.step(ctx, visit) {
-            Some(more) => more,
+        let before = keyspace::size(ctx);
+        let more = cursor.step(ctx, visit).unwrap_or_else(|| {
             // An operator can rename SCAN away. From the beginning, since the two ways number
             // places differently; what comes twice counts once.
-            None => {
-                self.command = None;
-                true
-            }
-        }
+            self.command = None;
+            true
+        });
+        // Nothing but SCAN itself can have removed keys meanwhile.
+        let expired = before.saturating_sub(keyspace::size(ctx));
+        Step { more, expired }
     }
 }
 
@@ -156,6 +166,11 @@ impl CommandCursor {
         self.place = next;
         Some(self.place != b"0")
     }
+}
+
+/// Whether the server frees what has expired in the background, however large it is.
+fn frees_in_background(ctx: *mut RedisModuleCtx) -> bool {
+    api::server_setting(ctx, c"lazyfree-lazy-expire").as_deref() == Some(b"yes")
 }
 
 /// The module API's own cursor.

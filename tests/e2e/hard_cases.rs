@@ -342,6 +342,7 @@ fn commands_renamed_away_do_not_stop_the_server() -> Result<()> {
     for (renamed, status) in [
         ("CONFIG", "complete"),
         ("GET", "complete"),
+        ("SCAN", "complete"),
         ("UNLINK", "interrupted"),
     ] {
         let line = format!("{renamed} \"\"");

@@ -2,11 +2,12 @@
 //! Must not know any rule of the module's but through the model.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use blocking_harness::redis::{Connection, Pipeline, Value, cmd, pipe};
-use blocking_harness::{Reply, Server, server_now_ms, wait_for_value};
+use blocking_harness::{Reply, Server, server_now_ms, wait_for_value, walk_removes_expired};
 
 use crate::beats::{self, State};
 use crate::keyspace::{Content, Key, Keyspace, Ttl, Written, shown};
@@ -103,6 +104,13 @@ fn try_once(conn: &mut Connection, keyspace: &Keyspace) -> Result<Result<(), Too
             return Ok(Err(TooSlow));
         }
 
+        // With ORPHANS heartbeats are looked up, and one whose TTL has passed goes when it is.
+        let expired = before.size - before.of_keys.len();
+        let expired_gone = match walk_removes_expired(conn) {
+            true => expired..=expired,
+            false if keyspace.question.orphans.is_some() => 0..=expired,
+            false => 0..=0,
+        };
         let compared = || -> Result<()> {
             ensure!(
                 before
@@ -114,12 +122,7 @@ fn try_once(conn: &mut Connection, keyspace: &Keyspace) -> Result<Result<(), Too
             ensure!(after_dry == before, "the dry run changed something");
             compare(&expected, keyspace, &dry, true, before.size).context("the dry run")?;
             compare(&expected, keyspace, &real, false, before.size).context("the run")?;
-            compare_keys(
-                &expected,
-                &before,
-                &after,
-                keyspace.question.orphans.is_some(),
-            )
+            compare_keys(&expected, &before, &after, expired_gone.clone())
         };
         compared().with_context(|| format!("in round {}", round + 1))?;
         values.retain(|name, _| !expected.removed.contains(name));
@@ -399,11 +402,12 @@ fn compare(
     Ok(())
 }
 
+/// `expired_gone`: how many keys may have gone because their TTL had passed.
 fn compare_keys(
     expected: &Outcome,
     before: &Traces,
     after: &Traces,
-    with_orphans: bool,
+    expired_gone: RangeInclusive<usize>,
 ) -> Result<()> {
     for (name, trace) in &after.of_keys {
         let is_gone = trace.0 == NO_SUCH_KEY;
@@ -419,13 +423,10 @@ fn compare_keys(
         }
     }
     // What was not asked for one by one: keys whose TTL has passed, and the other database.
-    // With ORPHANS heartbeats are looked up, and one whose TTL has passed goes when it is.
-    let stored = before.size - before.of_keys.len();
-    let expired = if with_orphans { stored } else { 0 };
-    let expected_size = before.size - expected.removed.len();
+    let gone = (before.size - expected.removed.len()).checked_sub(after.size);
     ensure!(
-        (expected_size - expired..=expected_size).contains(&after.size),
-        "{} keys before, {} after, {} should be gone",
+        gone.is_some_and(|gone| expired_gone.contains(&gone)),
+        "{} keys before, {} after, {} should be gone and {expired_gone:?} expired",
         before.size,
         after.size,
         expected.removed.len()

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use blocking_harness::{
     Figure, Server, ServerBuilder, cleanup_async, dbsize, info_field, redis, server_now_ms, tally,
-    wait_for_value, wait_until,
+    wait_for_value, wait_until, walk_removes_expired,
 };
 use redis::Connection;
 
@@ -120,6 +120,52 @@ fn a_run_of_a_million_keys_goes_as_slowly_as_its_replica() -> Result<()> {
         followed
     })?;
     tally(Figure::FaultsInjected, 2)
+}
+
+/// Where the walk removes what has expired, it tells the replicas of every key.
+#[test]
+fn a_walk_over_expired_keys_waits_for_replicas_too() -> Result<()> {
+    const EXPIRED: usize = 300_000;
+    let primary = primary().start()?;
+    let mut conn = primary.client()?;
+    run(&mut conn, "DEBUG SET-ACTIVE-EXPIRE 0")?;
+    let replica = Server::builder().replica_of(&primary).start()?;
+    let long = "x".repeat(100);
+    for first in (0..EXPIRED).step_by(10_000) {
+        let mut pipe = redis::pipe();
+        for n in first..first + 10_000 {
+            let write = pipe.cmd("SET").arg(format!("{long}:{n}")).arg(1);
+            write.arg(&["PX", "1"]).ignore();
+        }
+        let () = pipe.query(&mut conn)?;
+        replica.wait_in_sync_with(&primary)?;
+    }
+    replica.freeze()?;
+    cleanup_async(&mut conn, &[])?;
+    let waits = walk_removes_expired(&mut conn);
+    if waits {
+        wait_until_it_waits(&mut conn)?;
+        let left = dbsize(&mut conn)?;
+        ensure!((1..EXPIRED as i64).contains(&left), "{left} left");
+        std::thread::sleep(Duration::from_millis(500));
+        ensure!(dbsize(&mut conn)? == left, "it went on");
+    }
+    replica.thaw()?;
+    let last = wait_until_idle(&mut conn)?;
+    ensure!(ending(&last)? == ("complete".to_owned(), None), "{last:?}");
+    ensure!(last.int("keys_scanned")? == EXPIRED as i64, "{last:?}");
+    replica.wait_in_sync_with(&primary)?;
+    ensure!(
+        count(&mut conn, "stats", "sync_full")? == 1,
+        "{}",
+        primary.log()
+    );
+    ensure!(count(&mut conn, "stats", "sync_partial_ok")? == 0);
+    let left = if waits { 0 } else { EXPIRED as i64 };
+    ensure!(dbsize(&mut conn)? == left);
+    assert_healthy(&replica)?;
+    assert_healthy(&primary)?;
+    tally(Figure::FaultsInjected, 1)
 }
 
 #[test]

@@ -3,9 +3,10 @@
 
 use anyhow::{Context, Result, ensure};
 use blocking_harness::{
-    Figure, Server, cleanup_async, digest, info_field, redis, tally, wait_for_value,
+    Figure, Server, TOO_LATE, cleanup_async, digest, info_field, redis, reply_map, tally,
+    wait_for_value,
 };
-use redis::Connection;
+use redis::{Connection, Value};
 
 use super::long_run::{
     Caller, DEADLINE, MOMENTS, Moment, Slow, World, assert_healthy, ended, ending, run, wait_for,
@@ -68,10 +69,11 @@ fn becoming_a_replica_and_a_primary_again_between_two_slices_ends_the_run() -> R
         cleanup_async(&mut conn, &[])?;
         wait_for(&mut conn, moment)?;
         let mut there_and_back = redis::pipe();
-        there_and_back.atomic();
+        there_and_back.atomic().cmd("BLOCKING.STATUS");
         there_and_back.cmd("REPLICAOF").arg(&["127.0.0.1", "1"]);
         there_and_back.cmd("REPLICAOF").arg(&["NO", "ONE"]);
-        let () = there_and_back.ignore().query(&mut conn)?;
+        let (status, _, _): (Value, Value, Value) = there_and_back.query(&mut conn)?;
+        ensure!(reply_map(status)?.text("state")? != "idle", "{TOO_LATE}");
         let last = wait_until_idle(&mut conn)?;
         drop(slow);
         ensure!(
