@@ -103,7 +103,7 @@ fn try_once(conn: &mut Connection, keyspace: &Keyspace) -> Result<Result<(), Too
             );
             ensure!(after_dry == before, "the dry run changed something");
             compare(&expected, keyspace, &dry, true, before.size).context("the dry run")?;
-            compare(&expected, keyspace, &real, false, stored).context("the run")?;
+            compare(&expected, keyspace, &real, false, before.size).context("the run")?;
             compare_keys(&expected, &before, &after, stored)
         };
         compared().with_context(|| format!("in round {}", round + 1))?;
