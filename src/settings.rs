@@ -58,6 +58,10 @@ pub static SLICE_US: Setting = Setting::new("slice-us", 250, 50, 100_000);
 /// Share of the main thread that a run may use while others have work, in percent.
 pub static CPU_PERCENT: Setting = Setting::new("cpu-percent", 25, 1, 100);
 
+/// The same while nobody else has work, for machines whose processors have other work; a limit for
+/// the share of a busy server, too.
+pub static IDLE_CPU_PERCENT: Setting = Setting::new("idle-cpu-percent", 100, 1, 100);
+
 /// A longer heartbeat is unreadable: parsing it would stall the server.
 pub static MAX_HEARTBEAT_BYTES: Setting =
     Setting::new("max-heartbeat-bytes", 65_536, 64, 16 << 20).in_bytes();
@@ -67,10 +71,11 @@ pub static COLLECT_MAX_BYTES: Setting =
     Setting::new("collect-max-bytes", 512 << 20, 64 << 10, 1 << 40).in_bytes();
 
 /// Every setting, in the order of the documentation.
-pub static ALL: [&Setting; 5] = [
+pub static ALL: [&Setting; 6] = [
     &THRESHOLD_SECONDS,
     &SLICE_US,
     &CPU_PERCENT,
+    &IDLE_CPU_PERCENT,
     &MAX_HEARTBEAT_BYTES,
     &COLLECT_MAX_BYTES,
 ];
