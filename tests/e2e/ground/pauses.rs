@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use blocking_harness::{
-    Figure, Server, cleanup_async, dbsize, digest, info_field, redis, tally, wait_for_value,
-    wait_until,
+    Figure, Server, TOO_LATE, cleanup_async, dbsize, digest, info_field, redis, tally,
+    wait_for_value, wait_until,
 };
 
 use super::long_run::{
@@ -296,10 +296,10 @@ fn a_failover_that_comes_to_nothing_lets_the_run_go_on() -> Result<()> {
                 Standstill::begin(&primary, &mut conn, None)?.hold(&mut conn)?;
                 run(&mut conn, "FAILOVER ABORT")?;
             } else {
-                run(&mut conn, "FAILOVER TIMEOUT 2000")?;
+                run(&mut conn, "FAILOVER TIMEOUT 4000")?;
                 let mut standstill = Standstill::begin(&primary, &mut conn, None)?;
                 let looks = standstill.until_it_ends(&mut conn)?;
-                ensure!(looks > 3, "{looks} looks at the pause");
+                ensure!(looks > 3, "{TOO_LATE}; {looks} looks at the pause");
             }
             replica.thaw()?;
             drop(slow);
