@@ -130,7 +130,7 @@ fn every_option_setting_and_info_field_is_explained() -> Result<()> {
     let settings: BTreeMap<String, i64> = redis::cmd("CONFIG")
         .arg(&["GET", "blocking.*"])
         .query(&mut conn)?;
-    assert_eq!(settings.len(), 5);
+    assert_eq!(settings.len(), 6);
     for (name, default) in settings {
         let row = README
             .lines()
