@@ -17,6 +17,7 @@
 )]
 
 mod census;
+mod chunked;
 mod collection;
 mod commands;
 mod error;

@@ -7,6 +7,8 @@
 
 #[path = "../../src/census.rs"]
 pub mod census;
+#[path = "../../src/chunked.rs"]
+pub mod chunked;
 #[path = "../../src/collection.rs"]
 pub mod collection;
 #[path = "../../src/error.rs"]
