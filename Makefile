@@ -28,6 +28,8 @@ TESTS ?=
 
 # Port of `make run`; 0 takes a free one.
 PORT ?= 0
+# Tests mostly wait, so there are more of them at a time than processors. Suites that measure take turns by themselves.
+RUST_TEST_THREADS ?= 4
 # What `make timers` runs: whatever has to do with being woken up.
 TIMED ?= scenarios:: ground::pauses:: ground::flushes:: ground::callers:: ground::unload::
 # How long: `make fuzz` for each target, 60 unless given; `make soak` in all, HOURS unless given. SEED repeats the
@@ -77,7 +79,7 @@ e2e: build ## The suite e2e on one server, the system's or BLOCKING_SERVER_BIN
 
 matrix: servers build ## Every suite on every server, and a table of how each did
 	$(CARGO) build --locked --workspace --bin matrix
-	@$(TARGET_DIR)/debug/matrix --one-by-one $(call list,$(SUITES)) $(if $(SUITES_AT_ONCE),--at-once $(call list,$(SUITES_AT_ONCE))) \
+	@RUST_TEST_THREADS=$(RUST_TEST_THREADS) $(TARGET_DIR)/debug/matrix --one-by-one $(call list,$(SUITES)) $(if $(SUITES_AT_ONCE),--at-once $(call list,$(SUITES_AT_ONCE))) \
 	  $(if $(REQUIRE_ALL),--require-all) --output $(TARGET_DIR)/matrix $(if $(TESTS),-- $(TESTS))
 
 # Built beside the usual one, so that nothing is compiled twice; the last line puts the usual one back in its place.
@@ -88,7 +90,7 @@ timers: ## The same for a build without timerfd, as on macOS: scenarios and movi
 	$(CARGO) build --locked --release --package blocking-cleanup
 	$(CARGO) build --locked --workspace --bin matrix
 	@BLOCKING_MODULE=$(abspath $(TARGET_DIR)/timers-only/libblocking_cleanup.$(LIBRARY_SUFFIX)) \
-	  $(TARGET_DIR)/debug/matrix --one-by-one e2e --list /dev/null --output $(TARGET_DIR)/timers-only/matrix -- $(TIMED)
+	  RUST_TEST_THREADS=$(RUST_TEST_THREADS) $(TARGET_DIR)/debug/matrix --one-by-one e2e --list /dev/null --output $(TARGET_DIR)/timers-only/matrix -- $(TIMED)
 
 test: setup servers build unit harness matrix timers ## All tests, on every server
 

@@ -16,7 +16,9 @@
     )
 )]
 
+mod acl_rules;
 mod census;
+mod chunked;
 mod claims;
 mod collection;
 mod commands;

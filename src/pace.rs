@@ -1,5 +1,5 @@
-//! How long to wait before the next slice: flat out on an idle server, a share of the main thread
-//! on a busy one. Pure: the caller measures, this decides.
+//! How long to wait before the next slice: a share of the main thread on a busy server, another,
+//! usually all of it, on an idle one. Pure: the caller measures, this decides.
 
 /// Between two slices the event loop turns twice. If that cost the main thread no more than this,
 /// there was nothing to do but poll, and at most one cheap command. Measured on an idle server: 10
@@ -34,6 +34,15 @@ pub fn propagation_us(slice_us: u64) -> u64 {
     slice_us / 3
 }
 
+/// The share of the main thread that a run may use, in percent, 1 to 100.
+#[derive(Clone, Copy, Debug)]
+pub struct Shares {
+    /// While others have work.
+    pub busy: u64,
+    /// While nobody else has; a limit for the other, too.
+    pub idle: u64,
+}
+
 /// Decides pauses from turn to turn.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pace {
@@ -43,9 +52,8 @@ pub struct Pace {
 impl Pace {
     /// The pause in microseconds after a slice of `slice_us`, 0 for none.
     ///
-    /// `before` is the turn that came before that slice, `cpu_percent` (1 to 100) the share of
-    /// the main thread that the run may use while others have work.
-    pub fn pause_us(&mut self, before: Turn, slice_us: u64, cpu_percent: u64) -> u64 {
+    /// `before` is the turn that came before that slice.
+    pub fn pause_us(&mut self, before: Turn, slice_us: u64, shares: Shares) -> u64 {
         let others_us = before.cpu_us.saturating_sub(before.own_us);
         let busy = if before.asked_us > 0 {
             others_us.saturating_mul(100) > before.wall_us.saturating_mul(QUIET_PERCENT)
@@ -57,10 +65,12 @@ impl Pace {
         } else {
             0
         };
-        if self.busy_turns < BUSY_TURNS {
-            return 0;
-        }
-        let percent = cpu_percent.clamp(1, 100);
+        let percent = if self.busy_turns < BUSY_TURNS {
+            shares.idle
+        } else {
+            shares.busy.min(shares.idle)
+        };
+        let percent = percent.clamp(1, 100);
         let rest = 100u64.saturating_sub(percent);
         // Rounded up: the share is a limit.
         let pause = slice_us.saturating_mul(rest).div_ceil(percent);
@@ -74,6 +84,14 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As the settings are unless somebody changes them.
+    const QUARTER: Shares = flat_out_or(25);
+
+    /// Flat out, and `busy` percent while others have work.
+    const fn flat_out_or(busy: u64) -> Shares {
+        Shares { busy, idle: 100 }
+    }
 
     /// A turn without a pause: whatever was done then was work.
     fn turn(cpu_us: u64) -> Turn {
@@ -98,7 +116,7 @@ mod tests {
     fn flat_out_on_an_idle_server() {
         let mut pace = Pace::default();
         for _ in 0..100 {
-            assert_eq!(pace.pause_us(turn(QUIET_TURN_US), 250, 25), 0);
+            assert_eq!(pace.pause_us(turn(QUIET_TURN_US), 250, QUARTER), 0);
         }
     }
 
@@ -111,7 +129,7 @@ mod tests {
                 own_us,
                 ..turn(cpu_us)
             };
-            assert_eq!(pace.pause_us(before, 250, 25), 0);
+            assert_eq!(pace.pause_us(before, 250, QUARTER), 0);
         }
     }
 
@@ -119,21 +137,21 @@ mod tests {
     fn a_single_request_now_and_then_does_not_slow_a_run_down() {
         let mut pace = Pace::default();
         for _ in 0..100 {
-            assert_eq!(pace.pause_us(turn(200), 250, 25), 0);
-            assert_eq!(pace.pause_us(turn(8), 250, 25), 0);
+            assert_eq!(pace.pause_us(turn(200), 250, QUARTER), 0);
+            assert_eq!(pace.pause_us(turn(8), 250, QUARTER), 0);
         }
     }
 
     #[test]
     fn a_share_under_load_and_free_again_after_it() {
         let mut pace = Pace::default();
-        assert_eq!(pace.pause_us(turn(300), 250, 25), 0);
-        assert_eq!(pace.pause_us(turn(300), 250, 25), 450);
-        assert_eq!(pace.pause_us(pause(400, 450, 450), 250, 25), 750);
-        assert_eq!(pace.pause_us(pause(400, 800, 750), 250, 25), 700);
-        assert_eq!(pace.pause_us(pause(900, 9_000, 750), 250, 25), 0);
-        assert_eq!(pace.pause_us(pause(20, 800, 750), 250, 25), 0);
-        assert_eq!(pace.pause_us(turn(10), 250, 25), 0);
+        assert_eq!(pace.pause_us(turn(300), 250, QUARTER), 0);
+        assert_eq!(pace.pause_us(turn(300), 250, QUARTER), 450);
+        assert_eq!(pace.pause_us(pause(400, 450, 450), 250, QUARTER), 750);
+        assert_eq!(pace.pause_us(pause(400, 800, 750), 250, QUARTER), 700);
+        assert_eq!(pace.pause_us(pause(900, 9_000, 750), 250, QUARTER), 0);
+        assert_eq!(pace.pause_us(pause(20, 800, 750), 250, QUARTER), 0);
+        assert_eq!(pace.pause_us(turn(10), 250, QUARTER), 0);
     }
 
     #[test]
@@ -141,10 +159,36 @@ mod tests {
         for (percent, expected) in [(1, 24_750), (5, 4_750), (33, 508), (50, 250), (100, 0)] {
             let mut pace = Pace { busy_turns: 9 };
             let punctual = pause(300, 800, 800);
-            assert_eq!(pace.pause_us(punctual, 250, percent), expected, "{percent}");
+            assert_eq!(
+                pace.pause_us(punctual, 250, flat_out_or(percent)),
+                expected,
+                "{percent}"
+            );
         }
         let mut pace = Pace { busy_turns: 9 };
         let punctual = pause(300, 800, 800);
-        assert_eq!(pace.pause_us(punctual, u64::MAX, 1), MAX_PAUSE_US);
+        assert_eq!(
+            pace.pause_us(punctual, u64::MAX, flat_out_or(1)),
+            MAX_PAUSE_US
+        );
+    }
+    #[test]
+    fn a_share_of_an_idle_server_is_a_limit_at_all_times() {
+        let mut pace = Pace::default();
+        let shares = Shares { busy: 25, idle: 10 };
+        assert_eq!(pace.pause_us(turn(10), 250, shares), 2_240);
+        assert_eq!(pace.pause_us(pause(10, 2_250, 2_240), 250, shares), 2_240);
+        for _ in 0..BUSY_TURNS {
+            pace.pause_us(pause(2_000, 2_240, 2_240), 250, shares);
+        }
+        assert_eq!(
+            pace.pause_us(pause(2_000, 2_240, 2_240), 250, shares),
+            2_250
+        );
+        let shares = Shares { busy: 5, idle: 10 };
+        assert_eq!(
+            pace.pause_us(pause(2_000, 2_240, 2_240), 250, shares),
+            4_750
+        );
     }
 }

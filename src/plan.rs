@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::census::{HeartbeatNames, Heartbeats, Seen, id_of, judge_heartbeats, shown_id};
+use crate::chunked::Chunked;
 use crate::collection::{Collection, Position, Record};
 use crate::heartbeat::Verdict;
 use crate::layout::Family;
@@ -127,7 +128,7 @@ struct Planner<'c> {
     /// By rank: something of this family stays.
     incomplete: Vec<bool>,
     /// By rank, in the order of the walk.
-    assigned: Vec<(u32, Position)>,
+    assigned: Chunked<(u32, Position)>,
     /// Place in `assigned`, and a further stale owner of that key.
     assigned_rivals: Vec<(usize, HeartbeatNumber)>,
     orphans: Vec<Position>,
@@ -184,7 +185,7 @@ impl<'c> Planner<'c> {
             ranks: vec![None; heartbeats.positions.len()],
             vetoed: vec![false; heartbeats.positions.len()],
             incomplete: Vec::new(),
-            assigned: Vec::new(),
+            assigned: Chunked::default(),
             assigned_rivals: Vec::new(),
             orphans: Vec::new(),
             stale_ids: Vec::new(),
@@ -309,10 +310,6 @@ impl<'c> Planner<'c> {
             return;
         }
         let place = self.assigned.len();
-        if place == self.assigned.capacity() {
-            // An eighth more: doubling would take twice the memory just before the end.
-            self.assigned.reserve_exact(place / 8 + RECORDS_PER_LOOK);
-        }
         self.assigned.push((rank, position));
         self.assigned_rivals
             .extend(self.rivals.iter().map(|rival| (place, *rival)));
@@ -445,7 +442,7 @@ impl<'c> Planner<'c> {
     /// One entry a chosen coordinator, with room for its keys.
     fn lay_out(&self) -> Vec<Doomed> {
         let mut sizes = vec![0usize; self.chosen.len()];
-        for (rank, _) in &self.assigned {
+        for (rank, _) in self.assigned.iter() {
             if let Some(size) = sizes.get_mut(*rank as usize) {
                 *size = size.saturating_add(1);
             }

@@ -162,6 +162,10 @@ pub static SLICE_US: Setting = Setting::new("slice-us", 250, 50, 100_000);
 /// Share of the main thread that a run may use while others have work, in percent.
 pub static CPU_PERCENT: Setting = Setting::new("cpu-percent", 25, 1, 100);
 
+/// The same while nobody else has work, for machines whose processors have other work; a limit for
+/// the share of a busy server, too.
+pub static IDLE_CPU_PERCENT: Setting = Setting::new("idle-cpu-percent", 100, 1, 100);
+
 /// A longer heartbeat is unreadable: parsing it would stall the server.
 pub static MAX_HEARTBEAT_BYTES: Setting =
     Setting::new("max-heartbeat-bytes", 65_536, 64, 16 << 20).in_bytes();
@@ -210,10 +214,11 @@ pub fn warm_up_s() -> u64 {
 }
 
 /// Every setting that is a number, in the order of the documentation.
-pub static NUMBERS: [&Setting; 9] = [
+pub static NUMBERS: [&Setting; 10] = [
     &THRESHOLD_SECONDS,
     &SLICE_US,
     &CPU_PERCENT,
+    &IDLE_CPU_PERCENT,
     &MAX_HEARTBEAT_BYTES,
     &COLLECT_MAX_BYTES,
     &INTERVAL_SECONDS,

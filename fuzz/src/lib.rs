@@ -7,6 +7,8 @@
 
 #[path = "../../src/census.rs"]
 pub mod census;
+#[path = "../../src/chunked.rs"]
+pub mod chunked;
 #[path = "../../src/claims.rs"]
 pub mod claims;
 #[path = "../../src/collection.rs"]

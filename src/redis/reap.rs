@@ -78,6 +78,10 @@ pub struct Reap {
     spoiled: bool,
     /// By heartbeat number: the slice in which it was last found not to protect anything.
     found_dead: Vec<u64>,
+    /// By heartbeat number: removed by this run.
+    removed: Vec<bool>,
+    /// The coordinators whose heartbeats are in the batch at hand, in its order.
+    leaving: Vec<HeartbeatNumber>,
     /// What the removals so far take in the stream to replicas, about.
     written_bytes: u64,
 }
@@ -95,6 +99,8 @@ impl Reap {
         counts.keys_by_family = Default::default();
         Self {
             found_dead: vec![0; plan.heartbeats.len()],
+            removed: vec![false; plan.heartbeats.len()],
+            leaving: Vec::new(),
             collection,
             plan,
             born: Born::default(),
@@ -285,16 +291,22 @@ impl Reap {
         }
     }
 
-    /// Whether another coordinator that could own a key is not dead in this slice.
+    /// Whether another coordinator that could own a key is not dead in this slice, or is not the one
+    /// any more whom the plan knew.
+    ///
+    /// A heartbeat that has gone in another way than by this run, because its TTL passed or by
+    /// somebody's hand, may have left the key to another: a key of a swarm belongs to the unscoped
+    /// heartbeat where its swarm has none. Who that is now, the next run will know.
     fn is_alive(&mut self, slice: Slice, number: HeartbeatNumber) -> bool {
         if self.found_dead.get(number as usize) == Some(&slice.number) {
             return false;
         }
         let name = heartbeat_name(&self.collection, &self.plan, number);
         let string = OwnString::new(name);
-        let alive = keyspace::read_heartbeat(slice.ctx, &string, slice.reader)
-            .map(|beat| self.verdict(slice, name, beat))
-            .is_some_and(|verdict| !matches!(verdict, Verdict::Stale { .. }));
+        let alive = match keyspace::read_heartbeat(slice.ctx, &string, slice.reader) {
+            Some(beat) => !matches!(self.verdict(slice, name, beat), Verdict::Stale { .. }),
+            None => self.removed.get(number as usize) != Some(&true),
+        };
         if !alive {
             self.mark_dead(slice, number);
         }
@@ -332,6 +344,9 @@ impl Reap {
         if let Some(keys) = batch.get_mut(record.family.index()) {
             keys.push(string);
         }
+        if is_heartbeat {
+            self.leaving.push(family.heartbeat);
+        }
         name.len()
     }
 
@@ -364,8 +379,9 @@ impl Reap {
             };
             for part in keys.chunks(size) {
                 match keyspace::unlink(slice.ctx, part) {
-                    Ok(count) => self.count(family, count),
+                    Ok(count) => self.count(family, count, part.len()),
                     Err(Refusal::NotOwned) => {
+                        self.count(family, 0, part.len());
                         let count = part.len() as u64;
                         self.counts.keys_not_owned =
                             self.counts.keys_not_owned.saturating_add(count);
@@ -377,11 +393,19 @@ impl Reap {
         Ok(())
     }
 
-    fn count(&mut self, family: Family, count: u64) {
+    /// Counts what UNLINK says that it removed of so many keys.
+    fn count(&mut self, family: Family, count: u64, asked: usize) {
         self.counts.add_removed(family, count);
-        if family == Family::Heartbeat {
-            self.counts.coordinators_removed =
-                self.counts.coordinators_removed.saturating_add(count);
+        if family != Family::Heartbeat {
+            return;
+        }
+        self.counts.coordinators_removed = self.counts.coordinators_removed.saturating_add(count);
+        // Where one had gone already, nobody says which.
+        let all = count == asked as u64;
+        for number in self.leaving.drain(..asked.min(self.leaving.len())) {
+            if let Some(removed) = self.removed.get_mut(number as usize) {
+                *removed = all;
+            }
         }
     }
 }

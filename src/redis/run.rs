@@ -26,7 +26,7 @@ use super::weigh::Weigh;
 use super::worker::{Outcome, Worker};
 use crate::collection::Collection;
 use crate::orphans::{self, Orphans};
-use crate::pace::{self, Pace, Turn};
+use crate::pace::{self, Pace, Shares, Turn};
 use crate::plan::{self, Plan, Question};
 use crate::progress::Waiting;
 use crate::report::{Cost, Report, Status};
@@ -219,8 +219,11 @@ impl Run {
         let removed = matches!(self.phase, Phase::Reaping(_));
         self.removing_us = if removed { took_us } else { 0 };
         self.sample_latency(took_us);
-        let percent = settings::CPU_PERCENT.get();
-        self.paused_us = self.pace.pause_us(before, took_us, percent);
+        let shares = Shares {
+            busy: settings::CPU_PERCENT.get(),
+            idle: settings::IDLE_CPU_PERCENT.get(),
+        };
+        self.paused_us = self.pace.pause_us(before, took_us, shares);
         match next {
             Next::End(mut report) => {
                 report.cost = self.cost_so_far();

@@ -21,10 +21,11 @@ use std::collections::BTreeMap;
 const OLD_MS: i64 = 1_700_000_000_000;
 
 /// Name, default, smallest, largest value of every setting that is a number.
-const SETTINGS: [(&str, i64, i64, i64); 9] = [
+const SETTINGS: [(&str, i64, i64, i64); 10] = [
     ("blocking.threshold-seconds", 600, 1, 315_360_000),
     ("blocking.slice-us", 250, 50, 100_000),
     ("blocking.cpu-percent", 25, 1, 100),
+    ("blocking.idle-cpu-percent", 100, 1, 100),
     ("blocking.max-heartbeat-bytes", 65_536, 64, 16_777_216),
     (
         "blocking.collect-max-bytes",

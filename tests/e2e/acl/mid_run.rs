@@ -12,7 +12,7 @@ use blocking_harness::{
 
 use super::{COMMANDS, WITHIN, acl, keys, keys_with, last_run, state, user};
 use crate::ground::long_run::{
-    MOMENTS, Moment, Slow, assert_healthy, ended, ending, removing, runs, wait_for,
+    MOMENTS, Moment, Slow, assert_healthy, ended, ending, removing, runs,
 };
 
 const COORDINATORS: usize = 1_500;
@@ -55,7 +55,7 @@ fn a_run_ends_when_its_user_is_deleted() -> Result<()> {
         let slow = Slow::start(&server)?;
         let mut janitor = user(&server, "janitor", &[&["~*"], &COMMANDS[..]].concat())?;
         cleanup_async(&mut janitor, &[])?;
-        wait_for(&mut admin, moment)?;
+        slow.hold_at(&mut admin, moment)?;
         let () = acl(&mut admin, &["DELUSER", "janitor"])?;
         let last = last_run(&mut admin)?;
         drop(slow);
@@ -115,7 +115,7 @@ fn a_run_that_is_waited_for_ends_when_its_user_is_deleted() -> Result<()> {
         let slow = Slow::start(&server)?;
         let mut janitor = user(&server, "janitor", &[&["~*"], &COMMANDS[..]].concat())?;
         let waiting = std::thread::spawn(move || cleanup(&mut janitor, &[]).map(|_| ()));
-        wait_for(&mut admin, moment)?;
+        slow.hold_at(&mut admin, moment)?;
         let () = acl(&mut admin, &["DELUSER", "janitor"])?;
         let last = last_run(&mut admin)?;
         drop(slow);
@@ -351,7 +351,7 @@ fn users_that_are_loaded_anew_during_a_run() -> Result<()> {
         let fleet = fleet(&mut admin, COORDINATORS)?;
         let slow = Slow::start(&server)?;
         cleanup_async(&mut login(&server, "janitor")?, &[])?;
-        wait_for(&mut admin, Moment::Reaping)?;
+        slow.hold_at(&mut admin, Moment::Reaping)?;
         file.write(&[&[DEFAULT][..], line.as_slice()].concat())?;
         let mut load = pipe();
         load.atomic()
@@ -361,8 +361,8 @@ fn users_that_are_loaded_anew_during_a_run() -> Result<()> {
             .cmd("KEYS")
             .arg("coordinator:activity:*");
         let (there,): (Vec<Vec<u8>>,) = load.query(&mut admin)?;
-        let last = last_run(&mut admin)?;
         drop(slow);
+        let last = last_run(&mut admin)?;
         ensure!(!there.is_empty(), "the run was over too early");
         ensure!(ending(&last)? == end, "{line:?}: {last:?}");
         let each = match line {

@@ -10,7 +10,7 @@ use fastrand::Rng;
 
 use super::long_run::{
     Caller, MOMENTS, Moment, Raw, Slow, World, assert_healthy, ended, ending, run, status,
-    wait_for, wait_for_runs, wait_until_idle,
+    wait_for_runs, wait_until_idle,
 };
 
 pub const CALLER_GONE: &str = "the caller went away";
@@ -42,7 +42,7 @@ fn a_caller_who_goes_takes_his_run_with_him() -> Result<()> {
             let mut caller = Raw::connect(&server)?;
             let id = caller.id()?;
             caller.send("BLOCKING.CLEANUP")?;
-            let number = wait_for(&mut conn, moment)?;
+            let number = slow.hold_at(&mut conn, moment)?;
             match leave {
                 Leave::HangUp => drop(caller),
                 Leave::Kill => {
@@ -198,7 +198,7 @@ fn an_async_run_survives_its_caller() -> Result<()> {
     let id = caller.id()?;
     caller.send("BLOCKING.CLEANUP ASYNC")?;
     let answer = caller.line()?;
-    let number = wait_for(&mut conn, Moment::Collecting)?;
+    let number = slow.hold_at(&mut conn, Moment::Collecting)?;
     ensure!(answer == format!(":{number}"), "{answer}");
     run(&mut conn, &format!("CLIENT KILL ID {id}"))?;
     caller.wait_until_closed()?;
@@ -219,7 +219,7 @@ fn cancel_ends_the_run_and_its_caller_is_told() -> Result<()> {
         let world = World::load(&mut conn)?;
         let slow = Slow::start(&server)?;
         let caller = Caller::start(&server, &[])?;
-        wait_for(&mut conn, moment)?;
+        slow.hold_at(&mut conn, moment)?;
         let answer = run(&mut conn, "BLOCKING.CANCEL")?;
         ensure!(answer == blocking_harness::redis::Value::Okay, "{answer:?}");
         let reply = caller.answer()?;
@@ -252,7 +252,7 @@ fn a_second_run_is_refused_with_the_first_ones_progress() -> Result<()> {
     let slow = Slow::start(&server)?;
     let caller = Caller::start(&server, &[])?;
     for (moment, whole_walk) in [(Moment::Collecting, false), (Moment::Reaping, true)] {
-        let number = wait_for(&mut conn, moment)?;
+        let number = slow.hold_at(&mut conn, moment)?;
         for error in [
             cleanup(&mut conn, &[]).unwrap_err(),
             cleanup(&mut conn, &["DRYRUN"]).unwrap_err(),

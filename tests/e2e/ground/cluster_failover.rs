@@ -9,7 +9,7 @@ use blocking_harness::{
 use redis::Connection;
 
 use super::long_run::{
-    DEADLINE, MOMENTS, Slow, World, assert_healthy, ended, ending, run, wait_for, wait_until_idle,
+    DEADLINE, MOMENTS, Slow, World, assert_healthy, ended, ending, run, wait_until_idle,
 };
 
 fn node() -> ServerBuilder {
@@ -65,7 +65,7 @@ fn a_cluster_failover_ends_the_run_and_the_new_primary_can_do_the_rest() -> Resu
         replica.wait_in_sync_with(&primary)?;
         let slow = Slow::start(&primary)?;
         cleanup_async(&mut conn, &[])?;
-        wait_for(&mut conn, moment)?;
+        slow.hold_at(&mut conn, moment)?;
         run(&mut there, "CLUSTER FAILOVER")?;
         let last = wait_until_idle(&mut conn)?;
         drop(slow);

@@ -10,7 +10,7 @@ use redis::{Connection, Value};
 
 use super::callers::{CALLER_GONE, LEAVES, Leave};
 use super::long_run::{
-    Caller, Moment, Raw, Slow, World, assert_healthy, ended, ending, removing, run, runs, wait_for,
+    Caller, Moment, Raw, Slow, World, assert_healthy, ended, ending, removing, run, runs,
     wait_for_runs,
 };
 
@@ -277,7 +277,7 @@ fn a_caller_whom_the_server_evicts_takes_his_run_with_him() -> Result<()> {
         let mut caller = Raw::connect(&server)?;
         caller.send("BLOCKING.CLEANUP")?;
         let moment = [Moment::Collecting, Moment::Reaping][round % 2];
-        wait_for(&mut conn, moment)?;
+        slow.hold_at(&mut conn, moment)?;
         // The beginning of a command whose end never comes. The server may hang up before it has read everything.
         caller.send("*2\r\n$4\r\nECHO\r\n$16000000")?;
         let _ = caller.send(&"x".repeat(8_000_000));

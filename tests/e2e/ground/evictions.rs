@@ -11,7 +11,7 @@ use blocking_harness::{
 use redis::{Connection, Value};
 
 use super::long_run::{
-    Caller, DEADLINE, Moment, Slow, World, assert_healthy, ending, removing, run, runs, wait_for,
+    Caller, DEADLINE, Moment, Slow, World, assert_healthy, ending, removing, run, runs,
 };
 
 /// Foreign keys, so that the server's choice falls on them, too.
@@ -174,7 +174,7 @@ fn a_hundred_thousand_ttls_that_pass_during_a_run_leave_nothing_to_remove() -> R
     let caller = Caller::start(&server, &[])?;
     // The walk takes long at a crawl.
     run(&mut conn, "CONFIG SET blocking.slice-us 5000")?;
-    wait_for(&mut conn, Moment::Reaping)?;
+    slow.hold_at(&mut conn, Moment::Reaping)?;
     run(&mut conn, "CONFIG SET blocking.slice-us 50")?;
     // All of them in one piece, so that the run sees either none or all. In a moment, not at once, for then it would
     // be the script that removes them.

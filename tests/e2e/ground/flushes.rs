@@ -5,8 +5,7 @@ use blocking_harness::{Figure, Server, dbsize, digest, redis, tally};
 use redis::Connection;
 
 use super::long_run::{
-    Caller, MOMENTS, Moment, Slow, World, assert_healthy, ended, ending, run, wait_for,
-    wait_until_idle,
+    Caller, MOMENTS, Moment, Slow, World, assert_healthy, ended, ending, run, wait_until_idle,
 };
 
 const FLUSHED: &str = "the database was flushed";
@@ -22,7 +21,7 @@ fn act_during_a_run(
 ) -> Result<(String, Option<String>)> {
     let slow = Slow::start(server)?;
     let caller = Caller::start(server, &[])?;
-    wait_for(conn, moment)?;
+    slow.hold_at(conn, moment)?;
     run(conn, act)?;
     drop(slow);
     let reply = caller.answer()?;
@@ -90,7 +89,7 @@ fn data_written_after_a_flush_is_left_alone() -> Result<()> {
         World::load(&mut conn)?;
         let slow = Slow::start(&server)?;
         let caller = Caller::start(&server, &[])?;
-        wait_for(&mut conn, moment)?;
+        slow.hold_at(&mut conn, moment)?;
         // In one transaction, so that no slice comes in between: the same names, now of another data set.
         let heartbeat = r#"{"timestamp":1}"#;
         let () = redis::pipe()
@@ -134,7 +133,7 @@ fn a_flush_of_another_database_does_not_concern_the_run() -> Result<()> {
         World::load_sized(&mut other, 10, 10, 10)?;
         let slow = Slow::start(&server)?;
         let caller = Caller::start(&server, &[])?;
-        wait_for(&mut conn, moment)?;
+        slow.hold_at(&mut conn, moment)?;
         run(&mut other, "FLUSHDB")?;
         run(&mut other, "SWAPDB 4 5")?;
         drop(slow);

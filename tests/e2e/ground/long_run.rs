@@ -1,6 +1,6 @@
 //! A run that takes seconds rather than milliseconds, so that a test can act in the middle of it, and what must hold
 //! of the keyspace wherever such a run was cut.
-//! Must not depend on the speed of the machine: a run is slowed down by its own settings and a busy neighbour.
+//! Must not depend on the speed of the machine: a run is slowed down by its own settings and held by a neighbour.
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
@@ -14,8 +14,9 @@ use anyhow::{Context, Result, bail, ensure};
 use blocking_harness::{
     FAMILY_SIZE, Fleet, Reply, Server, TOO_LATE, cleanup, command, differing_keys, existing_keys,
     foreign_pair, info_field, load_foreign, patience, redis, server_now_ms, wait_for_value,
+    wait_until,
 };
-use redis::{Connection, RedisResult};
+use redis::{Connection, RedisError, RedisResult};
 
 /// For whatever must happen soon; far above what it takes, for machines that have other work.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -127,11 +128,14 @@ fn shown(keys: &[Vec<u8>]) -> String {
     format!("{} keys, such as {some:?}", keys.len())
 }
 
-/// A neighbour who keeps the server busy, and with the settings that this puts in force the run at a crawl: some
-/// 50 us of work in every 5 ms. The run goes on at full speed when this is dropped.
+/// How long a neighbour who holds a run keeps the server's thread at a time.
+const HELD_MS: u32 = 50;
+
+/// Runs at a crawl: some 50 us of work in every 2.5 ms. They go on at full speed when this is dropped.
 pub struct Slow {
+    holds: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    neighbour: Option<JoinHandle<()>>,
 }
 
 impl Slow {
@@ -142,45 +146,68 @@ impl Slow {
     /// The same through a given connection, for servers that do not let everybody in.
     pub fn with(mut conn: Connection) -> Result<Self> {
         // On a server that a tool slows down, a slice of 50 us would hold a single key.
-        let () = redis::cmd("CONFIG")
-            .arg("SET")
-            .arg(&["blocking.slice-us", &(50 * patience()).to_string()])
-            .arg(&["blocking.cpu-percent", &patience().min(100).to_string()])
-            .query(&mut conn)?;
+        set_pace(&mut conn, 50 * patience(), (2 * patience()).min(100))?;
+        let holds = Arc::new(AtomicBool::new(false));
         let stop = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&stop);
-        let (begun, has_begun) = std::sync::mpsc::channel();
-        let thread = std::thread::spawn(move || {
-            // Reads only, so that a pause of writes does not hold it up; costs the server some 300 us.
-            let mut work = redis::cmd("EVAL_RO");
-            work.arg("for i = 1, 20000 do end return 1").arg(0);
-            while !told.load(Ordering::Relaxed) {
-                // The server may be loading, busy or gone: no matter.
-                match work.query::<i64>(&mut conn) {
-                    Err(error) if error.is_io_error() => return,
-                    Err(_) => std::thread::sleep(Duration::from_millis(1)),
-                    Ok(_) => {}
+        let told = (Arc::clone(&holds), Arc::clone(&stop));
+        let neighbour = std::thread::spawn(move || {
+            let (holds, stop) = told;
+            while !stop.load(Ordering::Relaxed) {
+                match holds.load(Ordering::Relaxed) {
+                    // Whatever the server says: it may be loading, busy or gone.
+                    true => drop(hold(&mut conn)),
+                    false => std::thread::sleep(Duration::from_millis(1)),
                 }
-                // Nobody listens any more after the first time.
-                let _ = begun.send(());
             }
+            let free = || {
+                let answer = set_pace(&mut conn, 250, 100);
+                (!answer.is_err_and(is_for_now)).then_some(())
+            };
+            let _ = wait_until("the usual pace", DEADLINE, free);
         });
-        // A run that begins before its neighbour does is over in no time.
-        has_begun.recv_timeout(DEADLINE)?;
         Ok(Self {
+            holds,
             stop,
-            thread: Some(thread),
+            neighbour: Some(neighbour),
         })
+    }
+
+    /// Waits until the run under way is there, yields its number, and has it all but stand still from then on, so that
+    /// whatever the test does comes in time: of a [`World`] half a minute's work is left.
+    pub fn hold_at(&self, conn: &mut Connection, moment: Moment) -> Result<i64> {
+        self.holds.store(false, Ordering::Relaxed);
+        let number = wait_for(conn, moment)?;
+        self.holds.store(true, Ordering::Relaxed);
+        Ok(number)
     }
 }
 
 impl Drop for Slow {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        if let Some(neighbour) = self.neighbour.take() {
+            let _ = neighbour.join();
         }
     }
+}
+
+fn set_pace(conn: &mut Connection, slice_us: u32, idle_cpu_percent: u32) -> RedisResult<()> {
+    redis::cmd("CONFIG")
+        .arg("SET")
+        .arg(("blocking.slice-us", slice_us))
+        .arg(("blocking.idle-cpu-percent", idle_cpu_percent))
+        .exec(conn)
+}
+
+/// Keeps the server's thread and nothing else of the machine; allowed in a pause of writes.
+fn hold(conn: &mut Connection) -> RedisResult<()> {
+    let seconds = f64::from(HELD_MS * patience()) / 1e3;
+    redis::cmd("DEBUG").arg("SLEEP").arg(seconds).exec(conn)
+}
+
+/// Whether the server will accept settings later, unlike one that is gone or has unloaded the module.
+fn is_for_now(error: RedisError) -> bool {
+    matches!(error.code(), Some("LOADING" | "BUSY"))
 }
 
 /// A caller in a thread of his own, waiting for the end of his run.
@@ -304,7 +331,7 @@ pub enum Moment {
 
 pub const MOMENTS: [Moment; 2] = [Moment::Collecting, Moment::Reaping];
 
-/// Waits until the run under way is there, and yields its number.
+/// Waits until the run under way is there, and yields its number. The run goes on: see [`Slow::hold_at`].
 pub fn wait_for(conn: &mut Connection, moment: Moment) -> Result<i64> {
     let reached = |status: &Reply| {
         let Ok(current) = status.map("current") else {

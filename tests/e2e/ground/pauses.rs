@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use blocking_harness::{
-    Figure, Server, cleanup_async, dbsize, digest, info_field, redis, tally, wait_for_value,
-    wait_until,
+    Figure, Server, TOO_LATE, cleanup_async, dbsize, digest, info_field, redis, tally,
+    wait_for_value, wait_until,
 };
 
 use super::long_run::{
@@ -102,7 +102,7 @@ fn a_pause_during_a_run_stops_it_and_afterwards_it_finishes() -> Result<()> {
             let world = World::load(&mut conn)?;
             let slow = Slow::start(&primary)?;
             let caller = Caller::start(&primary, &[])?;
-            wait_for(&mut conn, moment)?;
+            slow.hold_at(&mut conn, moment)?;
             if kind == "ALL" {
                 pause_all_and_look_on(&primary, &mut conn, &replica)?;
             } else {
@@ -130,8 +130,10 @@ fn many_short_pauses_do_not_end_the_server() -> Result<()> {
     let caller = Caller::start(&primary, &[])?;
     let mut pauses = 0;
     let mut pauses_while_reaping = 0;
-    // Each ends by itself, so the run gets on a little in between, right to its end.
-    while !caller.has_answer() && pauses < 5_000 {
+    let mut removed = 0;
+    let mut steps = 0;
+    // Each ends by itself, so the run gets on a little in between.
+    while !caller.has_answer() && steps < 20 && pauses < 5_000 {
         if pauses == 8 {
             wait_for(&mut conn, Moment::Reaping)?;
         }
@@ -141,9 +143,18 @@ fn many_short_pauses_do_not_end_the_server() -> Result<()> {
             &format!("CLIENT PAUSE {} WRITE", 1 + pauses % 13),
         )?;
         if let Ok(current) = status(&mut conn)?.map("current") {
-            pauses_while_reaping += i64::from(current.int("keys_removed")? > 0);
+            let now = current.int("keys_removed")?;
+            pauses_while_reaping += i64::from(now > 0);
+            steps += i64::from(now > removed);
+            removed = now;
         }
-        std::thread::sleep(Duration::from_millis(pauses * 7 % 23));
+        // A run looks again after 100 ms at the latest.
+        let rest_ms = if pauses % 16 == 0 {
+            120
+        } else {
+            pauses * 7 % 23
+        };
+        std::thread::sleep(Duration::from_millis(rest_ms));
     }
     drop(slow);
     eprintln!("{pauses} pauses, {pauses_while_reaping} of them during the removal");
@@ -165,7 +176,7 @@ fn a_paused_run_can_be_cancelled() -> Result<()> {
     let world = World::load(&mut conn)?;
     let slow = Slow::start(&primary)?;
     let caller = Caller::start(&primary, &[])?;
-    wait_for(&mut conn, Moment::Reaping)?;
+    slow.hold_at(&mut conn, Moment::Reaping)?;
     run(&mut conn, "CLIENT PAUSE 60000 WRITE")?;
     wait_for_value(
         "a pause",
@@ -213,7 +224,7 @@ fn a_failover_ends_the_run_and_the_new_primary_can_do_the_rest() -> Result<()> {
         let world = World::load(&mut conn)?;
         let slow = Slow::start(&primary)?;
         cleanup_async(&mut conn, &[])?;
-        wait_for(&mut conn, moment)?;
+        slow.hold_at(&mut conn, moment)?;
         run(&mut conn, "FAILOVER")?;
         let last = wait_until_idle(&mut conn)?;
         drop(slow);
@@ -245,7 +256,7 @@ fn a_failover_with_a_caller_waiting_ends_his_run_too() -> Result<()> {
         let world = World::load(&mut conn)?;
         let slow = Slow::start(&primary)?;
         let caller = Caller::start(&primary, &[])?;
-        wait_for(&mut conn, moment)?;
+        slow.hold_at(&mut conn, moment)?;
         run(&mut conn, "FAILOVER")?;
         let last = wait_until_idle(&mut conn)?;
         drop(slow);
@@ -277,7 +288,7 @@ fn a_failover_that_comes_to_nothing_lets_the_run_go_on() -> Result<()> {
             let world = World::load(&mut conn)?;
             let slow = Slow::start(&primary)?;
             let caller = Caller::start(&primary, &[])?;
-            wait_for(&mut conn, moment)?;
+            slow.hold_at(&mut conn, moment)?;
             // A replica that is behind and hears nothing keeps the failover waiting.
             freeze_behind(&replica, &mut conn)?;
             if aborted {
@@ -285,10 +296,10 @@ fn a_failover_that_comes_to_nothing_lets_the_run_go_on() -> Result<()> {
                 Standstill::begin(&primary, &mut conn, None)?.hold(&mut conn)?;
                 run(&mut conn, "FAILOVER ABORT")?;
             } else {
-                run(&mut conn, "FAILOVER TIMEOUT 2000")?;
+                run(&mut conn, "FAILOVER TIMEOUT 4000")?;
                 let mut standstill = Standstill::begin(&primary, &mut conn, None)?;
                 let looks = standstill.until_it_ends(&mut conn)?;
-                ensure!(looks > 3, "{looks} looks at the pause");
+                ensure!(looks > 3, "{TOO_LATE}; {looks} looks at the pause");
             }
             replica.thaw()?;
             drop(slow);
@@ -314,7 +325,7 @@ fn a_forced_failover_that_is_called_back_ends_the_run_on_a_server_that_stays_pri
         let world = World::load(&mut conn)?;
         let slow = Slow::start(&primary)?;
         cleanup_async(&mut conn, &[])?;
-        wait_for(&mut conn, moment)?;
+        slow.hold_at(&mut conn, moment)?;
         freeze_behind(&replica, &mut conn)?;
         let keys = dbsize(&mut conn)?;
         let port = replica.port();

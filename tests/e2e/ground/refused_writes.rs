@@ -8,7 +8,7 @@ use blocking_harness::{Figure, Server, cleanup, cleanup_async, digest, redis, ta
 use redis::Connection;
 
 use super::long_run::{
-    Caller, MOMENTS, Slow, World, assert_healthy, ending, run, state, wait_for, wait_for_info,
+    Caller, MOMENTS, Slow, World, assert_healthy, ending, run, state, wait_for_info,
 };
 
 /// The number of the file that the server is writing to.
@@ -55,7 +55,7 @@ fn a_log_that_cannot_be_written_refuses_a_run_and_ends_one_under_way() -> Result
         let world = World::load(&mut conn)?;
         let slow = Slow::start(&server)?;
         let caller = Caller::start(&server, &[])?;
-        wait_for(&mut conn, moment)?;
+        slow.hold_at(&mut conn, moment)?;
         fill_disk(&server, &mut conn)?;
         // The server finds out with the next write, be it the run's or somebody else's, who may be too late.
         let _ = run(&mut conn, "SET other 1");
@@ -102,7 +102,7 @@ fn a_lost_replica_ends_a_run_that_needs_it() -> Result<()> {
         let world = World::load(&mut conn)?;
         let slow = Slow::start(&server)?;
         let caller = Caller::start(&server, &[])?;
-        wait_for(&mut conn, moment)?;
+        slow.hold_at(&mut conn, moment)?;
         replica.kill9()?;
         wait_for_info(&mut conn, "replication", "min_slaves_good_slaves", "0")?;
         drop(slow);

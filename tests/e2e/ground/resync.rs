@@ -9,7 +9,7 @@ use blocking_harness::{
 use redis::{Connection, Value};
 
 use super::long_run::{
-    Caller, DEADLINE, MOMENTS, Moment, Slow, World, assert_healthy, ended, ending, run, wait_for,
+    Caller, DEADLINE, MOMENTS, Moment, Slow, World, assert_healthy, ended, ending, run,
     wait_until_idle,
 };
 
@@ -41,7 +41,7 @@ fn becoming_a_replica_ends_the_run() -> Result<()> {
         let world = World::load(&mut conn)?;
         let slow = Slow::start(&server)?;
         cleanup_async(&mut conn, &[])?;
-        wait_for(&mut conn, moment)?;
+        slow.hold_at(&mut conn, moment)?;
         // Nobody listens there, so the data stays as the run has left it.
         run(&mut conn, "REPLICAOF 127.0.0.1 1")?;
         let last = wait_until_idle(&mut conn)?;
@@ -67,7 +67,7 @@ fn becoming_a_replica_and_a_primary_again_between_two_slices_ends_the_run() -> R
         let world = World::load(&mut conn)?;
         let slow = Slow::start(&server)?;
         cleanup_async(&mut conn, &[])?;
-        wait_for(&mut conn, moment)?;
+        slow.hold_at(&mut conn, moment)?;
         let mut there_and_back = redis::pipe();
         there_and_back.atomic().cmd("BLOCKING.STATUS");
         there_and_back.cmd("REPLICAOF").arg(&["127.0.0.1", "1"]);
@@ -115,7 +115,7 @@ fn take_a_full_resync(
     World::load(&mut conn)?;
     let slow = Slow::start(&server)?;
     let caller = Caller::start(&server, &[])?;
-    wait_for(&mut conn, moment)?;
+    slow.hold_at(&mut conn, moment)?;
     let before = full_resyncs(&mut there)?;
     run(&mut conn, &replica_of(other))?;
     let error = caller.answer().expect_err("no answer from a replica");
@@ -166,7 +166,7 @@ fn promote_and_demote(primary: &Server, replica: &Server, moment: Moment) -> Res
     run(&mut there, "SET session:of-the-promoted 1")?;
     let slow = Slow::start(replica)?;
     cleanup_async(&mut there, &[])?;
-    wait_for(&mut there, moment)?;
+    slow.hold_at(&mut there, moment)?;
     let before = full_resyncs(&mut conn)?;
     run(&mut there, &replica_of(primary))?;
     let last = wait_until_idle(&mut there)?;
@@ -202,7 +202,7 @@ fn a_primary_that_follows_its_own_replica_in_the_middle_of_a_run_and_back() -> R
         two.wait_in_sync_with(&one)?;
         let slow = Slow::start(&one)?;
         cleanup_async(&mut first, &[])?;
-        wait_for(&mut first, moment)?;
+        slow.hold_at(&mut first, moment)?;
         // In this order nothing is lost but what the first removed after the second has parted from it.
         run(&mut second, "REPLICAOF NO ONE")?;
         run(&mut first, &replica_of(&two))?;

@@ -7,8 +7,7 @@ use blocking_harness::{Figure, Server, cleanup, cleanup_async, digest, error_tex
 use redis::Connection;
 
 use super::long_run::{
-    Caller, MOMENTS, Moment, Slow, World, assert_healthy, ending, run, state, wait_for,
-    wait_for_info,
+    Caller, MOMENTS, Moment, Slow, World, assert_healthy, ending, run, state, wait_for_info,
 };
 
 #[test]
@@ -23,7 +22,7 @@ fn a_save_and_a_rewrite_of_the_log_go_along_with_a_run() -> Result<()> {
         let world = World::load(&mut conn)?;
         let slow = Slow::start(&server)?;
         let caller = Caller::start(&server, &[])?;
-        wait_for(&mut conn, moment)?;
+        slow.hold_at(&mut conn, moment)?;
         run(&mut conn, "BGSAVE")?;
         wait_for_info(&mut conn, "persistence", "rdb_bgsave_in_progress", "0")?;
         run(&mut conn, "BGREWRITEAOF")?;
@@ -80,7 +79,7 @@ fn a_failed_save_refuses_a_run_and_ends_one_under_way() -> Result<()> {
         let world = World::load(&mut conn)?;
         let slow = Slow::start(&server)?;
         let caller = Caller::start(&server, &[])?;
-        wait_for(&mut conn, moment)?;
+        slow.hold_at(&mut conn, moment)?;
         make_saves_fail(&mut conn, server.dir())?;
         drop(slow);
         let reply = caller.answer()?;
@@ -112,7 +111,7 @@ fn too_few_replicas_refuse_a_run_and_end_one_under_way() -> Result<()> {
         let world = World::load(&mut conn)?;
         let slow = Slow::start(&server)?;
         let caller = Caller::start(&server, &[])?;
-        wait_for(&mut conn, moment)?;
+        slow.hold_at(&mut conn, moment)?;
         run(&mut conn, "CONFIG SET min-replicas-to-write 1")?;
         drop(slow);
         let reply = caller.answer()?;
@@ -146,7 +145,7 @@ fn a_full_memory_does_not_keep_a_run_from_its_work() -> Result<()> {
         let early = (!during).then(|| run(&mut conn, "CONFIG SET maxmemory 1mb"));
         early.transpose()?;
         let caller = Caller::start(&server, &[])?;
-        wait_for(&mut conn, Moment::Collecting)?;
+        slow.hold_at(&mut conn, Moment::Collecting)?;
         run(&mut conn, "CONFIG SET maxmemory 1mb")?;
         let refused = redis::cmd("SET")
             .arg(&["more", "1"])

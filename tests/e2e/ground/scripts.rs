@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use blocking_harness::{Figure, Server, redis, tally, wait_until};
 
 use super::long_run::{
-    Caller, DEADLINE, MOMENTS, Raw, Slow, World, assert_healthy, ending, run, status, wait_for,
+    Caller, DEADLINE, MOMENTS, Raw, Slow, World, assert_healthy, ending, run, status,
     wait_until_idle,
 };
 
@@ -55,7 +55,7 @@ fn a_run_stands_still_for_a_slow_script_and_goes_on_after_it() -> Result<()> {
         let world = World::load(&mut conn)?;
         let slow = Slow::start(&server)?;
         let caller = Caller::start(&server, &[])?;
-        wait_for(&mut conn, moment)?;
+        slow.hold_at(&mut conn, moment)?;
         let mut scripter = server.client()?;
         let busy_before = slow_scripts(&server);
         let script = std::thread::spawn(move || {
@@ -90,7 +90,7 @@ fn a_script_killed_during_a_run_does_not_harm_it() -> Result<()> {
         let world = World::load(&mut conn)?;
         let slow = Slow::start(&server)?;
         run(&mut conn, "BLOCKING.CLEANUP ASYNC")?;
-        wait_for(&mut conn, moment)?;
+        slow.hold_at(&mut conn, moment)?;
         let script = endless_script(&server)?;
         run(&mut conn, "SCRIPT KILL")?;
         ensure!(script.join().expect("no panic").is_err());
@@ -116,7 +116,7 @@ fn a_caller_who_goes_during_a_slow_script_takes_his_run_with_him() -> Result<()>
         let slow = Slow::start(&server)?;
         let mut caller = Raw::connect(&server)?;
         caller.send("BLOCKING.CLEANUP")?;
-        wait_for(&mut conn, moment)?;
+        slow.hold_at(&mut conn, moment)?;
         let mut scripter = server.client()?;
         let busy_before = slow_scripts(&server);
         let script = std::thread::spawn(move || {

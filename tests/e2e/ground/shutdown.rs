@@ -5,8 +5,7 @@ use anyhow::{Context, Result, ensure};
 use blocking_harness::{Figure, Server, cleanup_async, dbsize, redis, tally, wait_until};
 
 use super::long_run::{
-    Caller, DEADLINE, MOMENTS, Moment, Slow, World, assert_healthy, ending, run, wait_for,
-    wait_until_idle,
+    Caller, DEADLINE, MOMENTS, Moment, Slow, World, assert_healthy, ending, run, wait_until_idle,
 };
 use super::standstill::{Standstill, forget_not_there_yet, freeze_behind, pair};
 
@@ -33,7 +32,7 @@ fn a_shutdown_during_a_run_is_clean_and_the_next_run_does_the_rest() -> Result<(
             } else {
                 Some(Caller::start(&server, &[])?)
             };
-            wait_for(&mut conn, moment)?;
+            slow.hold_at(&mut conn, moment)?;
             server.shutdown()?;
             drop(slow);
             if let Some(caller) = caller {
@@ -87,7 +86,7 @@ fn wait_in_a_shutdown(moment: Moment, outcome: Outcome) -> Result<()> {
     let world = World::load(&mut conn)?;
     let slow = Slow::start(&server)?;
     cleanup_async(&mut conn, &[])?;
-    wait_for(&mut conn, moment)?;
+    slow.hold_at(&mut conn, moment)?;
     freeze_behind(&replica, &mut conn)?;
     let mut operator = server.client()?;
     let shutdown =

@@ -76,7 +76,7 @@ impl<'s> Standstill<'s> {
             replica.wait_in_sync_with(primary)?;
         }
         let mut replica = replica.map(Server::client).transpose()?;
-        let (first, elapsed_us) = look(primary, conn, &mut replica)?.context("no pause")?;
+        let (first, elapsed_us) = look(primary, conn, &mut replica)?.context(TOO_LATE)?;
         if let Some(keys) = first.replica_keys {
             ensure!(keys == first.keys, "the replica is not in sync: {first:?}");
         }

@@ -13,6 +13,8 @@ use blocking_harness::{
     server_now_ms, wait_for_value,
 };
 
+use crate::ground::long_run::{Moment, Slow, World};
+
 use super::{RUN_DEADLINE, beat, counts, last_run, write};
 
 /// So many runs in a row that were over before the deed show that the end has been passed.
@@ -288,6 +290,57 @@ fn a_heartbeat_that_vanishes_during_the_run_leaves_its_family_to_nobody() -> Res
     };
     let load = |conn: &mut Connection| FEW.load(conn, now);
     in_every_part(&mut conn, 0..STEPS_MAX, &load, &rest, &deed, &check)
+}
+
+/// A swarm's heartbeat can be read as the state of a coordinator with a longer id, and that follows the swarm's own
+/// heartbeat of this id or, where there is none, the unscoped one. All of them are dead but the unscoped one, which says
+/// nothing until the swarm's own has gone.
+#[test]
+fn whoever_inherits_a_key_during_the_run_keeps_it() -> Result<()> {
+    const OWNED_TWICE: &str = "swarm:s:blocking:heartbeat:x";
+    const OWN: &str = "swarm:s:blocking:heartbeat:heartbeat:x";
+    const HEIR: &str = "blocking:heartbeat:heartbeat:x";
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    for (deed, keeps) in [
+        (&["DEL", OWN][..], true),
+        (&["PEXPIRE", OWN, "1"], true),
+        // Nobody inherits anything.
+        (&["DEL", "no-such-key"], false),
+    ] {
+        let () = cmd("FLUSHALL").query(&mut conn)?;
+        // Of the world's dead everybody goes before these.
+        World::load(&mut conn)?;
+        let now_ms = server_now_ms(&mut conn)?;
+        let ours = [(OWNED_TWICE, 700_000), (OWN, 650_000), (HEIR, 0)];
+        write(
+            &mut conn,
+            ours.map(|(key, age_ms)| (key.to_owned(), beat(now_ms, age_ms))),
+        )?;
+        let slow = Slow::start(&server)?;
+        cleanup_async(&mut conn, &[])?;
+        slow.hold_at(&mut conn, Moment::Reaping)?;
+        let () = cmd(deed[0]).arg(&deed[1..]).query(&mut conn)?;
+        drop(slow);
+        let last = last_run(&mut conn)?;
+        let left = existing_keys(
+            &mut conn,
+            ours.iter().map(|(key, _)| key.as_bytes().to_vec()),
+        )?;
+        let expected: &[&str] = if keeps { &[OWNED_TWICE, HEIR] } else { &[HEIR] };
+        ensure!(
+            left == expected
+                .iter()
+                .map(|key| key.as_bytes().to_vec())
+                .collect::<Vec<_>>(),
+            "{deed:?}: {left:?} {last:?}"
+        );
+        ensure!(
+            last.int("keys_vetoed")? == i64::from(keeps),
+            "{deed:?}: {last:?}"
+        );
+    }
+    Ok(())
 }
 
 #[test]

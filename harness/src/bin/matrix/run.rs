@@ -18,6 +18,19 @@ const LIMIT: Duration = Duration::from_secs(3600);
 /// Shown of a suite that ended without a word about failures.
 const TAIL_LINES: usize = 40;
 
+/// Of a longer line only the beginning is shown.
+const LINE_CHARS: usize = 1_000;
+
+/// A suite to be run on a server.
+#[derive(Clone, Copy)]
+struct Job<'j> {
+    suite: &'j Suite,
+    server: &'j Found,
+    /// What the server is called.
+    title: &'j str,
+    arguments: &'j [String],
+}
+
 /// Where output goes, and what every suite is given.
 pub struct Runner {
     output: PathBuf,
@@ -48,7 +61,13 @@ impl Runner {
         println!("{title}: {name} ...");
         let path = self.output.join(format!("{}-{name}.txt", server.name));
         let started = Instant::now();
-        let (mut outcome, printed) = self.run_once(&path, suite, found, &title, &self.arguments);
+        let first = Job {
+            suite,
+            server: found,
+            title: &title,
+            arguments: &self.arguments,
+        };
+        let (mut outcome, printed) = self.run_once(&path, &first);
         if let (Outcome::Failed(counts), Some(late)) = (&outcome, too_late(&printed)) {
             println!(
                 "{title}: {name}: {outcome}; again by themselves: {}",
@@ -59,7 +78,11 @@ impl Runner {
                 .join(format!("{}-{name}-again.txt", server.name));
             let alone = ["--exact", "--test-threads=1"].into_iter().chain(late);
             let alone: Vec<String> = alone.map(str::to_owned).collect();
-            let (second, _) = self.run_once(&path, suite, found, &title, &alone);
+            let again = Job {
+                arguments: &alone,
+                ..first
+            };
+            let (second, _) = self.run_once(&path, &again);
             outcome = counts.and_then(second);
         }
         let tallied = match outcome {
@@ -81,15 +104,8 @@ impl Runner {
     }
 
     /// How a suite with these arguments did, and what it printed.
-    fn run_once(
-        &self,
-        path: &Path,
-        suite: &Suite,
-        server: &Found,
-        title: &str,
-        arguments: &[String],
-    ) -> (Outcome, String) {
-        let ended = self.run_into(path, suite, server, title, arguments);
+    fn run_once(&self, path: &Path, job: &Job) -> (Outcome, String) {
+        let ended = self.run_into(path, job);
         let printed = String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
         let outcome = match ended {
             Ok(status) => Outcome::of(&printed, status.success()),
@@ -98,25 +114,18 @@ impl Runner {
         (outcome, printed)
     }
 
-    fn run_into(
-        &self,
-        path: &Path,
-        suite: &Suite,
-        server: &Found,
-        title: &str,
-        arguments: &[String],
-    ) -> Result<ExitStatus> {
+    fn run_into(&self, path: &Path, job: &Job) -> Result<ExitStatus> {
         let output = File::create(path)?;
-        let mut child = Command::new(&suite.program)
-            .args(arguments)
-            .current_dir(&suite.folder)
-            .env("BLOCKING_SERVER_BIN", &server.program)
-            .env(SERVER_NAME, title)
+        let mut child = Command::new(&job.suite.program)
+            .args(job.arguments)
+            .current_dir(&job.suite.folder)
+            .env("BLOCKING_SERVER_BIN", &job.server.program)
+            .env(SERVER_NAME, job.title)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
             .spawn()
-            .with_context(|| format!("cannot start {}", suite.program.display()))?;
+            .with_context(|| format!("cannot start {}", job.suite.program.display()))?;
         let ended = wait_until("its end", self.limit, || child.try_wait().transpose());
         if ended.is_err() {
             // The servers that it started end with it.
@@ -127,12 +136,25 @@ impl Runner {
     }
 }
 
-/// What libtest prints about the tests that failed, or the end of all it printed.
+/// What libtest prints about the tests that failed, or the end of all it printed; without what a reader need not see
+/// here, for the file has it.
 fn failures(printed: &str) -> String {
     let lines: Vec<&str> = printed.lines().collect();
     let tail = lines.len().saturating_sub(TAIL_LINES);
     let from = lines.iter().position(|line| *line == "failures:");
-    lines[from.unwrap_or(tail)..].join("\n")
+    let mut in_backtrace = false;
+    let mut shown = Vec::new();
+    for line in &lines[from.unwrap_or(tail)..] {
+        if line.to_ascii_lowercase().starts_with("stack backtrace:") {
+            in_backtrace = true;
+        } else if in_backtrace && !line.starts_with(' ') {
+            in_backtrace = false;
+        }
+        if !in_backtrace {
+            shown.push(line.chars().take(LINE_CHARS).collect::<String>());
+        }
+    }
+    shown.join("\n")
 }
 
 #[cfg(test)]
@@ -255,6 +277,13 @@ mod tests {
         let printed =
             "test a ... FAILED\n\nfailures:\n\n---- a stdout ----\nwhy\n\nfailures:\n    a\n";
         assert!(failures(printed).starts_with("failures:\n\n---- a stdout"));
+        let printed = format!(
+            "failures:\n\n---- a stdout ----\nError: {}\n\nStack backtrace:\n   0: here\n      at there\n\n---- b stdout ----\nno",
+            "e".repeat(5_000)
+        );
+        let shown = failures(&printed);
+        assert!(!shown.contains("there") && shown.ends_with("---- b stdout ----\nno"));
+        assert!(shown.len() < 1_200, "{shown}");
         let long: String = (0..100).map(|line| format!("{line}\n")).collect();
         assert_eq!(failures(&long).lines().next(), Some("60"));
     }
