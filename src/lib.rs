@@ -47,3 +47,4 @@ mod schedule;
 mod second_look;
 mod settings;
 mod value;
+mod watch;
