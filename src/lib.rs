@@ -16,6 +16,7 @@
     )
 )]
 
+mod acl_rules;
 mod census;
 mod claims;
 mod collection;

@@ -5,8 +5,8 @@
 
 use redis_module::raw;
 
-use super::api::OwnString;
-use super::api::{self, RedisModuleCtx, RedisModuleString, rm};
+use super::api::{self, Answer, OwnString, RedisModuleCtx, RedisModuleString, rm};
+use crate::acl_rules;
 
 /// The name of the user that sent the command at hand; `None` for a call without one, such as
 /// another module's, which the server treats as unrestricted.
@@ -26,6 +26,25 @@ pub fn caller_name(ctx: *mut RedisModuleCtx) -> Option<Vec<u8>> {
         rm!(RedisModule_FreeString)(ctx, name);
         Some(bytes)
     }
+}
+
+/// Who keeps the module from being unloaded: a user with a rule that names one of our commands.
+/// `Err` if the server does not say who its users are.
+pub fn user_with_our_command(ctx: *mut RedisModuleCtx) -> Result<Option<String>, ()> {
+    // SAFETY: 1, 2, 3; the format takes one C string, which outlives the call.
+    let reply =
+        unsafe { rm!(RedisModule_Call)(ctx, c"ACL".as_ptr(), c"Ec".as_ptr(), c"LIST".as_ptr()) };
+    let users = Answer::new(reply).ok_or(())?;
+    if users.error().is_some() {
+        return Err(());
+    }
+    let mut found = None;
+    users.each_string(&mut |line| {
+        if found.is_none() {
+            found = acl_rules::user_with_our_command(line);
+        }
+    });
+    Ok(found)
 }
 
 /// A user looked up for one slice.

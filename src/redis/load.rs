@@ -11,7 +11,7 @@ use super::api::{self, Level, RedisModuleCtx, RedisModuleString, rm};
 use super::born::Events;
 use super::command::{self, Handler};
 use super::{
-    born, events, info, keyspace, scan, schedule, settings, sightings, state, wakeup, watch,
+    acl, born, events, info, keyspace, scan, schedule, settings, sightings, state, wakeup, watch,
 };
 use crate::commands::{self, ArgumentKind, Command};
 
@@ -103,19 +103,20 @@ fn load(ctx: *mut RedisModuleCtx, argc: i32) -> Result<(), String> {
     done(subscribed, "the server refused a subscription")
 }
 
-/// Called by the server before it unloads the module; refuses while a run is on.
+/// Called by the server before it unloads the module; refuses while a run is on, and while a user has
+/// a rule that names one of our commands, for then most servers would abort.
 ///
 /// # Safety
 /// Only the server may call this.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RedisModule_OnUnload(ctx: *mut RedisModuleCtx) -> i32 {
     api::guard(api::ERR, || {
-        if let Some(progress) = state::progress() {
-            let line = format!(
-                "blocking not unloaded: run {} is on; BLOCKING.CANCEL ends it",
-                progress.run
+        if let Some(why) = stays_loaded(ctx) {
+            api::log(
+                ctx,
+                Level::Warning,
+                &format!("blocking not unloaded: {why}"),
             );
-            api::log(ctx, Level::Warning, &line);
             return api::ERR;
         }
         leave_nothing();
@@ -124,6 +125,22 @@ pub unsafe extern "C" fn RedisModule_OnUnload(ctx: *mut RedisModuleCtx) -> i32 {
         sightings::forget();
         api::OK
     })
+}
+
+/// Why the module must not be unloaded now.
+fn stays_loaded(ctx: *mut RedisModuleCtx) -> Option<String> {
+    if let Some(progress) = state::progress() {
+        let run = progress.run;
+        return Some(format!("run {run} is on; BLOCKING.CANCEL ends it"));
+    }
+    match acl::user_with_our_command(ctx) {
+        Ok(None) => None,
+        Ok(Some(name)) => Some(format!(
+            "the ACL user '{name}' has a rule that names one of its commands; \
+             ACL DELUSER or ACL SETUSER with reset removes it"
+        )),
+        Err(()) => Some("the server does not say which rules its ACL users have".into()),
+    }
 }
 
 /// Give back what outlives a single call.

@@ -8,6 +8,8 @@ use std::time::Duration;
 mod mid_run;
 /// Rights that are more than a list of patterns.
 mod selectors;
+/// Rules that name commands of a module that is to go.
+mod unload;
 
 use anyhow::{Result, ensure};
 use blocking_harness::redis::{Cmd, Connection, Value, cmd};
