@@ -106,12 +106,16 @@ impl Watched {
                 format!("--web.listen-address=127.0.0.1:{port}"),
             ])
         })?;
-        Ok(Self {
+        let watched = Self {
             prometheus,
             exporter,
             _programs: [watching, exporting],
             server,
-        })
+        };
+        // It listens before it answers.
+        let ready = || watched.query("vector(1)").ok();
+        wait_until("Prometheus to be ready", DEADLINE, ready)?;
+        Ok(watched)
     }
 
     /// What Prometheus answers to an expression: for each series its labels and its value. An expression that it does
@@ -149,12 +153,16 @@ impl Watched {
             fields.retain(|name, _| !MOVING.contains(&name.as_str()));
             fields
         };
-        let mut expected = steady(info(conn)?);
-        expected.insert("blocking_module_loaded".to_owned(), 1.0);
-        let look = || self.heard();
-        wait_for_value("what INFO says", DEADLINE, look, |heard| {
-            steady(heard.clone()) == expected
-        })
+        // Asked anew every time, for a round of the schedule may come in between.
+        let look = || {
+            let mut said = info(conn)?;
+            said.insert("blocking_module_loaded".to_owned(), 1.0);
+            Ok((said, self.heard()?))
+        };
+        let pair = wait_for_value("what INFO says", DEADLINE, look, |(said, heard)| {
+            steady(said.clone()) == steady(heard.clone())
+        })?;
+        Ok(pair.1)
     }
 
     /// Waits for an alert in this state.
