@@ -8,7 +8,7 @@ list = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup servers build demo run unit harness e2e matrix timers test soak fuzz valgrind reliability bench \
+.PHONY: help setup servers build demo run unit harness e2e matrix timers contrib test soak fuzz valgrind reliability bench \
   bench-full lint clean
 
 CARGO ?= cargo
@@ -92,7 +92,14 @@ timers: ## The same for a build without timerfd, as on macOS: scenarios and movi
 	@BLOCKING_MODULE=$(abspath $(TARGET_DIR)/timers-only/libblocking_cleanup.$(LIBRARY_SUFFIX)) \
 	  RUST_TEST_THREADS=$(RUST_TEST_THREADS) $(TARGET_DIR)/debug/matrix --one-by-one e2e --list /dev/null --output $(TARGET_DIR)/timers-only/matrix -- $(TIMED)
 
-test: setup servers build unit harness matrix timers ## All tests, on every server
+# Where the tools cannot be brought this says so, and is an error only if it was asked for.
+contrib: servers build ## The files in contrib/ on every server, with Prometheus, redis_exporter and systemd-analyze
+	$(CARGO) build --locked --workspace --bin matrix
+	@if scripts/setup.sh contrib && scripts/tools.sh; then \
+	  $(TARGET_DIR)/debug/matrix --one-by-one contrib $(if $(REQUIRE_ALL),--require-all) --output $(TARGET_DIR)/matrix-contrib; \
+	else echo "contrib/ is not tested"; $(if $(REQUIRE_ALL)$(filter contrib,$(MAKECMDGOALS)),exit 1,true); fi
+
+test: setup servers build unit harness matrix timers contrib ## All tests, on every server
 
 bench: setup servers build ## Measures the module against scripts and clients; writes docs/benchmark.md
 	$(CARGO) build --locked --release --package blocking-bench
@@ -123,7 +130,7 @@ lint: ## Formatting and clippy, warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; fi
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh contrib/blocking-cleanup .ci/run; fi
 
 clean: ## Removes what was built
 	$(CARGO) clean

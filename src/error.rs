@@ -298,6 +298,17 @@ mod tests {
         }
     }
 
+    /// The operators' page has a row for each code.
+    #[test]
+    fn the_operators_page_explains_every_code() {
+        let page = include_str!("../docs/operations.md");
+        for (error, text) in samples() {
+            let code = text.split(' ').next().unwrap();
+            let row = format!("\n| `{code}` | ");
+            assert_eq!(page.matches(&row).count(), 1, "{error:?}");
+        }
+    }
+
     #[test]
     fn the_pattern_text_names_the_real_limit() {
         let text = Error::PatternLength { got_bytes: 0 }.to_string();

@@ -49,3 +49,4 @@ mod schedule;
 mod second_look;
 mod settings;
 mod value;
+mod watch;

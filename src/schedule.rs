@@ -162,6 +162,12 @@ impl Schedule {
         left_us.div_ceil(US_PER_S)
     }
 
+    /// The end of the warm-up, past or to come, in microseconds of the monotonic clock; none on a
+    /// replica.
+    pub fn judging_since_us(&self, warm_up_s: u64) -> Option<u64> {
+        (!self.is_replica).then(|| self.warm_us(warm_up_s))
+    }
+
     /// Called several times a second: the database to clean up now, if there is one.
     pub fn tick(
         &mut self,

@@ -34,6 +34,7 @@ pub use foreign::{foreign_pair, load_foreign};
 pub use judge::{BeatLog, Mark, Marks, Outcome, Removed, Replay, Scope, Seen};
 pub use memory::settled_memory;
 pub use probe::{Ask, Probe, Wait, Waits};
+pub use process::spawn_bound;
 pub use reply::{Reply, reply_map};
 pub use seed::{SEED, seed};
 pub use server::Server;

@@ -11,7 +11,7 @@ use redis_module::raw;
 use super::api::{self, RedisModuleCtx, rm};
 use super::schedule;
 use super::signals::{self, End};
-use super::{sightings, state};
+use super::{sightings, state, watch};
 
 /// The server reports events of its first version of each structure to every module.
 const EVENTS: [(u64, Handler); 5] = [
@@ -58,7 +58,9 @@ unsafe extern "C" fn on_flush(
         if info.is_none_or(|info| info.dbnum == -1 || Some(info.dbnum) == running) {
             end(End::Flushed);
         }
-        schedule::on_flush(info.map_or(-1, |info| info.dbnum));
+        let database = info.map_or(-1, |info| info.dbnum);
+        schedule::on_flush(database);
+        watch::forget(database);
     });
 }
 
@@ -77,7 +79,10 @@ unsafe extern "C" fn on_swap(
             end(End::Swapped);
         }
         let both = info.map_or([-1, -1], |i| [i.dbnum_first, i.dbnum_second]);
-        both.into_iter().for_each(schedule::on_flush);
+        for database in both {
+            schedule::on_flush(database);
+            watch::forget(database);
+        }
     });
 }
 
@@ -91,6 +96,7 @@ unsafe extern "C" fn on_loading(
         sightings::forget();
         end(End::Loading);
         schedule::on_loading();
+        watch::forget(-1);
     });
 }
 
@@ -103,6 +109,7 @@ unsafe extern "C" fn on_role(
     api::guard((), || {
         sightings::forget();
         end(End::RoleChanged);
+        watch::forget(-1);
         schedule::on_role(subevent != raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER);
     });
 }

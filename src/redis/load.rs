@@ -11,7 +11,7 @@ use super::api::{self, Level, RedisModuleCtx, RedisModuleString, rm};
 use super::born::Events;
 use super::command::{self, Handler};
 use super::{
-    acl, born, events, info, keyspace, scan, schedule, settings, sightings, state, wakeup,
+    acl, born, events, info, keyspace, scan, schedule, settings, sightings, state, wakeup, watch,
 };
 use crate::commands::{self, ArgumentKind, Command};
 
@@ -82,6 +82,7 @@ fn load(ctx: *mut RedisModuleCtx, argc: i32) -> Result<(), String> {
     keyspace::load(version.map_or(OLDEST.0, |(major, ..)| major));
     scan::load(is_valkey() && version.is_some_and(|version| version >= (8, 1, 0)));
     state::load();
+    watch::load();
     sightings::forget();
     set_options(ctx);
     for (command, handler) in COMMANDS {
@@ -120,6 +121,7 @@ pub unsafe extern "C" fn RedisModule_OnUnload(ctx: *mut RedisModuleCtx) -> i32 {
         }
         leave_nothing();
         state::load();
+        watch::load();
         sightings::forget();
         api::OK
     })

@@ -40,5 +40,6 @@ mod signals;
 mod state;
 mod system;
 mod wakeup;
+mod watch;
 mod weigh;
 mod worker;

@@ -22,6 +22,7 @@ use super::signals::{self, End};
 use super::state;
 use super::system;
 use super::wakeup::Wakeup;
+use super::watch;
 use super::weigh::Weigh;
 use super::worker::{Outcome, Worker};
 use crate::collection::Collection;
@@ -545,6 +546,7 @@ impl Run {
         } else {
             Change::None
         };
+        watch::ended(database, &report);
         view::log_end(ctx, &report, database);
         schedule::log_change(ctx, change, &report, database);
         born::end();

@@ -218,6 +218,12 @@ pub fn warm_up_left_s() -> u64 {
     left_s.unwrap_or_default()
 }
 
+/// The end of the warm-up, past or to come, in microseconds of the monotonic clock; none on a
+/// replica.
+pub fn judging_since_us() -> Option<u64> {
+    with_schedule(|schedule| schedule.judging_since_us(settings::warm_up_s())).flatten()
+}
+
 /// The field `schedule` of STATUS.
 pub fn status() -> Value {
     let (now_us, dry_run) = (system::monotonic_us(), settings::DRY_RUN.get());

@@ -3,6 +3,8 @@
 
 /// More are stale than can be true.
 mod breaker;
+/// A fleet as it is in production.
+mod fleet;
 /// Pauses, flushes, replicas: a scheduled run is a run.
 mod ground;
 /// Ids that nothing is removed of.

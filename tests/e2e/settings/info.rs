@@ -1,10 +1,14 @@
 //! INFO blocking: flat numeric fields, there before the first run too.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use blocking_harness::redis::{self, Connection};
-use blocking_harness::{Server, cleanup, command};
+use blocking_harness::{Server, cleanup, command, server_now_ms, wait_for_value};
 
 use super::{OLD_MS, write_stale};
+
+const DEADLINE: Duration = Duration::from_secs(60);
 
 const NOW: [&str; 4] = [
     "running",
@@ -72,6 +76,15 @@ const SCHEDULE: [&str; 11] = [
     "protect_patterns",
 ];
 
+const WATCH: [&str; 6] = [
+    "since_complete_s",
+    "left_coordinators",
+    "left_stale",
+    "left_unreadable",
+    "left_orphans",
+    "left_orphans_too_young",
+];
+
 /// A server that has been there for long.
 fn start_warm() -> Result<Server> {
     Server::builder().arg("blocking.warm-up-seconds", 0).start()
@@ -95,6 +108,13 @@ fn fields(conn: &mut Connection, section: &str) -> Result<Vec<(String, u64)>> {
         .collect()
 }
 
+/// The value of one field.
+fn field(conn: &mut Connection, name: &str) -> Result<u64> {
+    let fields = fields(conn, "blocking")?;
+    let found = fields.iter().find(|(field, _)| field == name);
+    Ok(found.with_context(|| name.to_owned())?.1)
+}
+
 fn names(fields: &[(String, u64)]) -> Vec<&str> {
     fields.iter().map(|(name, _)| name.as_str()).collect()
 }
@@ -103,7 +123,10 @@ fn names(fields: &[(String, u64)]) -> Vec<&str> {
 fn before_the_first_run_there_is_no_last_one() -> Result<()> {
     let server = start_warm()?;
     let fields = fields(&mut server.client()?, "blocking")?;
-    assert_eq!(names(&fields), [&NOW[..], &TOTALS, &SCHEDULE].concat());
+    assert_eq!(
+        names(&fields),
+        [&NOW[..], &TOTALS, &SCHEDULE, &WATCH].concat()
+    );
     assert!(fields.iter().all(|(_, value)| *value == 0), "{fields:?}");
     Ok(())
 }
@@ -116,11 +139,117 @@ fn the_section_appears_wherever_modules_are_asked_for() -> Result<()> {
     let expected = fields(&mut conn, "blocking")?;
     assert_eq!(
         names(&expected),
-        [&NOW[..], &LAST, &TOTALS, &SCHEDULE].concat()
+        [&NOW[..], &LAST, &TOTALS, &SCHEDULE, &WATCH].concat()
     );
     for section in ["everything", "modules"] {
         assert_eq!(fields(&mut conn, section)?, expected, "INFO {section}");
     }
+    Ok(())
+}
+
+/// The page and the server have the same fields, each once.
+#[test]
+fn every_field_is_documented_and_every_documented_field_is_there() -> Result<()> {
+    let server = start_warm()?;
+    let mut conn = server.client()?;
+    cleanup(&mut conn, &[])?;
+    let fields = fields(&mut conn, "blocking")?;
+    let mut there = names(&fields);
+    let page = include_str!("../../../README.md");
+    let section = page.split("\n## INFO\n").nth(1).context("no section")?;
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let mut documented: Vec<&str> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `blocking_")?.split_once("` | "))
+        .map(|(name, meaning)| {
+            ensure!(meaning.len() > 4, "{name} has no meaning");
+            Ok(name)
+        })
+        .collect::<Result<_>>()?;
+    there.sort_unstable();
+    documented.sort_unstable();
+    assert_eq!(documented, there);
+    Ok(())
+}
+
+/// An alarm must not lose sight of one database because another had its turn.
+#[test]
+fn what_is_left_is_summed_over_databases() -> Result<()> {
+    let server = start_warm()?;
+    let mut conn = server.client()?;
+    let mut other = server.client_db(3)?;
+    for conn in [&mut conn, &mut other] {
+        write_stale(conn, "dead", 1)?;
+        for (key, value) in [
+            ("blocking:heartbeat:odd", "no time"),
+            ("blocking:signal:nobody", "x"),
+        ] {
+            redis::cmd("SET").arg(key).arg(value).exec(conn)?;
+        }
+    }
+    let left = |conn: &mut Connection| -> Result<Vec<u64>> {
+        let names = &WATCH[1..];
+        names.iter().map(|name| field(conn, name)).collect()
+    };
+    cleanup(&mut conn, &["DRYRUN"])?;
+    assert_eq!(left(&mut conn)?, [2, 1, 1, 1, 0]);
+    cleanup(&mut other, &["ORPHANS", "600"])?;
+    // First seen a moment ago.
+    assert_eq!(left(&mut conn)?, [3, 1, 2, 2, 1]);
+    cleanup(&mut conn, &[])?;
+    assert_eq!(left(&mut conn)?, [2, 0, 2, 2, 1]);
+    redis::cmd("FLUSHDB").exec(&mut other)?;
+    assert_eq!(left(&mut conn)?, [1, 0, 1, 1, 0]);
+    // A run that was cut short has not seen everything.
+    redis::cmd("FLUSHDB").exec(&mut conn)?;
+    write_stale(&mut conn, "dead", 1)?;
+    let reply: (i64, String) = redis::pipe()
+        .atomic()
+        .cmd("BLOCKING.CLEANUP")
+        .arg("ASYNC")
+        .cmd("BLOCKING.CANCEL")
+        .query(&mut conn)?;
+    assert_eq!(reply.1, "OK");
+    let idle = |running: &u64| *running == 0;
+    wait_for_value("the end", DEADLINE, || field(&mut conn, "running"), idle)?;
+    assert_eq!(field(&mut conn, "total_runs_cancelled")?, 1);
+    assert_eq!(left(&mut conn)?, [0; 5]);
+    Ok(())
+}
+
+#[test]
+fn seconds_since_a_complete_run_begin_anew_with_each() -> Result<()> {
+    let server = start_warm()?;
+    let replica = Server::builder()
+        .arg("blocking.warm-up-seconds", 0)
+        .replica_of(&server)
+        .start()?;
+    let mut conn = server.client()?;
+    let since = |conn: &mut Connection| field(conn, "since_complete_s");
+    wait_for_value("two seconds", DEADLINE, || since(&mut conn), |s| *s >= 2)?;
+    write_stale(&mut conn, "a", 0)?;
+    write_stale(&mut conn, "b", 0)?;
+    // The one of them is not a complete run.
+    let limited = cleanup(&mut conn, &["LIMIT", "1"])?;
+    assert_eq!(limited.text("status")?, "limited");
+    ensure!(since(&mut conn)? >= 2);
+    // However slow the machine: it ended after this.
+    let before_ms = server_now_ms(&mut conn)?;
+    cleanup(&mut conn, &[])?;
+    let since_s = i64::try_from(since(&mut conn)?)?;
+    let passed_ms = server_now_ms(&mut conn)? - before_ms;
+    ensure!(
+        since_s * 1_000 <= passed_ms,
+        "{since_s} s of {passed_ms} ms"
+    );
+    // While the warm-up lasts, nothing is late.
+    redis::cmd("CONFIG")
+        .arg(&["SET", "blocking.warm-up-seconds", "3600"])
+        .exec(&mut conn)?;
+    assert_eq!(since(&mut conn)?, 0);
+    replica.wait_in_sync_with(&server)?;
+    let mut there = replica.client()?;
+    assert_eq!(since(&mut there)?, 0);
     Ok(())
 }
 

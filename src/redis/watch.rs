@@ -1,0 +1,36 @@
+//! What is kept of ended runs for those who watch: fed at the end of a run, shown by INFO.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{schedule, system};
+use crate::report::Report;
+use crate::watch::Watch;
+
+/// Locked for moments only, and never while the server is called.
+static WATCH: Mutex<Watch> = Mutex::new(Watch::new());
+
+fn watch() -> MutexGuard<'static, Watch> {
+    WATCH.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Forget everything; at load, for the library may have been in memory before.
+pub fn load() {
+    *watch() = Watch::new();
+}
+
+/// A run is over.
+pub fn ended(database: i32, report: &Report) {
+    watch().ended(system::monotonic_us(), database, report);
+}
+
+/// A database has other content than before; all of them if the number is negative.
+pub fn forget(database: i32) {
+    watch().forget(database);
+}
+
+/// The fields of INFO, without the module's name.
+pub fn info_fields() -> Vec<(String, u64)> {
+    let judging_since_us = schedule::judging_since_us();
+    let fields = watch().info_fields(system::monotonic_us(), judging_since_us);
+    fields.map(|(name, value)| (name.to_owned(), value)).into()
+}
