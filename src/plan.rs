@@ -4,6 +4,10 @@
 //! coordinators cost it most of a second. What it promises: a key goes only if at least one
 //! stale coordinator could own it and no live or unreadable one could.
 
+mod explain;
+
+pub use explain::plan_and_explain;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::census::{HeartbeatNames, Heartbeats, Seen, id_of, judge_heartbeats, shown_id};
