@@ -3,6 +3,7 @@
 //! Pure, and without a judgement of its own: the plan says what it decided, and here that is counted,
 //! bounded and put into words.
 
+#[path = "explanation/answer.rs"]
 mod answer;
 
 pub use answer::{Answer, Circumstances, Read};

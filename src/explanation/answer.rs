@@ -1,6 +1,7 @@
 //! An explanation in words and as a reply.
 
 use super::{Beating, Explanation, KeyFate, Shown};
+use crate::census;
 use crate::error::shown;
 use crate::heartbeat::Form;
 use crate::layout::Family;
@@ -140,24 +141,34 @@ impl Answer {
                 out.push(format!("{whose} went away while it was looked at"));
                 continue;
             };
+            let key = &read.beating.key;
+            let now = census::judge(key, vitals.reading, read.read_ms, threshold_s);
+            let now = State::from(now);
+            if now != *state {
+                out.push(format!(
+                    "{whose} was {} when the walk passed it and is {} now: CLEANUP looks again, too",
+                    state.word(),
+                    now.word()
+                ));
+                continue;
+            }
             let age_s = vitals.age_s(read.read_ms);
-            let text = match (state, age_s, vitals.trouble) {
-                (State::Unreadable, _, Some(why)) => {
-                    format!("{whose} is unreadable, {why}: it is kept and protects its keys")
+            out.push(match (state, age_s.unwrap_or_default()) {
+                (State::Unreadable, _) => {
+                    let why = vitals.trouble.unwrap_or("its name is reserved");
+                    format!("{whose} is unreadable, {why}: it stays and protects its keys")
                 }
-                (State::Live, Some(age_s), _) if age_s < 0 => format!(
-                    "{whose} is live: its beat lies {} s in the future",
-                    age_s.saturating_neg()
-                ),
-                (State::Live, Some(age_s), _) => {
+                (State::Live, age_s) if age_s < 0 => {
+                    let ahead_s = age_s.saturating_neg();
+                    format!("{whose} is live: its beat lies {ahead_s} s in the future")
+                }
+                (State::Live, age_s) => {
                     format!("{whose} is live: {age_s} s old, not more than {threshold_s} s")
                 }
-                (State::Stale, Some(age_s), _) => {
+                (State::Stale, age_s) => {
                     format!("{whose} is stale: {age_s} s old, more than {threshold_s} s")
                 }
-                (state, ..) => format!("{whose} is {}", state.word()),
-            };
-            out.push(text);
+            });
             if let (State::Live, Some(age_s), Some(ttl_s)) =
                 (state, age_s, vitals.ttl_s(read.read_ms))
                 && age_s.saturating_add(ttl_s) <= i64::from(threshold_s)
@@ -310,3 +321,7 @@ impl Read {
         ])
     }
 }
+
+#[cfg(test)]
+#[path = "../explanation_tests.rs"]
+mod tests;
