@@ -71,15 +71,9 @@ pub fn judge_heartbeats(
         }
     }
     let judge = |(reading, position): (&heartbeat::Reading, &Position)| {
-        let verdict = heartbeat::verdict(*reading, question.now_ms, question.threshold_s);
-        let name = collection.get(*position).map(|record| record.name);
-        // Stale, but under a name that no cleanup may remove: proof of nothing.
-        match verdict {
-            Verdict::Stale { .. } if name.is_some_and(layout::is_never_touched) => {
-                Verdict::Unreadable
-            }
-            verdict => verdict,
-        }
+        let record = collection.get(*position);
+        let name = record.map(|record| record.name).unwrap_or_default();
+        judge(name, *reading, question.now_ms, question.threshold_s)
     };
     Some(Heartbeats {
         verdicts: readings.iter().zip(&positions).map(judge).collect(),
@@ -89,6 +83,15 @@ pub fn judge_heartbeats(
             .collect(),
         positions,
     })
+}
+
+/// The verdict on a heartbeat of this name.
+pub fn judge(name: &[u8], reading: heartbeat::Reading, now_ms: i64, threshold_s: u32) -> Verdict {
+    match heartbeat::verdict(reading, now_ms, threshold_s) {
+        // Stale, but under a name that no cleanup may remove: proof of nothing.
+        Verdict::Stale { .. } if layout::is_never_touched(name) => Verdict::Unreadable,
+        verdict => verdict,
+    }
 }
 
 /// Room for a number of names met before, so that a key the walk reported twice counts once.
@@ -127,7 +130,7 @@ impl Seen {
 }
 
 /// The reading of a heartbeat's name that names the coordinator: the one with the longest id.
-fn coordinator(name: &[u8]) -> Option<layout::Reading> {
+pub fn coordinator(name: &[u8]) -> Option<layout::Reading> {
     let mut first = None;
     layout::beating(name, &mut |reading| {
         first.get_or_insert(reading);

@@ -9,13 +9,17 @@ pub enum ArgumentKind {
     Pattern,
     /// A keyword without a value.
     Keyword,
+    /// One of these keywords.
+    OneOf(&'static [&'static str]),
+    /// A string without a keyword, which must be there.
+    Id,
 }
 
-/// One optional argument.
+/// One argument.
 #[derive(Clone, Copy, Debug)]
 pub struct Argument {
     pub name: &'static str,
-    /// The keyword that introduces it.
+    /// The keyword that introduces it; empty where there is none, or several.
     pub token: &'static str,
     pub kind: ArgumentKind,
 }
@@ -67,6 +71,44 @@ pub const CLEANUP: Command = Command {
     ],
 };
 
+pub const LIST: Command = Command {
+    name: "blocking.list",
+    flags: "readonly deny-script blocking",
+    arity: -1,
+    acl_categories: "read slow dangerous blocking",
+    summary: "Lists coordinators with the state and age of their heartbeat, the oldest first.",
+    complexity: "O(N) for the walk with N being the number of keys in the database, in slices of \
+                 blocking.slice-us, plus one GET for each heartbeat.",
+    since: "0.2.0",
+    arguments: &[
+        argument(
+            "state",
+            "",
+            ArgumentKind::OneOf(&["STALE", "LIVE", "UNREADABLE"]),
+        ),
+        argument("seconds", "THRESHOLD", ArgumentKind::Integer),
+        argument("id-pattern", "MATCH", ArgumentKind::Pattern),
+        argument("count", "COUNT", ArgumentKind::Integer),
+        argument("json", "JSON", ArgumentKind::Keyword),
+    ],
+};
+
+pub const EXPLAIN: Command = Command {
+    name: "blocking.explain",
+    flags: "readonly deny-script blocking",
+    arity: -2,
+    acl_categories: "read slow dangerous blocking",
+    summary: "Shows what a cleanup would do with one coordinator and its keys, and why.",
+    complexity: "O(N) for the walk with N being the number of keys in the database, in slices of \
+                 blocking.slice-us, plus one GET for each orphan if any of its keys is one.",
+    since: "0.2.0",
+    arguments: &[
+        argument("id", "", ArgumentKind::Id),
+        argument("seconds", "THRESHOLD", ArgumentKind::Integer),
+        argument("json", "JSON", ArgumentKind::Keyword),
+    ],
+};
+
 pub const STATUS: Command = Command {
     name: "blocking.status",
     flags: "allow-loading allow-stale fast",
@@ -114,6 +156,12 @@ pub const HELP_TEXT: &[&str] = &[
     "    IDS: list at most this many stale ids (100).",
     "    ASYNC: reply at once with the run's number.",
     "    JSON: reply with one JSON object.",
+    "LIST [STALE | LIVE | UNREADABLE] [THRESHOLD seconds] [MATCH id-pattern] [COUNT n] [JSON]",
+    "    List coordinators with the state and age of their heartbeat, the oldest first.",
+    "    STALE, LIVE, UNREADABLE: list only these; all are counted.",
+    "    COUNT: list at most this many (100).",
+    "EXPLAIN id [THRESHOLD seconds] [JSON]",
+    "    Show what CLEANUP would do with one coordinator and its keys, and why.",
     "STATUS [JSON]",
     "    Show the cleanup under way, the last result, the totals since load and the schedule.",
     "CANCEL",
@@ -130,7 +178,7 @@ mod tests {
     fn help_names_every_option_and_is_plain() {
         let text = HELP_TEXT.join("\n");
         assert!(text.is_ascii());
-        for command in [CLEANUP, STATUS, CANCEL, HELP] {
+        for command in [CLEANUP, LIST, EXPLAIN, STATUS, CANCEL, HELP] {
             let word = command.name.trim_start_matches("blocking.").to_uppercase();
             assert!(
                 HELP_TEXT.iter().any(|line| line.starts_with(&word)),
@@ -138,6 +186,9 @@ mod tests {
             );
             for argument in command.arguments {
                 assert!(text.contains(argument.token), "{}", argument.token);
+                if let ArgumentKind::OneOf(words) = argument.kind {
+                    assert!(words.iter().all(|word| text.contains(word)), "{words:?}");
+                }
             }
         }
     }

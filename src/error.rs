@@ -33,21 +33,42 @@ pub enum Error {
     PatternLength {
         got_bytes: usize,
     },
+    /// States of which only one can be asked for.
+    ExclusiveOptions {
+        accepted: &'static str,
+    },
+    IdLength {
+        got_bytes: usize,
+    },
     InProgress {
+        /// `a cleanup`, or the command of a look.
+        what: &'static str,
         run: u64,
         percent: u32,
         started_s_ago: u64,
     },
     NotBusy,
     InMulti,
+    /// The same for a command that always waits.
+    LookInMulti {
+        command: &'static str,
+    },
     OrphansInCluster,
     NotPrimary,
-    Loading,
+    Loading {
+        command: &'static str,
+    },
     CallerUnblocked {
         run: u64,
     },
     CannotStart {
         why: &'static str,
+    },
+    /// A look did not get to its end.
+    LookEnded {
+        command: &'static str,
+        cancelled: bool,
+        why: String,
     },
 }
 
@@ -81,13 +102,20 @@ impl fmt::Display for Error {
                 out,
                 "ERR MATCH takes a glob pattern of 1 to 512 bytes, got {got_bytes}"
             ),
+            Self::ExclusiveOptions { accepted } => {
+                write!(out, "ERR at most one of {accepted} is accepted")
+            }
+            Self::IdLength { got_bytes } => {
+                write!(out, "ERR the id must be 1 to 262144 bytes, got {got_bytes}")
+            }
             Self::InProgress {
+                what,
                 run,
                 percent,
                 started_s_ago,
             } => write!(
                 out,
-                "INPROGRESS a cleanup is running: run {run}, {percent}% of the keyspace, \
+                "INPROGRESS {what} is running: run {run}, {percent}% of the keyspace, \
                  started {started_s_ago} s ago; see BLOCKING.STATUS"
             ),
             Self::NotBusy => {
@@ -95,6 +123,9 @@ impl fmt::Display for Error {
             }
             Self::InMulti => out
                 .write_str("ERR BLOCKING.CLEANUP cannot wait inside MULTI or a script; add ASYNC"),
+            Self::LookInMulti { command } => {
+                write!(out, "ERR {command} cannot wait inside MULTI or a script")
+            }
             Self::OrphansInCluster => out.write_str(
                 "ERR ORPHANS cannot be judged on one node of several: heartbeats may be on \
                  another node of the cluster",
@@ -102,9 +133,10 @@ impl fmt::Display for Error {
             Self::NotPrimary => out.write_str(
                 "READONLY BLOCKING.CLEANUP runs on a primary only; this server is a replica",
             ),
-            Self::Loading => out.write_str(
-                "LOADING BLOCKING.CLEANUP cannot run while the server loads its data; \
-                 try again when it is done",
+            Self::Loading { command } => write!(
+                out,
+                "LOADING {command} cannot run while the server loads its data; \
+                 try again when it is done"
             ),
             Self::CallerUnblocked { run } => write!(
                 out,
@@ -112,6 +144,18 @@ impl fmt::Display for Error {
             ),
             Self::CannotStart { why } => {
                 write!(out, "ERR the cleanup could not start: {why}; try again")
+            }
+            Self::LookEnded {
+                command,
+                cancelled,
+                why,
+            } => {
+                let code = if *cancelled {
+                    "CANCELLED"
+                } else {
+                    "INTERRUPTED"
+                };
+                write!(out, "{code} {command} did not get to its end: {why}")
             }
         }
     }
@@ -179,14 +223,18 @@ mod tests {
                 | Error::MissingValue { .. }
                 | Error::BadValue { .. }
                 | Error::PatternLength { .. }
+                | Error::ExclusiveOptions { .. }
+                | Error::IdLength { .. }
                 | Error::InProgress { .. }
                 | Error::NotBusy
                 | Error::InMulti
+                | Error::LookInMulti { .. }
                 | Error::OrphansInCluster
                 | Error::NotPrimary
-                | Error::Loading
+                | Error::Loading { .. }
                 | Error::CallerUnblocked { .. }
-                | Error::CannotStart { .. } => {}
+                | Error::CannotStart { .. }
+                | Error::LookEnded { .. } => {}
             }
         }
         let samples = vec![
@@ -230,7 +278,50 @@ mod tests {
                 "ERR MATCH takes a glob pattern of 1 to 512 bytes, got 0",
             ),
             (
+                Error::ExclusiveOptions {
+                    accepted: "STALE, LIVE and UNREADABLE",
+                },
+                "ERR at most one of STALE, LIVE and UNREADABLE is accepted",
+            ),
+            (
+                Error::IdLength { got_bytes: 0 },
+                "ERR the id must be 1 to 262144 bytes, got 0",
+            ),
+            (
                 Error::InProgress {
+                    what: "BLOCKING.LIST",
+                    run: 8,
+                    percent: 0,
+                    started_s_ago: 0,
+                },
+                "INPROGRESS BLOCKING.LIST is running: run 8, 0% of the keyspace, started 0 s ago; \
+                 see BLOCKING.STATUS",
+            ),
+            (
+                Error::LookInMulti {
+                    command: "BLOCKING.LIST",
+                },
+                "ERR BLOCKING.LIST cannot wait inside MULTI or a script",
+            ),
+            (
+                Error::LookEnded {
+                    command: "BLOCKING.LIST",
+                    cancelled: true,
+                    why: "cancelled by BLOCKING.CANCEL".into(),
+                },
+                "CANCELLED BLOCKING.LIST did not get to its end: cancelled by BLOCKING.CANCEL",
+            ),
+            (
+                Error::LookEnded {
+                    command: "BLOCKING.EXPLAIN",
+                    cancelled: false,
+                    why: "the database was flushed".into(),
+                },
+                "INTERRUPTED BLOCKING.EXPLAIN did not get to its end: the database was flushed",
+            ),
+            (
+                Error::InProgress {
+                    what: "a cleanup",
                     run: 7,
                     percent: 42,
                     started_s_ago: 3,
@@ -256,7 +347,9 @@ mod tests {
                 "READONLY BLOCKING.CLEANUP runs on a primary only; this server is a replica",
             ),
             (
-                Error::Loading,
+                Error::Loading {
+                    command: "BLOCKING.CLEANUP",
+                },
                 "LOADING BLOCKING.CLEANUP cannot run while the server loads its data; \
                  try again when it is done",
             ),
@@ -275,13 +368,14 @@ mod tests {
         samples
     }
 
-    const CODES: [&str; 6] = [
+    const CODES: [&str; 7] = [
         "ERR",
         "INPROGRESS",
         "NOTBUSY",
         "READONLY",
         "LOADING",
         "CANCELLED",
+        "INTERRUPTED",
     ];
 
     #[test]
@@ -313,6 +407,13 @@ mod tests {
     fn the_pattern_text_names_the_real_limit() {
         let text = Error::PatternLength { got_bytes: 0 }.to_string();
         assert!(text.contains(&format!("1 to {MAX_PATTERN_BYTES} bytes")));
+    }
+
+    #[test]
+    fn the_id_text_names_the_real_limit() {
+        let text = Error::IdLength { got_bytes: 0 }.to_string();
+        let limit = crate::layout::MAX_NAME_BYTES;
+        assert!(text.contains(&format!("1 to {limit} bytes")));
     }
 
     #[test]

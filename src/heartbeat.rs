@@ -54,6 +54,46 @@ impl Reading {
     }
 }
 
+/// The form in which a time was given; for a number, its unit by its size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Seconds,
+    Milliseconds,
+    Microseconds,
+    Nanoseconds,
+    /// An RFC 3339 string.
+    Date,
+}
+
+impl Form {
+    /// The word in replies.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Seconds => "seconds",
+            Self::Milliseconds => "milliseconds",
+            Self::Microseconds => "microseconds",
+            Self::Nanoseconds => "nanoseconds",
+            Self::Date => "rfc3339",
+        }
+    }
+}
+
+/// A time as it was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Time {
+    /// Milliseconds since 1970.
+    ms: i64,
+    form: Form,
+}
+
+/// Which time a value told of: the newest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told<'n> {
+    /// The field it stood in; `None` for a bare number as the whole value.
+    pub field: Option<&'n str>,
+    pub form: Form,
+}
+
 /// What a reading means at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -90,18 +130,62 @@ pub fn read(value: &[u8], max_bytes: usize) -> Reading {
 /// What the top-level fields of these names say, or a bare number as the whole value; `None` if
 /// there is nothing of the kind: no JSON, none of the fields, a number that is no time.
 pub fn read_fields(value: &[u8], names: &[&str]) -> Option<Reading> {
+    account(value, names).map(|account| account.reading)
+}
+
+/// Which of these fields, or a bare number, gives the time that [`read_fields`] gives; `None` if
+/// nothing does.
+pub fn told<'n>(value: &[u8], names: &'n [&'n str]) -> Option<Told<'n>> {
+    let (field, time) = account(value, names)?.newest?;
+    Some(Told {
+        field,
+        form: time.form,
+    })
+}
+
+fn account<'n>(value: &[u8], names: &'n [&'n str]) -> Option<Account<'n>> {
     let mut json = serde_json::Deserializer::from_slice(value);
-    let reading = Whole { names }.deserialize(&mut json).ok()?;
+    let account = Whole { names }.deserialize(&mut json).ok()?;
     // Trailing garbage makes it no JSON.
     json.end().ok()?;
-    reading
+    account
+}
+
+/// What the known fields of a value say together.
+#[derive(Clone, Copy)]
+struct Account<'n> {
+    reading: Reading,
+    /// The newest time, and where it stands.
+    newest: Option<(Option<&'n str>, Time)>,
+}
+
+impl<'n> Account<'n> {
+    /// What one field says, or a bare number.
+    fn of(field: Option<&'n str>, time: Option<Time>) -> Self {
+        Self {
+            reading: Reading::of(time.map(|time| time.ms)),
+            newest: time.map(|time| (field, time)),
+        }
+    }
+
+    fn merged(self, other: Self) -> Self {
+        let ms = |account: &Self| account.newest.map(|(_, time)| time.ms);
+        Self {
+            reading: self.reading.merged(other.reading),
+            newest: if ms(&other) > ms(&self) {
+                other.newest
+            } else {
+                self.newest
+            },
+        }
+    }
 }
 
 /// The time of a number as it stands in a name: decimal digits, the unit by its size.
 pub fn digits_ms(text: &[u8]) -> Option<i64> {
     let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     let text = digits.then(|| std::str::from_utf8(text).ok()).flatten()?;
-    integer_ms(text.parse().ok()?)
+    integer_time(text.parse().ok()?).map(|time| time.ms)
 }
 
 /// A whole value: an object that may hold time fields, or a bare number.
@@ -110,34 +194,34 @@ struct Whole<'n> {
     names: &'n [&'n str],
 }
 
-impl<'de> DeserializeSeed<'de> for Whole<'_> {
-    type Value = Option<Reading>;
+impl<'de, 'n> DeserializeSeed<'de> for Whole<'n> {
+    type Value = Option<Account<'n>>;
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
         json.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Whole<'_> {
-    type Value = Option<Reading>;
+impl<'de, 'n> Visitor<'de> for Whole<'n> {
+    type Value = Option<Account<'n>>;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("an object or a number")
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
-        Ok(integer_ms(number.into()).map(|ms| Reading::of(Some(ms))))
+        Ok(integer_time(number.into()).map(|time| Account::of(None, Some(time))))
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
-        Ok(float_ms(number).map(|ms| Reading::of(Some(ms))))
+        Ok(float_time(number).map(|time| Account::of(None, Some(time))))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
-        let mut found: Option<Reading> = None;
+        let mut found: Option<Account> = None;
         while let Some(known) = fields.next_key_seed(Known { names: self.names })? {
-            if known {
-                let field = Reading::of(fields.next_value::<Moment>()?.0);
+            if known.is_some() {
+                let field = Account::of(known, fields.next_value::<Moment>()?.0);
                 found = Some(found.map_or(field, |so_far| so_far.merged(field)));
             } else {
                 fields.next_value::<Skip>()?;
@@ -147,35 +231,35 @@ impl<'de> Visitor<'de> for Whole<'_> {
     }
 }
 
-/// Whether a field's name is a known one. It is compared after its escapes are decoded.
+/// Which known one a field's name is. It is compared after its escapes are decoded.
 #[derive(Clone, Copy)]
 struct Known<'n> {
     names: &'n [&'n str],
 }
 
-impl<'de> DeserializeSeed<'de> for Known<'_> {
-    type Value = bool;
+impl<'de, 'n> DeserializeSeed<'de> for Known<'n> {
+    type Value = Option<&'n str>;
 
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<bool, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
         json.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for Known<'_> {
-    type Value = bool;
+impl<'n> Visitor<'_> for Known<'n> {
+    type Value = Option<&'n str>;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("a field name")
     }
 
-    fn visit_str<E>(self, name: &str) -> Result<bool, E> {
-        Ok(self.names.contains(&name))
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.names.iter().find(|known| **known == name).copied())
     }
 }
 
-/// The value of a known field: a time in milliseconds, or none. Any JSON is taken, so that one
+/// The value of a known field: a time, or none. Any JSON is taken, so that one
 /// field that is no time does not hide another one that is.
-struct Moment(Option<i64>);
+struct Moment(Option<Time>);
 
 impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
@@ -189,19 +273,19 @@ impl<'de> Deserialize<'de> for Moment {
             }
 
             fn visit_u64<E>(self, number: u64) -> Result<Moment, E> {
-                Ok(Moment(integer_ms(number.into())))
+                Ok(Moment(integer_time(number.into())))
             }
 
             fn visit_i64<E>(self, number: i64) -> Result<Moment, E> {
-                Ok(Moment(integer_ms(number.into())))
+                Ok(Moment(integer_time(number.into())))
             }
 
             fn visit_f64<E>(self, number: f64) -> Result<Moment, E> {
-                Ok(Moment(float_ms(number)))
+                Ok(Moment(float_time(number)))
             }
 
             fn visit_str<E>(self, text: &str) -> Result<Moment, E> {
-                Ok(Moment(text_ms(text)))
+                Ok(Moment(text_time(text)))
             }
 
             fn visit_bool<E>(self, _: bool) -> Result<Moment, E> {
@@ -280,43 +364,44 @@ impl<'de> Visitor<'de> for Skip {
 /// How many nanoseconds one unit of a number of this size has. Dates in seconds, milliseconds,
 /// microseconds and nanoseconds are so far apart that the size gives the unit away; what is smaller
 /// is a counter or a monotonic clock, what is larger is no date.
-fn unit_ns(number: i128) -> Option<i128> {
+fn unit_ns(number: i128) -> Option<(i128, Form)> {
     match number {
-        1_000_000_000..100_000_000_000 => Some(1_000_000_000),
-        100_000_000_000..100_000_000_000_000 => Some(1_000_000),
-        100_000_000_000_000..100_000_000_000_000_000 => Some(1_000),
-        100_000_000_000_000_000..100_000_000_000_000_000_000 => Some(1),
+        1_000_000_000..100_000_000_000 => Some((1_000_000_000, Form::Seconds)),
+        100_000_000_000..100_000_000_000_000 => Some((1_000_000, Form::Milliseconds)),
+        100_000_000_000_000..100_000_000_000_000_000 => Some((1_000, Form::Microseconds)),
+        100_000_000_000_000_000..100_000_000_000_000_000_000 => Some((1, Form::Nanoseconds)),
         _ => None,
     }
 }
 
 // The products below stay under 10^20 by the ranges above, far from the limits of i128.
-fn integer_ms(number: i128) -> Option<i64> {
-    floor_ms(number * unit_ns(number)?)
+fn integer_time(number: i128) -> Option<Time> {
+    let (unit_ns, form) = unit_ns(number)?;
+    floored(number * unit_ns, form)
 }
 
-fn float_ms(number: f64) -> Option<i64> {
+fn float_time(number: f64) -> Option<Time> {
     // The conversion saturates, and takes NaN for zero; none of that has a unit.
     let whole = number as i128;
-    let unit_ns = unit_ns(whole)?;
+    let (unit_ns, form) = unit_ns(whole)?;
     let fraction_ns = (number.fract() * unit_ns as f64) as i128;
-    floor_ms(whole * unit_ns + fraction_ns + FLOAT_ERROR_NS)
+    floored(whole * unit_ns + fraction_ns + FLOAT_ERROR_NS, form)
 }
 
-fn text_ms(text: &str) -> Option<i64> {
+fn text_time(text: &str) -> Option<Time> {
     if let Ok(number) = text.parse() {
-        return integer_ms(number);
+        return integer_time(number);
     }
     if let Ok(number) = text.parse() {
-        return float_ms(number);
+        return float_time(number);
     }
     let date = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-    let ms = date.unix_timestamp_nanos().div_euclid(NS_PER_MS);
-    i64::try_from(ms).ok().filter(|&ms| ms >= EARLIEST_MS)
+    floored(date.unix_timestamp_nanos(), Form::Date).filter(|time| time.ms >= EARLIEST_MS)
 }
 
-fn floor_ms(ns: i128) -> Option<i64> {
-    i64::try_from(ns.div_euclid(NS_PER_MS)).ok()
+fn floored(ns: i128, form: Form) -> Option<Time> {
+    let ms = i64::try_from(ns.div_euclid(NS_PER_MS)).ok()?;
+    Some(Time { ms, form })
 }
 
 #[cfg(test)]
@@ -441,6 +526,52 @@ mod tests {
         ];
         for (json, expected) in table {
             assert_eq!(field(json), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn where_the_newest_time_stands_and_in_which_form() {
+        use Form::{Date, Microseconds, Milliseconds, Nanoseconds, Seconds};
+        type Place = (Option<&'static str>, Form);
+        let table: [(&str, Option<Place>); 11] = [
+            (
+                r#"{"timestamp":1700000000}"#,
+                Some((Some("timestamp"), Seconds)),
+            ),
+            (
+                r#"{"lastHeartbeat":"1700000000000"}"#,
+                Some((Some("lastHeartbeat"), Milliseconds)),
+            ),
+            (
+                r#"{"last_heartbeat":1700000000000000}"#,
+                Some((Some("last_heartbeat"), Microseconds)),
+            ),
+            ("1700000000000000000", Some((None, Nanoseconds))),
+            ("1700000000.5", Some((None, Seconds))),
+            (
+                r#"{"timestamp":"2023-11-14T22:13:20Z"}"#,
+                Some((Some("timestamp"), Date)),
+            ),
+            // The newest, wherever it stands; of equal ones the first.
+            (
+                r#"{"timestamp":1600000000,"lastHeartbeat":1700000000000}"#,
+                Some((Some("lastHeartbeat"), Milliseconds)),
+            ),
+            (
+                r#"{"timestamp":1700000000,"lastHeartbeat":1600000000000,"timestamp":null}"#,
+                Some((Some("timestamp"), Seconds)),
+            ),
+            (
+                r#"{"lastHeartbeat":1700000000,"timestamp":1700000000000}"#,
+                Some((Some("lastHeartbeat"), Seconds)),
+            ),
+            (r#"{"timestamp":null}"#, None),
+            ("not JSON", None),
+        ];
+        for (value, expected) in table {
+            let found = told(value.as_bytes(), &TIME_FIELDS);
+            let found = found.map(|told| (told.field, told.form));
+            assert_eq!(found, expected, "{value}");
         }
     }
 

@@ -29,12 +29,12 @@ pub const CLEANUP_OPTIONS: &str =
 /// The same for `BLOCKING.STATUS`.
 pub const STATUS_OPTIONS: &str = "JSON";
 
-const THRESHOLD_RANGE_S: RangeInclusive<u32> = THRESHOLD_S_MIN..=THRESHOLD_S_MAX;
-const THRESHOLD_ACCEPTED: &str = "an integer from 1 to 315360000 seconds";
+pub const THRESHOLD_RANGE_S: RangeInclusive<u32> = THRESHOLD_S_MIN..=THRESHOLD_S_MAX;
+pub const THRESHOLD_ACCEPTED: &str = "an integer from 1 to 315360000 seconds";
 const LIMIT_ACCEPTED: &str = "an integer from 1 to 4294967295 coordinators";
 const BREAKER_ACCEPTED: &str = "an integer from 1 to 100 percent";
 const IDS_ACCEPTED: &str = "an integer from 0 to 10000 ids";
-const MATCH_ACCEPTED: &str = "a glob pattern of 1 to 512 bytes";
+pub const MATCH_ACCEPTED: &str = "a glob pattern of 1 to 512 bytes";
 
 /// How old the evidence about an orphan must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,13 +143,13 @@ pub fn parse_status(args: &[&[u8]]) -> Result<StatusOptions, Error> {
 }
 
 /// The option a word names, spelled as in the list of accepted ones.
-fn canonical(word: &[u8], accepted: &'static str) -> Option<&'static str> {
+pub fn canonical(word: &[u8], accepted: &'static str) -> Option<&'static str> {
     accepted
         .split(", ")
         .find(|option| option.as_bytes().eq_ignore_ascii_case(word))
 }
 
-fn unknown(word: &[u8], command: &'static str, accepted: &'static str) -> Error {
+pub fn unknown(word: &[u8], command: &'static str, accepted: &'static str) -> Error {
     Error::UnknownOption {
         shown: shown(word),
         command,
@@ -159,7 +159,7 @@ fn unknown(word: &[u8], command: &'static str, accepted: &'static str) -> Error 
 
 /// Fills a slot the first time its option is met. The value is read only then, so that a repeated
 /// option is reported as repeated whatever follows it.
-fn once<T>(
+pub fn once<T>(
     slot: &mut Option<T>,
     option: &'static str,
     read: impl FnOnce() -> Result<T, Error>,
@@ -171,7 +171,7 @@ fn once<T>(
     Ok(())
 }
 
-fn value<'a>(
+pub fn value<'a>(
     words: &mut slice::Iter<'_, &'a [u8]>,
     option: &'static str,
     accepted: &'static str,
@@ -182,7 +182,7 @@ fn value<'a>(
         .ok_or(Error::MissingValue { option, accepted })
 }
 
-fn integer(
+pub fn integer(
     words: &mut slice::Iter<'_, &[u8]>,
     option: &'static str,
     range: RangeInclusive<u32>,

@@ -51,6 +51,18 @@ pub struct Doomed {
     pub newest_ms: i64,
 }
 
+/// What became of an orphan that was judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was gone when it was to be read.
+    Gone,
+    Vetoed,
+    TooYoung,
+    NotAsked,
+    Denied,
+    Goes,
+}
+
 /// The orphans of one walk, and what is known of them so far.
 #[derive(Debug, Default)]
 pub struct Orphans {
@@ -63,6 +75,8 @@ pub struct Orphans {
     /// By place in `witnesses`: the newest time it gave.
     pub testimonies_ms: Vec<Option<i64>>,
     pub claims: Claims,
+    /// By place in `keys`, once judged.
+    pub outcomes: Vec<Outcome>,
     /// Who goes, once judged: keys that the same keys speak for stand side by side, so that one look
     /// at those serves all of them.
     pub doomed: Vec<Doomed>,
@@ -117,6 +131,7 @@ pub fn gather(collection: &Collection, keys: Vec<Position>, stop: &AtomicBool) -
         keys,
         witnesses,
         claims,
+        outcomes: Vec::new(),
         doomed: Vec::new(),
     })
 }
@@ -143,18 +158,27 @@ impl Orphans {
         let mut all = AllReadings::up_to(MAX_OWNERS);
         let mut remembered = Vec::new();
         let mut doomed = Vec::new();
+        let mut outcomes = Vec::with_capacity(self.keys.len());
         for (place, position) in self.keys.iter().enumerate() {
             if is_told_to_stop(place, stop) {
                 return None;
             }
             let own_ms = newest_ms.get(place).copied().flatten();
             let (Some(record), Some(own_ms)) = (collection.get(*position), own_ms) else {
+                outcomes.push(Outcome::Gone);
                 continue;
             };
             self.claims.load(record.name);
             let fate = self.fate(record.name, own_ms, question, &mut all);
+            let outcome = match fate {
+                Fate::Vetoed => Outcome::Vetoed,
+                Fate::TooYoung => Outcome::TooYoung,
+                Fate::NotAsked => Outcome::NotAsked,
+                Fate::Goes { .. } if record.denied => Outcome::Denied,
+                Fate::Goes { .. } => Outcome::Goes,
+            };
+            outcomes.push(outcome);
             let count = |sum: &mut u64| *sum = sum.saturating_add(1);
-            let mut goes = false;
             match fate {
                 Fate::Vetoed => count(&mut counts.keys_vetoed),
                 Fate::TooYoung => count(&mut counts.orphans_too_young),
@@ -164,7 +188,6 @@ impl Orphans {
                     let Ok(place) = u32::try_from(place) else {
                         continue;
                     };
-                    goes = true;
                     let group = speaker.unwrap_or(place);
                     doomed.push((group, Doomed { place, newest_ms }));
                     counts.add_removed(record.family, 1);
@@ -172,10 +195,11 @@ impl Orphans {
                 }
             }
             // What this run removes is forgotten: should it come back, it is new.
-            if question.dry_run || !goes {
+            if question.dry_run || outcome != Outcome::Goes {
                 remembered.extend(self.to_remember(place, question, seen));
             }
         }
+        self.outcomes = outcomes;
         doomed.sort_unstable_by_key(|(group, doomed)| (*group, doomed.place));
         self.doomed = doomed.into_iter().map(|(_, doomed)| doomed).collect();
         Some(FirstSeen::new(remembered, question.room))

@@ -12,6 +12,8 @@
 //! `[]` matches nothing and `[^]` any byte. In a range the second byte is taken as it stands, a `]`
 //! or a backslash included. Bytes compare as unsigned numbers.
 //!
+//! An id can also be asked for exactly, without any rules.
+//!
 //! The pattern becomes a regular expression over bytes, so that no pattern can make a match take
 //! more than time linear in the id. This file must not look at anything but bytes.
 
@@ -26,7 +28,8 @@ pub const MAX_PATTERN_BYTES: usize = 512;
 #[derive(Debug, Clone)]
 pub struct Pattern {
     source: Box<[u8]>,
-    regex: Regex,
+    /// `None` if the source is an id and no glob.
+    regex: Option<Regex>,
 }
 
 impl Pattern {
@@ -45,13 +48,24 @@ impl Pattern {
         })?;
         Ok(Self {
             source: source.into(),
-            regex,
+            regex: Some(regex),
         })
+    }
+
+    /// Fits this id and no other, however long it is and whatever bytes it has.
+    pub fn exactly(id: &[u8]) -> Self {
+        Self {
+            source: id.into(),
+            regex: None,
+        }
     }
 
     /// Whether the whole id fits the pattern. Upper and lower case differ.
     pub fn matches(&self, id: &[u8]) -> bool {
-        self.regex.is_match(id)
+        match &self.regex {
+            Some(regex) => regex.is_match(id),
+            None => *self.source == *id,
+        }
     }
 
     /// The pattern as it was given.

@@ -4,6 +4,12 @@
 //! coordinators cost it most of a second. What it promises: a key goes only if at least one
 //! stale coordinator could own it and no live or unreadable one could.
 
+// The fuzz targets take this file in by its path, and then everything below it, too.
+#[path = "plan/explain.rs"]
+mod explain;
+
+pub use explain::plan_and_explain;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::census::{HeartbeatNames, Heartbeats, Seen, id_of, judge_heartbeats, shown_id};

@@ -21,7 +21,7 @@ fn stale(age_s: i64) -> Reading {
     }
 }
 
-fn question() -> Question {
+pub(super) fn question() -> Question {
     Question {
         now_ms: NOW_MS,
         threshold_s: 600,
@@ -34,9 +34,9 @@ fn question() -> Question {
     }
 }
 
-type Keys = Vec<(Vec<u8>, Option<Reading>)>;
+pub(super) type Keys = Vec<(Vec<u8>, Option<Reading>)>;
 
-fn collect(keys: &Keys) -> Collection {
+pub(super) fn collect(keys: &Keys) -> Collection {
     let mut collection = Collection::default();
     for (name, beat) in keys {
         if let Some(family) = layout::family_of(name) {
@@ -57,7 +57,7 @@ fn planned(keys: &Keys, question: &Question) -> (Collection, Plan) {
     (collection, plan)
 }
 
-fn names(collection: &Collection, positions: &[Position]) -> Vec<Vec<u8>> {
+pub(super) fn names(collection: &Collection, positions: &[Position]) -> Vec<Vec<u8>> {
     let name = |p: &Position| collection.get(*p).unwrap().name.to_vec();
     positions.iter().map(name).collect()
 }
@@ -268,7 +268,7 @@ fn any_key() -> impl Strategy<Value = (Vec<u8>, Option<Reading>)> {
     })
 }
 
-fn any_keys() -> impl Strategy<Value = Keys> {
+pub(super) fn any_keys() -> impl Strategy<Value = Keys> {
     prop::collection::vec(any_key(), 0..30)
 }
 

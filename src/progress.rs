@@ -1,5 +1,6 @@
 //! How far a run is: what STATUS and the INPROGRESS error say while it is on.
 
+use crate::error::Error;
 use crate::value::Value;
 
 /// What a run that stands still waits for.
@@ -55,6 +56,8 @@ pub struct Progress {
     pub asynchronous: bool,
     /// The schedule started it.
     pub scheduled: bool,
+    /// The command of a look; `None` for a cleanup.
+    pub look: Option<&'static str>,
     pub threshold_s: u32,
     /// With ORPHANS: the age asked of their evidence.
     pub orphan_grace_s: Option<u32>,
@@ -131,6 +134,16 @@ impl Progress {
         (done > 0).then(|| self.elapsed_us.saturating_mul(left) / done)
     }
 
+    /// The answer to a command that this run is in the way of.
+    pub fn in_the_way(&self) -> Error {
+        Error::InProgress {
+            what: self.look.unwrap_or("a cleanup"),
+            run: self.run,
+            percent: u32::try_from(self.keyspace_percent()).unwrap_or(100),
+            started_s_ago: self.elapsed_us / 1_000_000,
+        }
+    }
+
     /// What the run waits for, if it does.
     fn waiting_for(&self) -> Option<&'static str> {
         match self.activity {
@@ -175,6 +188,7 @@ impl Progress {
             ("keys_orphaned", self.keys_orphaned.into()),
             ("orphans_too_young", self.orphans_too_young.into()),
             ("orphans_removed", self.orphans_removed.into()),
+            ("look", self.look.map_or(Value::Null, Value::Status)),
         ])
     }
 }

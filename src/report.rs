@@ -91,6 +91,16 @@ pub struct Cost {
 }
 
 impl Cost {
+    /// The fields of a reply.
+    pub fn fields(&self) -> [(&'static str, Value); 4] {
+        [
+            ("slices", self.slices.into()),
+            ("longest_slice_us", self.longest_slice_us.into()),
+            ("busy_us", self.busy_us.into()),
+            ("elapsed_us", self.elapsed_us.into()),
+        ]
+    }
+
     /// Account for one slice that took `slice_us` where `allowed_us` was meant.
     pub fn add_slice(&mut self, slice_us: u64, allowed_us: u64) {
         self.slices = self.slices.saturating_add(1);
@@ -188,12 +198,9 @@ impl Report {
             ("keys_vetoed", self.counts.keys_vetoed.into()),
             ("keys_orphaned", self.counts.keys_orphaned.into()),
             ("orphans_removed", self.counts.orphans_removed.into()),
-            ("slices", self.cost.slices.into()),
-            ("longest_slice_us", self.cost.longest_slice_us.into()),
-            ("busy_us", self.cost.busy_us.into()),
-            ("elapsed_us", self.cost.elapsed_us.into()),
-            ("stale_ids", self.stale_ids_value()),
         ];
+        fields.extend(self.cost.fields());
+        fields.push(("stale_ids", self.stale_ids_value()));
         self.remarks(&mut fields);
         Value::Map(fields)
     }

@@ -108,7 +108,7 @@ impl Safety {
 
     /// The share of the stale if it is too large. Unreadable heartbeats are not judged, so they do
     /// not make it smaller.
-    fn share(&self, checked: u64, stale: u64, live: u64) -> Option<Share> {
+    pub fn share(&self, checked: u64, stale: u64, live: u64) -> Option<Share> {
         let percent = self.breaker_percent?;
         let judged = stale.saturating_add(live);
         let too_many = stale.saturating_mul(100) > judged.saturating_mul(u64::from(percent));

@@ -17,12 +17,16 @@ pub mod collection;
 pub mod error;
 #[path = "../../src/evidence.rs"]
 pub mod evidence;
+#[path = "../../src/explanation.rs"]
+pub mod explanation;
 #[path = "../../src/first_seen.rs"]
 pub mod first_seen;
 #[path = "../../src/heartbeat.rs"]
 pub mod heartbeat;
 #[path = "../../src/layout.rs"]
 pub mod layout;
+#[path = "../../src/look.rs"]
+pub mod look;
 #[path = "../../src/options.rs"]
 pub mod options;
 #[path = "../../src/orphans.rs"]
@@ -45,6 +49,8 @@ pub mod safety;
 pub mod second_look;
 #[path = "../../src/value.rs"]
 pub mod value;
+#[path = "../../src/vitals.rs"]
+pub mod vitals;
 
 /// A second reader of heartbeats, JSON by hand.
 pub mod oracle_heartbeat;

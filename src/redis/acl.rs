@@ -1,4 +1,4 @@
-//! What the caller of a run may delete, by the server's ACL.
+//! What the caller of a run may delete, and what he may read, by the server's ACL.
 //!
 //! The name is taken in the command, where there is a client; the user behind it is looked up at
 //! the head of every slice, for an administrator may change or delete it between two of them.
@@ -69,10 +69,18 @@ impl User {
 
     /// Whether the user may delete this key.
     pub fn may_delete(&self, key: *mut RedisModuleString) -> bool {
+        self.may(raw::REDISMODULE_CMD_KEY_DELETE as i32, key)
+    }
+
+    /// Whether the user may read this key.
+    pub fn may_read(&self, key: *mut RedisModuleString) -> bool {
+        self.may(raw::REDISMODULE_CMD_KEY_ACCESS as i32, key)
+    }
+
+    fn may(&self, flags: i32, key: *mut RedisModuleString) -> bool {
         match self {
             Self::Unrestricted => true,
             Self::Named(user) => {
-                let flags = raw::REDISMODULE_CMD_KEY_DELETE as i32;
                 // SAFETY: 1, 2, 3, 4.
                 unsafe { rm!(RedisModule_ACLCheckKeyPermissions)(*user, key, flags) == api::OK }
             }

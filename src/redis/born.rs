@@ -20,6 +20,9 @@ use crate::owners::{HeartbeatNumber, NameHasher, Names, Owners};
 /// More bytes of names than this end the run: it would otherwise grow without bound.
 const MAX_BYTES: usize = 64 << 20;
 
+/// Whether anybody asks: looks do not.
+static WANTED: AtomicBool = AtomicBool::new(false);
+
 /// Names not yet taken over by the run, and the bytes of all names since it began.
 static ARRIVED: Mutex<(Vec<Vec<u8>>, usize)> = Mutex::new((Vec::new(), 0));
 
@@ -63,7 +66,7 @@ unsafe extern "C" fn on_event(
     _event: *const std::ffi::c_char,
     key: *mut RedisModuleString,
 ) -> i32 {
-    if signals::running_db().is_some() {
+    if WANTED.load(Ordering::Relaxed) {
         api::guard((), || {
             // SAFETY: 3.
             let name = unsafe { api::bytes_of(key) };
@@ -92,6 +95,7 @@ fn arrive(name: &[u8]) {
 
 /// The run is over: nothing is asked for any more.
 pub fn end() {
+    WANTED.store(false, Ordering::Relaxed);
     KEYS_WANTED.store(false, Ordering::Relaxed);
     if let Ok(mut arrived) = KEYS.lock() {
         *arrived = (None, 0);
@@ -122,6 +126,7 @@ pub struct Born {
 impl Born {
     /// A fresh record for a run that begins; `with_keys` for more than heartbeats.
     pub fn begin(with_keys: bool) -> Self {
+        WANTED.store(true, Ordering::Relaxed);
         KEYS_WANTED.store(with_keys, Ordering::Relaxed);
         if let Ok(mut arrived) = KEYS.lock() {
             *arrived = (with_keys.then(Vec::new), 0);

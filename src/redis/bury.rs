@@ -74,6 +74,11 @@ impl Bury {
         }
     }
 
+    /// The orphans, judged.
+    pub fn orphans(&self) -> &Orphans {
+        &self.orphans
+    }
+
     /// Orphans to be removed, and those dealt with so far.
     pub fn progress(&self) -> (u64, u64) {
         (self.orphans.doomed.len() as u64, self.next as u64)

@@ -11,7 +11,7 @@ use crate::value::Value;
 
 /// What the client is told in the end.
 struct Farewell {
-    value: Value,
+    result: Result<Value, Error>,
     json: bool,
 }
 
@@ -57,9 +57,9 @@ impl Caller {
     }
 
     /// Answer and let go. A client that is gone meanwhile costs nothing.
-    pub fn answer(self, value: Value) {
+    pub fn answer(self, result: Result<Value, Error>) {
         let farewell = Box::new(Farewell {
-            value,
+            result,
             json: self.json,
         });
         // SAFETY: 1, 2, 7; the server passes the pointer to `on_reply` and then to `on_free`.
@@ -85,8 +85,11 @@ unsafe extern "C" fn on_reply(
         let data = unsafe { rm!(RedisModule_GetBlockedClientPrivateData)(ctx) };
         // SAFETY: `answer` passed a farewell or `drop` passed null; `on_free` comes later.
         match unsafe { data.cast::<Farewell>().as_ref() } {
-            Some(farewell) if farewell.json => reply::json(ctx, &farewell.value),
-            Some(farewell) => reply::value(ctx, &farewell.value),
+            Some(Farewell { result, json }) => match result {
+                Ok(value) if *json => reply::json(ctx, value),
+                Ok(value) => reply::value(ctx, value),
+                Err(error) => reply::error(ctx, error),
+            },
             None => {
                 let why = End::InternalError.reason();
                 reply::error(ctx, &Error::CannotStart { why });

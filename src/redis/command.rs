@@ -7,9 +7,8 @@ use super::api::{self, RedisModuleCtx, RedisModuleString};
 use super::caller::Caller;
 use super::cluster;
 use super::keyspace;
-use super::order::{Order, Successor};
+use super::order::Order;
 use super::reply;
-use super::run::Run;
 use super::schedule;
 use super::signals::{self, End};
 use super::state;
@@ -20,6 +19,15 @@ use crate::options::{self, CleanupOptions};
 use crate::settings;
 use crate::value::Value;
 
+/// The server loads a data set.
+pub const LOADING: u32 =
+    raw::REDISMODULE_CTX_FLAGS_LOADING | raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING;
+
+/// The client cannot be made to wait.
+pub const NO_WAITING: u32 = raw::REDISMODULE_CTX_FLAGS_MULTI
+    | raw::REDISMODULE_CTX_FLAGS_LUA
+    | raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING;
+
 /// A handler as the server wants it.
 pub type Handler =
     unsafe extern "C" fn(*mut RedisModuleCtx, *mut *mut RedisModuleString, i32) -> i32;
@@ -28,7 +36,7 @@ pub type Handler =
 ///
 /// # Safety
 /// `argv` and `argc` must be what the server passed to a command (3).
-unsafe fn arguments<'a>(argv: *mut *mut RedisModuleString, argc: i32) -> Vec<&'a [u8]> {
+pub unsafe fn arguments<'a>(argv: *mut *mut RedisModuleString, argc: i32) -> Vec<&'a [u8]> {
     let count = usize::try_from(argc).unwrap_or_default();
     if argv.is_null() || count == 0 {
         return Vec::new();
@@ -40,7 +48,8 @@ unsafe fn arguments<'a>(argv: *mut *mut RedisModuleString, argc: i32) -> Vec<&'a
     behind_name.map(|s| unsafe { api::bytes_of(*s) }).collect()
 }
 
-fn answer(ctx: *mut RedisModuleCtx, result: Result<Option<(Value, bool)>, Error>) -> i32 {
+/// Reply with a value, perhaps as JSON, or with an error; not at all if somebody else will.
+pub fn answer(ctx: *mut RedisModuleCtx, result: Result<Option<(Value, bool)>, Error>) -> i32 {
     match result {
         Ok(Some((value, true))) => reply::json(ctx, &value),
         Ok(Some((value, false))) => reply::value(ctx, &value),
@@ -76,28 +85,23 @@ fn start(
     if flags & raw::REDISMODULE_CTX_FLAGS_MASTER == 0 {
         return Err(Error::NotPrimary);
     }
-    let loading = raw::REDISMODULE_CTX_FLAGS_LOADING | raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING;
-    if flags & loading != 0 {
-        return Err(Error::Loading);
+    if flags & LOADING != 0 {
+        let command = "BLOCKING.CLEANUP";
+        return Err(Error::Loading { command });
     }
-    let no_waiting = raw::REDISMODULE_CTX_FLAGS_MULTI
-        | raw::REDISMODULE_CTX_FLAGS_LUA
-        | raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING;
-    if flags & no_waiting != 0 && !options.asynchronous {
+    if flags & NO_WAITING != 0 && !options.asynchronous {
         return Err(Error::InMulti);
     }
     if options.orphans.is_some() && cluster::has_others(ctx) {
         return Err(Error::OrphansInCluster);
     }
-    // A manual run wins over a scheduled one, which makes room at once.
+    // A manual run wins over a scheduled one and over a look, which make room at once.
     let progress = state::progress();
-    let wins = progress.as_ref().is_some_and(|p| p.scheduled) && !state::has_successor();
+    let is_look = progress.as_ref().is_some_and(|p| p.look.is_some());
+    let is_scheduled = progress.as_ref().is_some_and(|p| p.scheduled);
+    let wins = (is_look || is_scheduled) && !state::has_successor();
     if let Some(progress) = progress.filter(|_| !wins) {
-        return Err(Error::InProgress {
-            run: progress.run,
-            percent: u32::try_from(progress.keyspace_percent()).unwrap_or(100),
-            started_s_ago: progress.elapsed_us / 1_000_000,
-        });
+        return Err(progress.in_the_way());
     }
     let (asynchronous, json) = (options.asynchronous, options.json);
     // Whatever can fail comes before the client is blocked.
@@ -125,19 +129,14 @@ fn start(
         scheduled: false,
         second_look: None,
         warm_up_left_s: schedule::warm_up_left_s(),
+        look: None,
     };
-    if wins {
-        let wish = None;
-        state::succeed(Successor {
-            order,
-            wakeup,
-            wish,
-        });
-        signals::wish(End::ManualRun);
-        state::wake();
+    let why = if is_look {
+        End::Cleanup
     } else {
-        state::put_back(Box::new(Run::begin(ctx, order, wakeup)));
-    }
+        End::ManualRun
+    };
+    order.begin(ctx, wakeup, why);
     let run = Value::from(number);
     Ok(asynchronous.then(|| match json {
         true => (Value::Map(vec![("run", run)]), true),

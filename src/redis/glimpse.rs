@@ -9,6 +9,8 @@ use super::api::{Answer, OwnString, RedisModuleCtx, rm};
 use super::keyspace;
 use crate::evidence;
 use crate::orphans::Sighting;
+use crate::second_look::Prints;
+use crate::vitals::{self, Vitals};
 
 /// All that shows of a key without taking it apart.
 #[derive(Debug)]
@@ -49,6 +51,24 @@ pub fn print(
     key: &RandomState,
 ) -> Option<u64> {
     glimpse(ctx, name, max_bytes, |seen| print_of(bytes, &seen, key))
+}
+
+/// A heartbeat, looked at in full; `None` if there is none (any more). A string of more than
+/// `max_bytes` is not read.
+pub fn vitals(
+    ctx: *mut RedisModuleCtx,
+    name: &OwnString,
+    max_bytes: usize,
+    prints: Option<&Prints>,
+) -> Option<Vitals> {
+    glimpse(ctx, name, max_bytes, |seen| {
+        let seen = vitals::Seen {
+            is_string: seen.kind as isize == raw::REDISMODULE_KEYTYPE_STRING,
+            value: seen.value,
+            expires_ms: seen.expires_ms,
+        };
+        Vitals::of(seen, max_bytes, prints)
+    })
 }
 
 fn print_of(name: &[u8], seen: &Glimpse, key: &RandomState) -> u64 {

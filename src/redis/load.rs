@@ -11,7 +11,8 @@ use super::api::{self, Level, RedisModuleCtx, RedisModuleString, rm};
 use super::born::Events;
 use super::command::{self, Handler};
 use super::{
-    acl, born, events, info, keyspace, scan, schedule, settings, sightings, state, wakeup, watch,
+    acl, born, events, info, keyspace, look, scan, schedule, settings, sightings, state, wakeup,
+    watch,
 };
 use crate::commands::{self, ArgumentKind, Command};
 
@@ -31,8 +32,10 @@ const OLDEST: (i32, i32, i32) = (7, 0, 6);
 /// would have to carry along. Elsewhere the bit means nothing.
 const OPTIONS_HANDLE_ATOMIC_SLOT_MIGRATION: u32 = 1 << 5;
 
-const COMMANDS: [(&Command, Handler); 4] = [
+const COMMANDS: [(&Command, Handler); 6] = [
     (&commands::CLEANUP, command::cleanup),
+    (&commands::LIST, look::list),
+    (&commands::EXPLAIN, look::explain),
     (&commands::STATUS, command::status),
     (&commands::CANCEL, command::cancel),
     (&commands::HELP, command::help),
@@ -237,18 +240,31 @@ fn describe(
         .iter()
         .map(|a| Ok((text(a.name)?, text(a.token)?)));
     let names: Vec<(CString, CString)> = names.collect::<Result<_, &'static str>>()?;
-    let parts = command
+    let parts = command.arguments.iter().map(|argument| {
+        let words: &[&str] = match argument.kind {
+            ArgumentKind::KeywordAndInteger(integer) => &[integer],
+            ArgumentKind::OneOf(keywords) => keywords,
+            _ => &[],
+        };
+        // The server shows names in lower case and keywords as they are.
+        let pair = |word: &&str| Ok((text(&word.to_lowercase())?, text(word)?));
+        words.iter().map(pair).collect()
+    });
+    let parts: Vec<Vec<(CString, CString)>> = parts.collect::<Result<_, &'static str>>()?;
+    let mut subarguments: Vec<Vec<raw::RedisModuleCommandArg>> = command
         .arguments
         .iter()
-        .map(|argument| match argument.kind {
-            ArgumentKind::KeywordAndInteger(integer) => text(integer),
-            _ => Ok(CString::default()),
-        });
-    let parts: Vec<CString> = parts.collect::<Result<_, &'static str>>()?;
-    let mut subarguments: Vec<[raw::RedisModuleCommandArg; 3]> = names
-        .iter()
+        .zip(&names)
         .zip(&parts)
-        .map(|((name, token), integer)| keyword_and_integer(name, token, integer))
+        .map(
+            |((argument, (name, token)), parts)| match (argument.kind, parts.first()) {
+                (ArgumentKind::KeywordAndInteger(_), Some((integer, _))) => {
+                    keyword_and_integer(name, token, integer)
+                }
+                (ArgumentKind::OneOf(_), _) => one_of(parts),
+                _ => Vec::new(),
+            },
+        )
         .collect();
     let mut arguments: Vec<raw::RedisModuleCommandArg> = command
         .arguments
@@ -263,10 +279,13 @@ fn describe(
                 ..no_argument()
             };
             match argument.kind {
-                ArgumentKind::KeywordAndInteger(_) => raw::RedisModuleCommandArg {
-                    subargs: parts.as_mut_ptr(),
-                    ..whole
-                },
+                ArgumentKind::KeywordAndInteger(_) | ArgumentKind::OneOf(_) => {
+                    raw::RedisModuleCommandArg {
+                        subargs: parts.as_mut_ptr(),
+                        ..whole
+                    }
+                }
+                ArgumentKind::Id => raw::RedisModuleCommandArg { flags: 0, ..whole },
                 _ => raw::RedisModuleCommandArg {
                     token: token.as_ptr(),
                     ..whole
@@ -301,7 +320,7 @@ fn keyword_and_integer(
     name: &CStr,
     token: &CStr,
     integer: &CStr,
-) -> [raw::RedisModuleCommandArg; 3] {
+) -> Vec<raw::RedisModuleCommandArg> {
     let keyword = raw::RedisModuleCommandArg {
         name: name.as_ptr(),
         type_: argument_type(ArgumentKind::Keyword),
@@ -314,7 +333,22 @@ fn keyword_and_integer(
         flags: raw::REDISMODULE_CMD_ARG_OPTIONAL as i32,
         ..no_argument()
     };
-    [keyword, integer, no_argument()]
+    vec![keyword, integer, no_argument()]
+}
+
+/// The keywords of which one may be given, each under its name.
+fn one_of(keywords: &[(CString, CString)]) -> Vec<raw::RedisModuleCommandArg> {
+    let keyword = |(name, token): &(CString, CString)| raw::RedisModuleCommandArg {
+        name: name.as_ptr(),
+        type_: argument_type(ArgumentKind::Keyword),
+        token: token.as_ptr(),
+        ..no_argument()
+    };
+    keywords
+        .iter()
+        .map(keyword)
+        .chain([no_argument()])
+        .collect()
 }
 
 fn argument_type(kind: ArgumentKind) -> raw::RedisModuleCommandArgType {
@@ -325,6 +359,8 @@ fn argument_type(kind: ArgumentKind) -> raw::RedisModuleCommandArgType {
         }
         ArgumentKind::Pattern => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PATTERN,
         ArgumentKind::Keyword => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN,
+        ArgumentKind::OneOf(_) => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_ONEOF,
+        ArgumentKind::Id => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING,
     }
 }
 

@@ -9,6 +9,7 @@ use super::run::Run;
 use super::signals::{self, End};
 use super::state;
 use super::wakeup::Wakeup;
+use crate::look::Look;
 use crate::options::CleanupOptions;
 use crate::second_look::SecondLook;
 
@@ -29,6 +30,8 @@ pub struct Order {
     pub orphan_grace_s: Option<u32>,
     /// What the reply says of the warm-up; 0 for nothing.
     pub warm_up_left_s: u64,
+    /// A look instead of a cleanup.
+    pub look: Option<Look>,
 }
 
 impl Order {
@@ -37,9 +40,23 @@ impl Order {
         let caller = self.caller.as_ref()?;
         caller.is(handle).then_some(self.number)
     }
+
+    /// Begin a run, or let the one under way make room for it, and tell that one why.
+    pub fn begin(self, ctx: *mut RedisModuleCtx, wakeup: Wakeup, why: End) {
+        if state::progress().is_none() {
+            return state::put_back(Box::new(Run::begin(ctx, self, wakeup)));
+        }
+        state::succeed(Successor {
+            order: self,
+            wakeup,
+            wish: None,
+        });
+        signals::wish(why);
+        state::wake();
+    }
 }
 
-/// A manual run that waits for a scheduled one to make room.
+/// A run that waits for another to make room: a manual one for a scheduled one, either for a look.
 #[derive(Debug)]
 pub struct Successor {
     pub order: Order,

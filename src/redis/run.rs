@@ -1,12 +1,14 @@
 //! One run as named states: collect, plan, with ORPHANS weigh and judge, reap; one step of it a
-//! slice.
+//! slice. A look is a run that ends before anything is removed.
 
 mod judge;
+mod look;
 mod view;
 
 use std::sync::Arc;
 
 use judge::{Judged, Judging};
+use look::{Explained, Found};
 
 use super::acl::User;
 use super::api::{self, RedisModuleCtx};
@@ -14,6 +16,7 @@ use super::born::{self, Born};
 use super::cluster;
 use super::collect::{Collect, Limits, Walk};
 use super::keyspace;
+use super::list::List;
 use super::order::Order;
 use super::reap::{self, Reap};
 use super::replicas::Replicas;
@@ -21,11 +24,14 @@ use super::schedule;
 use super::signals::{self, End};
 use super::state;
 use super::system;
+use super::tell::Tell;
 use super::wakeup::Wakeup;
 use super::watch;
 use super::weigh::Weigh;
 use super::worker::{Outcome, Worker};
 use crate::collection::Collection;
+use crate::explanation::Explanation;
+use crate::look::Look;
 use crate::orphans::{self, Orphans};
 use crate::pace::{self, Pace, Shares, Turn};
 use crate::plan::{self, Plan, Question};
@@ -54,6 +60,11 @@ enum Phase {
     Weighing(Box<Reap>, Box<Weigh>),
     Judging(Worker<Option<Judged>>, Judging),
     Reaping(Box<Reap>),
+    /// LIST.
+    Listing(Box<List>),
+    /// EXPLAIN, when all is known: putting it together, and reading the heartbeats of the id.
+    Explaining(Worker<Explained>, Walked),
+    Telling(Box<Tell>),
     /// Everything is done but giving memory back.
     Releasing(Worker<()>, Box<Report>),
     /// Between two states, and after the last.
@@ -74,6 +85,8 @@ struct Planned {
     reap: Box<Reap>,
     /// With ORPHANS, unless not all that is needed to judge them fits the memory.
     orphans: Option<Orphans>,
+    /// For EXPLAIN.
+    explanation: Option<Box<Explanation>>,
 }
 
 /// What a step asks for.
@@ -109,6 +122,10 @@ pub struct Run {
     /// Keys that were read to judge orphans.
     keys_weighed: u64,
     look_after_us: u64,
+    /// For EXPLAIN: what the plan says of the id.
+    explanation: Option<Box<Explanation>>,
+    /// What a look found, when it is done.
+    found: Option<Found>,
     latency_threshold_ms: i64,
 }
 
@@ -152,10 +169,16 @@ impl Run {
         };
         let now_us = system::monotonic_us();
         wakeup.arm(0);
+        let list = Self::list_phase(ctx, order.look.as_ref(), order.threshold_s);
+        let dry = order.options.dry_run;
         Self {
-            phase: Phase::Collecting(Collect::new(ctx, limits, order.options.dry_run)),
+            phase: list.unwrap_or_else(|| Phase::Collecting(Collect::new(ctx, limits, dry))),
             wakeup,
-            born: Born::begin(order.orphan_grace_s.is_some()),
+            born: match order.look {
+                // Nothing is removed, so nothing has to be kept for those who are born meanwhile.
+                Some(_) => Born::default(),
+                None => Born::begin(order.orphan_grace_s.is_some()),
+            },
             replicas: Replicas::begin(ctx),
             reader,
             started_wall_ms: api::wall_ms(),
@@ -170,6 +193,8 @@ impl Run {
             waiting: None,
             keys_weighed: 0,
             look_after_us: 0,
+            explanation: None,
+            found: None,
             latency_threshold_ms: api::server_setting(ctx, c"latency-monitor-threshold")
                 .and_then(|value| std::str::from_utf8(&value).ok()?.parse().ok())
                 .unwrap_or_default(),
@@ -254,7 +279,8 @@ impl Run {
             return self.stop_for(end);
         }
         let flags = api::context_flags(ctx);
-        if flags & raw::REDISMODULE_CTX_FLAGS_MASTER == 0 {
+        let is_look = self.order.look.is_some();
+        if !is_look && flags & raw::REDISMODULE_CTX_FLAGS_MASTER == 0 {
             return self.stop_for(End::RoleChanged);
         }
         let loading = raw::REDISMODULE_CTX_FLAGS_LOADING | raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING;
@@ -264,9 +290,11 @@ impl Run {
         match self.phase {
             Phase::Planning(..) => return self.plan_step(ctx),
             Phase::Judging(..) => return self.judge_step(),
+            Phase::Explaining(..) => return self.explain_step(),
             _ => {}
         }
-        if api::writes_are_paused() {
+        // A look writes nothing.
+        if !is_look && api::writes_are_paused() {
             return self.look_later(Waiting::Writes);
         }
         let Some(user) = User::resolve(self.order.user.as_deref()) else {
@@ -289,6 +317,8 @@ impl Run {
         let next = match &mut self.phase {
             Phase::Collecting(_) => self.collect_step(ctx, &user, &mut time_is_up),
             Phase::Weighing(..) => self.weigh_step(ctx, &mut time_is_up),
+            Phase::Listing(_) => self.list_step(ctx, &user, &mut time_is_up),
+            Phase::Telling(_) => self.tell_step(ctx, &user, &mut time_is_up),
             Phase::Reaping(_) => {
                 let cluster = flags & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0;
                 self.reap_step(ctx, &user, cluster, &mut time_is_up)
@@ -350,7 +380,7 @@ impl Run {
             limit: self.order.options.limit,
             ids: self.order.options.ids,
             truncated: walked.truncated,
-            orphans: self.order.orphan_grace_s.is_some(),
+            orphans: self.order.orphan_grace_s.is_some() || self.order.look.is_some(),
             safety: Safety {
                 protected: settings::PROTECT.get(),
                 breaker_percent: self.order.options.breaker,
@@ -358,24 +388,44 @@ impl Run {
             },
         };
         let collect_max_bytes = collect.limits.collect_max_bytes;
+        let id = match &self.order.look {
+            Some(Look::Explain(explain)) => Some(explain.id.clone()),
+            _ => None,
+        };
+        let breaker_percent = settings::MAX_STALE_PERCENT.get();
+        let breaker_percent = u32::try_from(breaker_percent).unwrap_or(u32::MAX);
         let collection = collect.collection;
         let work = move || {
             if let Some(look) = &mut question.safety.second_look {
                 look.prepare();
             }
             let stop = &signals::STOP_WORKER;
-            let mut plan = plan::plan(&collection, &question, stop)?;
+            let (mut plan, explanation) = match id {
+                None => (plan::plan(&collection, &question, stop)?, None),
+                Some(id) => {
+                    let both =
+                        plan::plan_and_explain(&collection, &question, &id, breaker_percent, stop);
+                    let (plan, explanation) = both?;
+                    (plan, Some(Box::new(explanation)))
+                }
+            };
             let found = std::mem::take(&mut plan.orphans);
+            // Nobody asks about orphans that the id does not own.
+            let is_asked = explanation.as_ref().is_none_or(|e| !e.orphans.is_empty());
             // What was left out of the walk could speak for any orphan.
             let needed = found.len().saturating_mul(orphans::ORPHAN_BYTES);
             let fits = collection.bytes().saturating_add(needed) <= collect_max_bytes;
-            let orphans = if question.orphans && !plan.truncated && fits {
+            let orphans = if question.orphans && is_asked && !plan.truncated && fits {
                 Some(orphans::gather(&collection, found, stop)?)
             } else {
                 None
             };
             let reap = Box::new(Reap::new(collection, plan));
-            Some(Planned { reap, orphans })
+            Some(Planned {
+                reap,
+                orphans,
+                explanation,
+            })
         };
         match Worker::start(self.wakeup.waker(), work) {
             Some(worker) => {
@@ -394,12 +444,17 @@ impl Run {
             return Next::Slice;
         };
         let keys_scanned = walked.keys_scanned;
-        let Planned { mut reap, orphans } = match worker.take() {
+        let Planned {
+            mut reap,
+            orphans,
+            explanation,
+        } = match worker.take() {
             Outcome::Busy => return Next::WaitForWorker,
             Outcome::Done(Some(planned)) => planned,
             // It stops only when told to, and then there is a wish, which came first.
             Outcome::Done(None) | Outcome::Failed => return self.stop_for(End::InternalError),
         };
+        self.explanation = explanation;
         reap.born = std::mem::take(&mut self.born);
         reap.replicas = std::mem::take(&mut self.replicas);
         reap.before = self
@@ -421,7 +476,8 @@ impl Run {
             return self.stop(status, Some(why));
         }
         let Some(orphans) = orphans else {
-            let wanted = self.order.orphan_grace_s.is_some();
+            let asked = self.explanation.as_ref().map(|e| !e.orphans.is_empty());
+            let wanted = asked.unwrap_or(self.order.orphan_grace_s.is_some());
             if wanted && reap.counts.keys_orphaned > 0 {
                 let why = "orphans stay while blocking.collect-max-bytes is too small; raise it";
                 reap.orphans_stay = Some((Status::Truncated, why));
@@ -441,6 +497,9 @@ impl Run {
 
     /// Everything is judged: remove, unless it is a dry run or there is nothing to remove.
     fn start_reap(&mut self, reap: Box<Reap>) -> Next {
+        if let Some(explanation) = self.explanation.take() {
+            return self.start_explaining(reap, explanation);
+        }
         let done = self.order.options.dry_run || reap.is_over();
         self.phase = Phase::Reaping(reap);
         if done { self.finish() } else { Next::Slice }
@@ -488,7 +547,7 @@ impl Run {
     /// End with the status that goes with a wish.
     fn stop_for(&mut self, end: End) -> Next {
         let status = match end {
-            End::Cancelled | End::CallerGone | End::ManualRun => Status::Cancelled,
+            End::Cancelled | End::CallerGone | End::ManualRun | End::Cleanup => Status::Cancelled,
             _ => Status::Interrupted,
         };
         self.stop(status, Some(end.reason().into()))
@@ -502,7 +561,7 @@ impl Run {
             Phase::Collecting(collect) => collect.collection.bytes(),
             Phase::Weighing(reap, _) | Phase::Reaping(reap) => reap.collection.bytes(),
             // Its drop waits for a worker that has been told to stop.
-            Phase::Planning(..) | Phase::Judging(..) => usize::MAX,
+            Phase::Planning(..) | Phase::Judging(..) | Phase::Explaining(..) => usize::MAX,
             _ => 0,
         };
         if heavy <= FREED_AT_ONCE_BYTES {
@@ -514,6 +573,7 @@ impl Run {
             Phase::Weighing(reap, weigh) => Rest::Weighing(reap, weigh),
             Phase::Planning(worker, _) => Rest::Planning(worker),
             Phase::Judging(worker, _) => Rest::Judging(worker),
+            Phase::Explaining(worker, _) => Rest::Explaining(worker),
             _ => return Next::End(report),
         };
         match Worker::start(self.wakeup.waker(), move || drop(rest)) {
@@ -540,6 +600,9 @@ impl Run {
 
     /// The run is over: log, remember, answer.
     fn over(mut self: Box<Self>, ctx: *mut RedisModuleCtx, report: Report) {
+        if let Some(command) = self.order.look.as_ref().map(Look::command) {
+            return self.look_over(ctx, command, report);
+        }
         let database = self.order.database;
         let change = if self.order.scheduled {
             schedule::ended(database, &report)
@@ -560,7 +623,7 @@ impl Run {
         drop(self);
         state::end(report);
         if let Some(caller) = caller {
-            caller.answer(answer);
+            caller.answer(Ok(answer));
         }
         if let Some(successor) = state::take_successor() {
             successor.begin(ctx);
@@ -576,6 +639,7 @@ enum Rest {
     Planning(Worker<Option<Planned>>),
     Weighing(Box<Reap>, Box<Weigh>),
     Judging(Worker<Option<Judged>>),
+    Explaining(Worker<Explained>),
 }
 
 fn end_status(plan: &Plan) -> Status {

@@ -15,13 +15,13 @@ use redis_module::raw;
 use super::api::{self, Level, RedisModuleCtx, rm};
 use super::keyspace;
 use super::order::Order;
-use super::run::Run;
+use super::signals::End;
 use super::state;
 use super::system;
 use super::wakeup::Wakeup;
 use crate::options::{CleanupOptions, IDS_DEFAULT};
 use crate::report::Report;
-use crate::schedule::{Busy, Change, Schedule, Wanted};
+use crate::schedule::{Change, Schedule, Wanted};
 use crate::second_look::{Prints, SecondLook, Seen, Sights};
 use crate::settings;
 use crate::value::Value;
@@ -90,11 +90,7 @@ unsafe extern "C" fn on_cron(
 ) {
     api::guard((), || {
         look_for_a_standstill();
-        let busy = match state::progress() {
-            None => Busy::Idle,
-            Some(progress) if progress.scheduled => Busy::Scheduled,
-            Some(_) => Busy::Manual,
-        };
+        let busy = state::busy();
         let now_us = system::monotonic_us();
         let mut random = || RandomState::new().build_hasher().finish();
         let due = with_wanted(|wanted| {
@@ -167,9 +163,22 @@ fn start(ctx: *mut RedisModuleCtx, database: u32) -> bool {
             .flatten(),
         orphan_grace_s: grace_s.filter(|seconds| *seconds > 0),
         warm_up_left_s: 0,
+        look: None,
     };
-    state::put_back(Box::new(Run::begin(ctx, order, wakeup)));
+    // Nothing but a look can be under way.
+    order.begin(ctx, wakeup, End::Cleanup);
     true
+}
+
+/// What the next scheduled run of this database would know of earlier ones; `None` if there is
+/// none to come, or it looks only once.
+pub fn sights_of_the_next(database: i32) -> Option<SecondLook> {
+    let database = u32::try_from(database).ok()?;
+    let is_on = settings::INTERVAL_SECONDS.get() > 0 && settings::SECOND_LOOK.get();
+    let is_listed = settings::DATABASES.get().contains(&database);
+    (is_on && is_listed)
+        .then(|| second_look(database))
+        .flatten()
 }
 
 fn second_look(database: u32) -> Option<SecondLook> {

@@ -13,6 +13,8 @@ pub enum End {
     CallerGone = 1,
     Cancelled,
     ManualRun,
+    /// A look makes room.
+    Cleanup,
     ProtectChanged,
     Flushed,
     Swapped,
@@ -28,6 +30,7 @@ impl End {
         match self {
             Self::Cancelled => "cancelled by BLOCKING.CANCEL",
             Self::ManualRun => "a manual run took its place",
+            Self::Cleanup => "a cleanup took its place",
             Self::ProtectChanged => "blocking.protect changed",
             Self::CallerGone => "the caller went away",
             Self::Flushed => "the database was flushed",
@@ -39,10 +42,11 @@ impl End {
         }
     }
 
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Cancelled,
         Self::CallerGone,
         Self::ManualRun,
+        Self::Cleanup,
         Self::ProtectChanged,
         Self::Flushed,
         Self::Swapped,

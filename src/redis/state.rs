@@ -11,6 +11,7 @@ use super::signals::{self, End};
 use super::wakeup::Wakeup;
 use crate::progress::{Activity, Progress};
 use crate::report::{Report, Totals};
+use crate::schedule::Busy;
 use crate::value::Value;
 
 /// The run, when it is not in the middle of a slice.
@@ -144,6 +145,12 @@ pub fn end(report: Report) {
     state.last_report = Some(report);
 }
 
+/// The look is over; it leaves nothing behind.
+pub fn end_look() {
+    signals::over();
+    state().active = Active::None;
+}
+
 /// The run under way, if there is one.
 pub fn progress() -> Option<Progress> {
     match &state().active {
@@ -151,6 +158,24 @@ pub fn progress() -> Option<Progress> {
         Active::Parked(run) => Some(run.progress()),
         Active::InSlice(progress) => Some(Progress::clone(progress)),
     }
+}
+
+/// Whether a run of the schedule may begin. A look is not in its way, but a run that waits for the
+/// look to make room is.
+pub fn busy() -> Busy {
+    let of = |scheduled| match scheduled {
+        true => Busy::Scheduled,
+        false => Busy::Manual,
+    };
+    let Some(progress) = progress() else {
+        return Busy::Idle;
+    };
+    if progress.look.is_none() {
+        return of(progress.scheduled);
+    }
+    let state = state();
+    let successor = state.successor.as_ref();
+    successor.map_or(Busy::Idle, |next| of(next.order.scheduled))
 }
 
 /// Let the next slice of a waiting run come at once.

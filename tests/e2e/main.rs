@@ -6,10 +6,14 @@ mod acl;
 mod arguments;
 /// Cluster mode on one node.
 mod cluster;
+/// EXPLAIN says what a dry run does.
+mod explain;
 /// The ground moves: pauses, flushes, swaps, loading, roles, callers, unloading.
 mod ground;
 /// Named hard cases.
 mod hard_cases;
+/// LIST, and what a look must not do to anybody.
+mod list;
 /// Keys of nobody: what speaks for life, what goes, and what happens in the middle of a run.
 mod orphans;
 /// Effects where they must arrive: AOF, replica, other databases, after a crash.

@@ -12,7 +12,7 @@ use blocking_harness::redis::{Connection, Pipeline, Value, cmd, pipe};
 use blocking_harness::{Reply, Server, dbsize, digest, server_now_ms, wait_for_value};
 
 #[path = "../scenarios/format.rs"]
-mod format;
+pub mod format;
 
 use format::{Case, Key, Kind, Ttl};
 
@@ -68,7 +68,7 @@ fn write(pipe: &mut Pipeline, case: &Case, now_ms: i64) {
 }
 
 /// Fills the database, and waits until every TTL that should have passed has.
-fn load(conn: &mut Connection, case: &Case) -> Result<i64> {
+pub fn load(conn: &mut Connection, case: &Case) -> Result<i64> {
     let () = cmd("FLUSHALL").query(conn)?;
     let now_ms = server_now_ms(conn)?;
     if !case.keys.is_empty() {

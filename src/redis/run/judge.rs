@@ -45,10 +45,11 @@ impl Run {
 
     fn start_judging(&mut self) -> Next {
         let phase = std::mem::replace(&mut self.phase, Phase::Moving);
-        let (Phase::Weighing(mut reap, weigh), Some(grace_s)) = (phase, self.order.orphan_grace_s)
-        else {
+        let Phase::Weighing(mut reap, weigh) = phase else {
             return self.stop_for(End::InternalError);
         };
+        // EXPLAIN says what ORPHANS without a number would do.
+        let grace_s = self.order.orphan_grace_s.unwrap_or(self.order.threshold_s);
         self.keys_weighed = weigh.progress().0;
         let judging = Judging {
             counts: reap.counts,
@@ -104,7 +105,10 @@ impl Run {
         match worker.take() {
             Outcome::Busy => Next::WaitForWorker,
             Outcome::Done(Some(Judged { reap, seen })) => {
-                sightings::remember(self.order.database, seen);
+                // A look leaves nothing behind.
+                if self.order.look.is_none() {
+                    sightings::remember(self.order.database, seen);
+                }
                 self.start_reap(reap)
             }
             Outcome::Done(None) | Outcome::Failed => self.stop_for(End::InternalError),

@@ -3,6 +3,7 @@
 use super::super::api::{self, Level, RedisModuleCtx};
 use super::super::system;
 use super::{Phase, Run};
+use crate::look::Look;
 use crate::progress::{Activity, Progress};
 use crate::report::{Cost, Counts, Report, Status};
 
@@ -21,14 +22,18 @@ impl Run {
                 keys_scanned: collect.keys_scanned,
                 ..Counts::default()
             },
-            Phase::Planning(_, walked) => Counts {
+            Phase::Planning(_, walked) | Phase::Explaining(_, walked) => Counts {
                 keys_scanned: walked.keys_scanned,
+                ..Counts::default()
+            },
+            Phase::Listing(list) => Counts {
+                keys_scanned: list.keys_scanned,
                 ..Counts::default()
             },
             Phase::Weighing(reap, _) | Phase::Reaping(reap) => reap.counts,
             Phase::Judging(_, judging) => judging.counts,
             Phase::Releasing(_, report) => report.counts,
-            Phase::Moving => Counts::default(),
+            Phase::Telling(_) | Phase::Moving => Counts::default(),
         }
     }
 
@@ -85,14 +90,16 @@ impl Run {
             keys_orphaned: counts.keys_orphaned,
             orphans_too_young: counts.orphans_too_young,
             orphans_removed: counts.orphans_removed,
-            walk_done: !matches!(self.phase, Phase::Collecting(_)),
+            look: self.order.look.as_ref().map(Look::command),
+            walk_done: !matches!(self.phase, Phase::Collecting(_) | Phase::Listing(_)),
             ..Progress::default()
         };
         match &self.phase {
             Phase::Collecting(collect) => {
                 progress.keys_collected = collect.collection.records();
             }
-            Phase::Planning(_, walked) => {
+            Phase::Listing(_) => {}
+            Phase::Planning(_, walked) | Phase::Explaining(_, walked) => {
                 progress.activity = Activity::Planning;
                 progress.keys_collected = walked.keys_collected;
             }
@@ -120,6 +127,7 @@ impl Run {
                 progress.keys_to_weigh = self.keys_weighed;
                 progress.keys_weighed = self.keys_weighed;
             }
+            Phase::Telling(_) => progress.activity = Activity::Planning,
             Phase::Releasing(..) | Phase::Moving => progress.activity = Activity::Reaping,
         }
         if let Some(waiting) = self.waiting {

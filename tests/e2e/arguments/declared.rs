@@ -8,7 +8,7 @@ use blocking_harness::{Reply, Server, reply_map};
 
 use super::say;
 
-const SUBCOMMANDS: [&str; 4] = ["cleanup", "status", "cancel", "help"];
+const SUBCOMMANDS: [&str; 6] = ["cleanup", "list", "explain", "status", "cancel", "help"];
 
 /// Name, type and keyword of an option in COMMAND DOCS.
 type Documented = (&'static str, &'static str, &'static str);
@@ -45,8 +45,11 @@ fn command_info_shows_arity_and_flags() -> Result<()> {
         })
         .collect::<Result<_>>()?;
     let quick: &[&str] = &["module", "loading", "stale", "fast"];
-    let expected: [(&str, i64, &[&str]); 4] = [
+    let look: &[&str] = &["readonly", "module", "noscript", "blocking"];
+    let expected: [(&str, i64, &[&str]); 6] = [
         ("cleanup", -1, &["write", "module", "noscript", "blocking"]),
+        ("list", -1, look),
+        ("explain", -2, look),
         ("status", -1, quick),
         ("cancel", 1, quick),
         ("help", 1, quick),
@@ -86,6 +89,17 @@ fn block(parts: &[Value]) -> Result<String> {
     ))
 }
 
+/// Keywords of which one may be given.
+fn one_of(parts: &[Value]) -> Result<String> {
+    let keyword = |part: &Value| {
+        let part = reply_map(part.clone())?;
+        assert_eq!(part.text("type")?, "pure-token");
+        part.text("token")
+    };
+    let keywords: Vec<String> = parts.iter().map(keyword).collect::<Result<_>>()?;
+    Ok(keywords.join("|"))
+}
+
 #[test]
 fn command_docs_show_every_option() -> Result<()> {
     let server = Server::start()?;
@@ -108,8 +122,18 @@ fn command_docs_show_every_option() -> Result<()> {
         ("async", "pure-token", "ASYNC"),
         json,
     ];
-    let expected: [(&str, &[Documented]); 4] = [
+    let seconds = ("seconds", "integer", "THRESHOLD");
+    let list = [
+        ("state", "oneof", "STALE|LIVE|UNREADABLE"),
+        seconds,
+        ("id-pattern", "pattern", "MATCH"),
+        ("count", "integer", "COUNT"),
+        json,
+    ];
+    let expected: [(&str, &[Documented]); 6] = [
         ("cleanup", &cleanup),
+        ("list", &list),
+        ("explain", &[("id", "string", ""), seconds, json]),
         ("status", &[json]),
         ("cancel", &[]),
         ("help", &[]),
@@ -120,7 +144,9 @@ fn command_docs_show_every_option() -> Result<()> {
         for field in ["summary", "complexity"] {
             assert!(!command.text(field)?.is_empty(), "{name} {field}");
         }
-        assert_eq!(command.text("since")?, "0.1.0", "{name}");
+        let is_look = name.ends_with("list") || name.ends_with("explain");
+        let since = if is_look { "0.2.0" } else { "0.1.0" };
+        assert_eq!(command.text("since")?, since, "{name}");
         assert_eq!(command.text("module")?, "blocking", "{name}");
         let found = match command.get("arguments") {
             Some(list) => array(list)?.to_vec(),
@@ -130,11 +156,17 @@ fn command_docs_show_every_option() -> Result<()> {
             .into_iter()
             .map(|argument| {
                 let argument = reply_map(argument)?;
+                let field = |field: &str| argument.text(field);
+                if field("type")? == "string" {
+                    // The id, which must be there.
+                    assert_eq!((argument.get("flags"), argument.get("token")), (None, None));
+                    return Ok((field("name")?, field("type")?, String::new()));
+                }
                 let flags = argument.get("flags").context("no flags")?;
                 let flags: Vec<String> = array(flags)?.iter().map(text).collect();
                 assert_eq!(flags, ["optional"], "{name}");
-                let field = |field: &str| argument.text(field);
                 let token = match argument.get("arguments") {
+                    Some(parts) if field("type")? == "oneof" => one_of(array(parts)?)?,
                     Some(parts) => block(array(parts)?)?,
                     None => field("token")?,
                 };
@@ -167,6 +199,12 @@ CLEANUP [THRESHOLD seconds] [DRYRUN] [ORPHANS [grace-seconds]] [MATCH id-pattern
     IDS: list at most this many stale ids (100).
     ASYNC: reply at once with the run's number.
     JSON: reply with one JSON object.
+LIST [STALE | LIVE | UNREADABLE] [THRESHOLD seconds] [MATCH id-pattern] [COUNT n] [JSON]
+    List coordinators with the state and age of their heartbeat, the oldest first.
+    STALE, LIVE, UNREADABLE: list only these; all are counted.
+    COUNT: list at most this many (100).
+EXPLAIN id [THRESHOLD seconds] [JSON]
+    Show what CLEANUP would do with one coordinator and its keys, and why.
 STATUS [JSON]
     Show the cleanup under way, the last result, the totals since load and the schedule.
 CANCEL

@@ -98,8 +98,10 @@ fn status_shows_the_run_under_way() -> Result<()> {
         "keys_orphaned",
         "orphans_too_young",
         "orphans_removed",
+        "look",
     ];
     assert_eq!(current.names(), names);
+    assert_eq!(current.get("look"), Some(&Value::Nil));
     assert_eq!(current.get("dry_run"), Some(&Value::Boolean(false)));
     assert_eq!(current.get("async"), Some(&Value::Boolean(true)));
     assert_eq!(current.get("scheduled"), Some(&Value::Boolean(false)));

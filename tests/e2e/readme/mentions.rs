@@ -69,6 +69,28 @@ fn every_reply_field_is_explained() -> Result<()> {
         all.into_iter().collect::<Vec<_>>()
     })?;
 
+    for (name, args) in [("BLOCKING.LIST", &[][..]), ("BLOCKING.EXPLAIN", &["a"][..])] {
+        let mut blind = server.client3()?;
+        redis::cmd("AUTH")
+            .arg(&["keyless", ""])
+            .query::<()>(&mut blind)?;
+        // What is left out for one is there for the other.
+        for conn in [&mut conn, &mut blind] {
+            let reply = command(conn, name, args)?;
+            mentions(name, names(&reply))?;
+            for list in ["coordinators", "heartbeats"] {
+                if let Some(Value::Array(items)) = reply.get(list) {
+                    for item in items {
+                        mentions(list, names(&reply_map(item.clone())?))?;
+                    }
+                }
+            }
+            if let Ok(families) = reply.map("families") {
+                mentions("fates", names(&families.map("ack")?))?;
+            }
+        }
+    }
+
     // One transaction, so that nothing of the run comes between starting it and asking.
     let (_, status, _): (i64, Value, String) = redis::pipe()
         .atomic()
@@ -98,7 +120,7 @@ fn every_reply_field_is_explained() -> Result<()> {
 fn every_option_setting_and_info_field_is_explained() -> Result<()> {
     let server = Server::start()?;
     let mut conn = server.client3()?;
-    for name in ["CLEANUP", "STATUS", "CANCEL", "HELP"] {
+    for name in ["CLEANUP", "LIST", "EXPLAIN", "STATUS", "CANCEL", "HELP"] {
         let name = format!("BLOCKING.{name}");
         ensure!(
             README.contains(&format!("### {name}\n")),
@@ -113,9 +135,13 @@ fn every_option_setting_and_info_field_is_explained() -> Result<()> {
         };
         for argument in arguments {
             let mut argument = reply_map(argument.clone())?;
-            // In a block the first part has the keyword.
+            // In a block the first part has the keyword; where one of several is given, the page lists all.
             if let Some(Value::Array(parts)) = argument.get("arguments") {
                 argument = reply_map(parts[0].clone())?;
+            }
+            // The id of EXPLAIN.
+            if argument.text("type")? == "string" {
+                continue;
             }
             let token = argument.text("token")?;
             let is_there = [format!("`{token}`"), format!("`{token} ")]
@@ -192,6 +218,12 @@ fn every_error_stands_there_word_for_word() -> Result<()> {
     for line in [
         "BLOCKING.CLEANUP FOO",
         "BLOCKING.STATUS FOO",
+        "BLOCKING.LIST FOO",
+        "BLOCKING.EXPLAIN a FOO",
+        "BLOCKING.EXPLAIN ",
+        "BLOCKING.LIST STALE LIVE",
+        "BLOCKING.LIST COUNT",
+        "BLOCKING.LIST COUNT 0",
         "BLOCKING.CLEANUP DRYRUN DRYRUN",
         "BLOCKING.CLEANUP THRESHOLD",
         "BLOCKING.CLEANUP THRESHOLD abc",
@@ -211,6 +243,8 @@ fn every_error_stands_there_word_for_word() -> Result<()> {
     for line in [
         "MULTI",
         "BLOCKING.CLEANUP",
+        "BLOCKING.LIST",
+        "BLOCKING.EXPLAIN a",
         "BLOCKING.CLEANUP ASYNC",
         "BLOCKING.CLEANUP ASYNC",
     ] {
@@ -245,7 +279,7 @@ fn every_error_stands_there_word_for_word() -> Result<()> {
     errors.push(error_text(&mut conn, "BLOCKING.CLEANUP")?);
     assert_eq!(
         errors.iter().collect::<BTreeSet<_>>().len(),
-        19,
+        27,
         "{errors:#?}"
     );
     mentions("errors", errors)

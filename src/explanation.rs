@@ -1,0 +1,209 @@
+//! What EXPLAIN answers about one id: its heartbeats, its keys, what becomes of each, and why.
+//!
+//! Pure, and without a judgement of its own: the plan says what it decided, and here that is counted,
+//! bounded and put into words.
+
+#[path = "explanation/answer.rs"]
+mod answer;
+
+pub use answer::{Answer, Circumstances, Read};
+
+use crate::collection::{Collection, Position};
+use crate::layout::Family;
+use crate::look::State;
+use crate::orphans::{Orphans, Outcome};
+use crate::report::Counts;
+use crate::safety::Share;
+
+/// How many heartbeats of one id are shown; an id may beat in any number of swarms.
+pub const MAX_HEARTBEATS: usize = 20;
+
+/// How many names are shown of one family with the same fate.
+const MAX_NAMES: u64 = 5;
+
+/// Names longer than this together are not shown: one may be 256 KiB long.
+const MAX_NAME_BYTES: usize = 1 << 20;
+
+/// What becomes of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyFate {
+    /// CLEANUP removes it with this id.
+    Removed,
+    /// A stale coordinator would take it, but it stays.
+    Vetoed,
+    /// Nobody would take it: whoever could own it is alive.
+    Kept,
+    /// Another stale coordinator takes it.
+    Others,
+    /// It would go, but the caller may not delete it, or something else of the family.
+    Denied,
+    /// Nobody owns it, and it was not judged.
+    Orphan,
+    /// ORPHANS removes it.
+    OrphanRemoved,
+    /// ORPHANS keeps it for now: something that speaks for life is too young.
+    OrphanTooYoung,
+    /// ORPHANS keeps it: it is protected, or could be too many's.
+    OrphanKept,
+}
+
+impl KeyFate {
+    pub const ALL: [Self; 9] = [
+        Self::Removed,
+        Self::Vetoed,
+        Self::Kept,
+        Self::Others,
+        Self::Denied,
+        Self::Orphan,
+        Self::OrphanRemoved,
+        Self::OrphanTooYoung,
+        Self::OrphanKept,
+    ];
+
+    /// The word in replies.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Removed => "removed",
+            Self::Vetoed => "vetoed",
+            Self::Kept => "kept",
+            Self::Others => "others",
+            Self::Denied => "denied",
+            Self::Orphan => "orphan",
+            Self::OrphanRemoved => "orphan_removed",
+            Self::OrphanTooYoung => "orphan_too_young",
+            Self::OrphanKept => "orphan_kept",
+        }
+    }
+}
+
+/// A heartbeat of the id.
+#[derive(Clone, Debug)]
+pub struct Beating {
+    pub key: Vec<u8>,
+    pub swarm: Option<Vec<u8>>,
+    pub state: State,
+    pub fate: KeyFate,
+    /// The heartbeat that vetoes it.
+    pub by: Option<Vec<u8>>,
+}
+
+/// A key as it is shown.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    pub key: Vec<u8>,
+    family: Family,
+    pub fate: KeyFate,
+    /// The heartbeat that decided: that vetoes the key, keeps it, or takes it.
+    pub by: Option<Vec<u8>>,
+}
+
+/// Everything about one id.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    id: Vec<u8>,
+    /// The first of its heartbeats, and how many there are.
+    pub heartbeats: Vec<Beating>,
+    heartbeats_found: u64,
+    by_family: [[u64; KeyFate::ALL.len()]; Family::ALL.len()],
+    pub shown: Vec<Shown>,
+    shown_bytes: usize,
+    /// Keys of nobody, in the order of the walk, until they are judged.
+    pub orphans: Vec<Position>,
+    /// What the plan counted, with MATCH for this id.
+    pub counts: Counts,
+    /// The breaker of a scheduled run would be open.
+    pub share: Option<Share>,
+    pub is_protected: bool,
+    /// The newest time that its orphans give, milliseconds since 1970.
+    newest_evidence_ms: Option<i64>,
+}
+
+impl Explanation {
+    /// Nothing found yet.
+    pub fn new(id: &[u8]) -> Self {
+        Self {
+            id: id.to_vec(),
+            heartbeats: Vec::new(),
+            heartbeats_found: 0,
+            by_family: Default::default(),
+            shown: Vec::new(),
+            shown_bytes: 0,
+            orphans: Vec::new(),
+            counts: Counts::default(),
+            share: None,
+            is_protected: false,
+            newest_evidence_ms: None,
+        }
+    }
+
+    /// A heartbeat of the id.
+    pub fn add_heartbeat(&mut self, beating: Beating) {
+        self.heartbeats_found = self.heartbeats_found.saturating_add(1);
+        self.count(Family::Heartbeat, beating.fate);
+        if self.heartbeats.len() < MAX_HEARTBEATS {
+            self.heartbeats.push(beating);
+        }
+    }
+
+    /// A key that could belong to the id, and the heartbeat that decided about it.
+    pub fn add_key(&mut self, name: &[u8], family: Family, fate: KeyFate, by: Option<&[u8]>) {
+        let so_far = self.count(family, fate);
+        let bytes = name.len().saturating_add(by.map_or(0, <[u8]>::len));
+        let all_bytes = self.shown_bytes.saturating_add(bytes);
+        if so_far <= MAX_NAMES && all_bytes <= MAX_NAME_BYTES {
+            self.shown_bytes = all_bytes;
+            self.shown.push(Shown {
+                key: name.to_vec(),
+                family,
+                fate,
+                by: by.map(<[u8]>::to_vec),
+            });
+        }
+    }
+
+    fn count(&mut self, family: Family, fate: KeyFate) -> u64 {
+        let fates = self.by_family.get_mut(family.index());
+        let Some(sum) = fates.and_then(|fates| fates.get_mut(fate as usize)) else {
+            return u64::MAX;
+        };
+        *sum = sum.saturating_add(1);
+        *sum
+    }
+
+    /// How many heartbeats and keys there are of the id.
+    #[cfg(test)]
+    pub fn found(&self) -> u64 {
+        self.by_family.iter().flatten().sum()
+    }
+
+    fn sum(&self, fate: KeyFate) -> u64 {
+        let counts = self
+            .by_family
+            .iter()
+            .filter_map(|fates| fates.get(fate as usize));
+        counts.fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// Write down what became of the keys of nobody, if they were judged.
+    pub fn close(&mut self, collection: &Collection, judged: Option<&Orphans>) {
+        for position in std::mem::take(&mut self.orphans) {
+            let Some(record) = collection.get(position) else {
+                continue;
+            };
+            let place = judged.and_then(|orphans| orphans.keys.binary_search(&position).ok());
+            let judged = judged.zip(place);
+            let sighting = judged.and_then(|(o, place)| o.sightings.get(place).copied().flatten());
+            let told_ms = sighting.and_then(|sighting| sighting.evidence.newest_ms);
+            self.newest_evidence_ms = self.newest_evidence_ms.max(told_ms);
+            let outcome = judged.and_then(|(o, place)| o.outcomes.get(place).copied());
+            let fate = match outcome {
+                None | Some(Outcome::Gone | Outcome::NotAsked) => KeyFate::Orphan,
+                Some(Outcome::Vetoed) => KeyFate::OrphanKept,
+                Some(Outcome::TooYoung) => KeyFate::OrphanTooYoung,
+                Some(Outcome::Denied) => KeyFate::Denied,
+                Some(Outcome::Goes) => KeyFate::OrphanRemoved,
+            };
+            self.add_key(record.name, record.family, fate, None);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The plan, asked about one id: which keys could be its own, what becomes of each, and by whose doing.
+//!
+//! The plan decides; this only writes down what it decided, with the very functions that decide.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use memchr::memmem::Finder;
+
+use super::{Fate, Plan, Planner, Question, RECORDS_PER_LOOK};
+use crate::census::{HeartbeatNames, id_of};
+use crate::collection::{Collection, Position, Record};
+use crate::explanation::{Beating, Explanation, KeyFate};
+use crate::heartbeat::Verdict;
+use crate::layout::{self, Family, Reading, SegmentCounts};
+use crate::look::State;
+use crate::owners::HeartbeatNumber;
+use crate::safety::Safety;
+
+/// The plan, and what it means for this id. `breaker_percent` is what a scheduled run would ask.
+pub fn plan_and_explain(
+    collection: &Collection,
+    question: &Question,
+    id: &[u8],
+    breaker_percent: u32,
+    stop: &AtomicBool,
+) -> Option<(Plan, Explanation)> {
+    let mut planner = Planner::new(collection, question, stop)?;
+    planner.choose();
+    planner.assign(stop)?;
+    let mut explanation = Explanation::new(id);
+    let own = planner.explain_heartbeats(id, &mut explanation);
+    planner.explain_keys(id, &own, &mut explanation, stop)?;
+    explanation.share = planner.share(breaker_percent);
+    explanation.is_protected = question.safety.protected.matches(id);
+    let plan = planner.finish();
+    explanation.counts = plan.counts;
+    Some((plan, explanation))
+}
+
+impl<'c> Planner<'c> {
+    /// The heartbeats that prove this id's life; gives their numbers.
+    fn explain_heartbeats(&mut self, id: &[u8], out: &mut Explanation) -> HashSet<HeartbeatNumber> {
+        let mut own = HashSet::new();
+        let count = HeartbeatNumber::try_from(self.ranks.len()).unwrap_or(HeartbeatNumber::MAX);
+        for number in 0..count {
+            let name = self.heartbeat_name(number);
+            let mut found: Option<Reading> = None;
+            layout::beating(name, &mut |reading| {
+                if reading.id_of(name) == id {
+                    found.get_or_insert(reading);
+                }
+            });
+            let Some(reading) = found else {
+                continue;
+            };
+            own.insert(number);
+            let state = self.state(number);
+            let (fate, by) = self.heartbeat_fate(number, id);
+            out.add_heartbeat(Beating {
+                key: name.to_vec(),
+                swarm: reading.swarm_of(name).map(<[u8]>::to_vec),
+                state,
+                fate,
+                by: by.map(<[u8]>::to_vec),
+            });
+        }
+        own
+    }
+
+    /// What the heartbeat itself says, be its coordinator spared or not.
+    fn state(&self, number: HeartbeatNumber) -> State {
+        let verdict = self.heartbeats.verdicts.get(number as usize).copied();
+        let age_ms = self.question.now_ms.saturating_sub(self.beat_ms(number));
+        let is_old = age_ms.div_euclid(1000) > i64::from(self.question.threshold_s);
+        match verdict.unwrap_or(Verdict::Unreadable) {
+            // Spared.
+            Verdict::Live if is_old => State::Stale,
+            verdict => State::from(verdict),
+        }
+    }
+
+    fn heartbeat_fate(
+        &mut self,
+        number: HeartbeatNumber,
+        id: &[u8],
+    ) -> (KeyFate, Option<&'c [u8]>) {
+        let name = self.heartbeat_name(number);
+        if !self.is_stale(number) {
+            return (KeyFate::Kept, None);
+        }
+        if self.vetoed.get(number as usize) == Some(&true) {
+            return (KeyFate::Vetoed, self.protector(name));
+        }
+        match self.ranks.get(number as usize).copied().flatten() {
+            Some(rank) => {
+                let position = self.heartbeats.positions.get(number as usize);
+                let record = position.and_then(|p| self.collection.get(*p));
+                let is_incomplete = self.incomplete.get(rank as usize) == Some(&true);
+                if is_incomplete || record.is_some_and(|record| record.denied) {
+                    (KeyFate::Denied, None)
+                } else {
+                    (KeyFate::Removed, None)
+                }
+            }
+            // Named by a longer id, under which it goes.
+            None if id_of(name) != id => (KeyFate::Others, None),
+            None => (KeyFate::Kept, None),
+        }
+    }
+
+    /// A heartbeat that could own this key and protects it.
+    fn protector(&mut self, name: &[u8]) -> Option<&'c [u8]> {
+        self.hasher.load(name);
+        let names = HeartbeatNames {
+            collection: self.collection,
+            positions: &self.heartbeats.positions,
+        };
+        let mut found = None;
+        self.owners
+            .visit(name, &names, &self.hasher, &mut |number, _| {
+                if !self.is_stale(number) {
+                    found = Some(number);
+                }
+                found.is_none()
+            });
+        found.map(|number| self.heartbeat_name(number))
+    }
+
+    fn explain_keys(
+        &mut self,
+        id: &[u8],
+        own: &HashSet<HeartbeatNumber>,
+        out: &mut Explanation,
+        stop: &AtomicBool,
+    ) -> Option<()> {
+        let collection = self.collection;
+        let mut lengths = SegmentCounts::default();
+        lengths.add(id);
+        let holds_id = Finder::new(id);
+        let mut seen: HashSet<&[u8]> = HashSet::new();
+        for (looked, (position, record)) in collection.iter().enumerate() {
+            if looked.is_multiple_of(RECORDS_PER_LOOK) && stop.load(Ordering::Relaxed) {
+                return None;
+            }
+            if record.family == Family::Heartbeat || holds_id.find(record.name).is_none() {
+                continue;
+            }
+            let mut is_own = false;
+            layout::readings(record.name, &lengths, &mut |reading| {
+                is_own = is_own || reading.id_of(record.name) == id;
+            });
+            if is_own && seen.insert(record.name) {
+                self.explain_key(position, &record, own, out);
+            }
+        }
+        Some(())
+    }
+
+    fn explain_key(
+        &mut self,
+        position: Position,
+        record: &Record<'c>,
+        own: &HashSet<HeartbeatNumber>,
+        out: &mut Explanation,
+    ) {
+        let name = record.name;
+        self.hasher.load(name);
+        let (fate, by) = match self.fate(name) {
+            Fate::Kept => (KeyFate::Kept, self.protector(name)),
+            Fate::Vetoed => (KeyFate::Vetoed, self.protector(name)),
+            Fate::Orphaned if self.question.safety.protected.covers(name) => {
+                (KeyFate::OrphanKept, None)
+            }
+            Fate::Orphaned => {
+                out.orphans.push(position);
+                return;
+            }
+            Fate::GoesWith(owner) => {
+                let rank = self.ranks.get(owner as usize).copied().flatten();
+                let is_vetoed = self.vetoed.get(owner as usize) == Some(&true);
+                match rank {
+                    Some(_) if record.denied => (KeyFate::Denied, None),
+                    Some(_) => (KeyFate::Removed, None),
+                    None if is_vetoed => (KeyFate::Vetoed, None),
+                    None if own.contains(&owner) => (KeyFate::Others, None),
+                    None => (KeyFate::Others, Some(self.heartbeat_name(owner))),
+                }
+            }
+        };
+        out.add_key(name, record.family, fate, by);
+    }
+
+    /// What the breaker of a scheduled run would say.
+    fn share(&self, percent: u32) -> Option<crate::safety::Share> {
+        let safety = Safety {
+            breaker_percent: Some(percent),
+            ..Safety::default()
+        };
+        let count = |wanted: fn(&Verdict) -> bool| {
+            let verdicts = self.heartbeats.verdicts.iter();
+            verdicts.filter(|verdict| wanted(verdict)).count() as u64
+        };
+        let stale = count(|verdict| matches!(verdict, Verdict::Stale { .. }));
+        let live = count(|verdict| matches!(verdict, Verdict::Live));
+        let live = live.saturating_sub(self.counts.coordinators_protected);
+        safety.share(self.heartbeats.verdicts.len() as u64, stale, live)
+    }
+}
+
+#[cfg(test)]
+#[path = "../explain_tests.rs"]
+mod tests;

@@ -1,0 +1,86 @@
+//! LIST and EXPLAIN: looks, which take the place of a run and change nothing.
+//!
+//! One place, so that two walks never share the main thread. A cleanup, by hand or by the schedule,
+//! does not wait for a look: the look makes room, and its caller is told.
+
+use super::acl;
+use super::api::{self, RedisModuleCtx, RedisModuleString};
+use super::caller::Caller;
+use super::command;
+use super::keyspace;
+use super::order::Order;
+use super::run::Run;
+use super::schedule;
+use super::state;
+use super::wakeup::Wakeup;
+use crate::error::Error;
+use crate::look::{self, Look};
+use crate::settings;
+
+/// BLOCKING.LIST
+pub unsafe extern "C" fn list(
+    ctx: *mut RedisModuleCtx,
+    argv: *mut *mut RedisModuleString,
+    argc: i32,
+) -> i32 {
+    api::guard(api::ERR, || {
+        // SAFETY: 3.
+        let arguments = unsafe { command::arguments(argv, argc) };
+        let options = look::parse_list(&arguments);
+        let started = options.and_then(|options| start(ctx, Look::List(options)));
+        command::answer(ctx, started.map(|()| None))
+    })
+}
+
+/// BLOCKING.EXPLAIN
+pub unsafe extern "C" fn explain(
+    ctx: *mut RedisModuleCtx,
+    argv: *mut *mut RedisModuleString,
+    argc: i32,
+) -> i32 {
+    api::guard(api::ERR, || {
+        // SAFETY: 3.
+        let arguments = unsafe { command::arguments(argv, argc) };
+        let options = look::parse_explain(&arguments);
+        let started = options.and_then(|options| start(ctx, Look::Explain(options)));
+        command::answer(ctx, started.map(|()| None))
+    })
+}
+
+/// Everything is checked before the client is blocked, as for a cleanup.
+fn start(ctx: *mut RedisModuleCtx, look: Look) -> Result<(), Error> {
+    let command = look.command();
+    let flags = api::context_flags(ctx);
+    if flags & command::LOADING != 0 {
+        return Err(Error::Loading { command });
+    }
+    if flags & command::NO_WAITING != 0 {
+        return Err(Error::LookInMulti { command });
+    }
+    if let Some(progress) = state::progress() {
+        return Err(progress.in_the_way());
+    }
+    let options = look.as_cleanup();
+    let wakeup = Wakeup::new().ok_or(Error::CannotStart {
+        why: "the server's event loop has no room",
+    })?;
+    let why = "the client cannot be blocked";
+    let caller = Caller::block(ctx, options.json).ok_or(Error::CannotStart { why })?;
+    let setting = settings::THRESHOLD_SECONDS.get();
+    let threshold_s = options.threshold_s.map_or(setting, u64::from);
+    let order = Order {
+        number: state::next_number(),
+        threshold_s: u32::try_from(threshold_s).unwrap_or(u32::MAX),
+        orphan_grace_s: None,
+        database: keyspace::selected(ctx),
+        user: acl::caller_name(ctx),
+        caller: Some(caller),
+        options,
+        scheduled: false,
+        second_look: None,
+        warm_up_left_s: schedule::warm_up_left_s(),
+        look: Some(look),
+    };
+    state::put_back(Box::new(Run::begin(ctx, order, wakeup)));
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! A look as a run: LIST walks and is done; EXPLAIN goes the way of a dry run with ORPHANS as far as
+//! the id's keys need it, and then says what came out.
+
+use super::super::acl::User;
+use super::super::api::RedisModuleCtx;
+use super::super::bury::Bury;
+use super::super::list::List;
+use super::super::reap::Reap;
+use super::super::schedule;
+use super::super::state;
+use super::super::tell::Tell;
+use super::super::worker::{Outcome, Worker};
+use super::{Next, Phase, Run, Walked};
+use crate::error::Error;
+use crate::explanation::{Answer, Circumstances, Explanation};
+use crate::listing::Listing;
+use crate::look::Look;
+use crate::report::{Report, Status};
+use crate::settings;
+use crate::value::Value;
+
+/// What a look found.
+#[derive(Debug)]
+pub(super) enum Found {
+    List(Box<Listing>, u64),
+    Explain(Box<Answer>),
+}
+
+/// What a worker makes of a plan that is to be explained.
+#[derive(Debug)]
+pub(super) struct Explained {
+    explanation: Box<Explanation>,
+    orphans_stay: Option<&'static str>,
+}
+
+impl Run {
+    /// How a look begins; `None` for a cleanup and for EXPLAIN, which begins like one.
+    pub(super) fn list_phase(
+        ctx: *mut RedisModuleCtx,
+        look: Option<&Look>,
+        threshold_s: u32,
+    ) -> Option<Phase> {
+        let Some(Look::List(options)) = look else {
+            return None;
+        };
+        let listing = Listing::new(options.clone(), threshold_s);
+        Some(Phase::Listing(Box::new(List::new(ctx, listing))))
+    }
+
+    pub(super) fn list_step(
+        &mut self,
+        ctx: *mut RedisModuleCtx,
+        user: &User,
+        time_is_up: &mut dyn FnMut() -> bool,
+    ) -> Next {
+        let now_ms = self.now_ms();
+        let Phase::Listing(list) = &mut self.phase else {
+            return Next::Slice;
+        };
+        if !list.slice(ctx, user, now_ms, time_is_up) {
+            return Next::Slice;
+        }
+        if let Phase::Listing(list) = std::mem::replace(&mut self.phase, Phase::Moving) {
+            self.found = Some(Found::List(Box::new(list.listing), list.keys_scanned));
+        }
+        self.stop(Status::Complete, None)
+    }
+
+    /// EXPLAIN has all that a dry run knows: put it together, away from the main thread.
+    pub(super) fn start_explaining(
+        &mut self,
+        reap: Box<Reap>,
+        explanation: Box<Explanation>,
+    ) -> Next {
+        let walked = Walked {
+            keys_scanned: reap.counts.keys_scanned,
+            keys_collected: reap.collection.records(),
+            truncated: reap.plan.truncated,
+        };
+        let work = move || {
+            let mut explanation = explanation;
+            let orphans = reap.bury.as_ref().map(Bury::orphans);
+            explanation.close(&reap.collection, orphans);
+            let orphans_stay = reap.orphans_stay.map(|(_, why)| why);
+            Explained {
+                explanation,
+                orphans_stay,
+            }
+        };
+        match Worker::start(self.wakeup.waker(), work) {
+            Some(worker) => {
+                self.phase = Phase::Explaining(worker, walked);
+                Next::WaitForWorker
+            }
+            None => self.stop(
+                Status::Interrupted,
+                Some("the system gave no thread".into()),
+            ),
+        }
+    }
+
+    pub(super) fn explain_step(&mut self) -> Next {
+        let Phase::Explaining(worker, walked) = &mut self.phase else {
+            return Next::Slice;
+        };
+        let walked = *walked;
+        let explained = match worker.take() {
+            Outcome::Busy => return Next::WaitForWorker,
+            Outcome::Done(explained) => explained,
+            Outcome::Failed => return self.stop_for(super::End::InternalError),
+        };
+        let around = Circumstances {
+            now_ms: self.started_wall_ms,
+            threshold_s: self.order.threshold_s,
+            warm_up_left_s: self.order.warm_up_left_s,
+            orphans_stay: explained.orphans_stay,
+            is_truncated: walked.truncated,
+            keys_scanned: walked.keys_scanned,
+            ..Circumstances::default()
+        };
+        let second_look = schedule::sights_of_the_next(self.order.database);
+        let max_bytes = settings::MAX_HEARTBEAT_BYTES.get() as usize;
+        let tell = Tell::new(*explained.explanation, around, second_look, max_bytes);
+        self.phase = Phase::Telling(Box::new(tell));
+        Next::Slice
+    }
+
+    pub(super) fn tell_step(
+        &mut self,
+        ctx: *mut RedisModuleCtx,
+        user: &User,
+        time_is_up: &mut dyn FnMut() -> bool,
+    ) -> Next {
+        let now_ms = self.now_ms();
+        let Phase::Telling(tell) = &mut self.phase else {
+            return Next::Slice;
+        };
+        if !tell.slice(ctx, user, now_ms, time_is_up) {
+            return Next::Slice;
+        }
+        if let Phase::Telling(tell) = std::mem::replace(&mut self.phase, Phase::Moving) {
+            self.found = Some(Found::Explain(Box::new(tell.into_answer())));
+        }
+        self.stop(Status::Complete, None)
+    }
+
+    /// The look is over: answer whoever asked. Nothing is logged or remembered.
+    pub(super) fn look_over(
+        mut self: Box<Self>,
+        ctx: *mut RedisModuleCtx,
+        command: &'static str,
+        report: Report,
+    ) {
+        let result = match self.found.take() {
+            Some(found) => Ok(found.to_value(&report)),
+            None => Err(Error::LookEnded {
+                command,
+                cancelled: report.status == Status::Cancelled,
+                why: report.reason.unwrap_or_default(),
+            }),
+        };
+        let caller = self.order.caller.take();
+        // The wakeup goes with the run, before anybody can begin another one.
+        drop(self);
+        state::end_look();
+        if let Some(caller) = caller {
+            caller.answer(result);
+        }
+        if let Some(successor) = state::take_successor() {
+            successor.begin(ctx);
+        }
+    }
+}
+
+impl Found {
+    fn to_value(&self, report: &Report) -> Value {
+        match self {
+            Self::List(listing, keys_scanned) => listing.to_value(*keys_scanned, &report.cost),
+            Self::Explain(answer) => answer.to_value(&report.cost),
+        }
+    }
+}

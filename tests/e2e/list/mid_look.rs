@@ -1,0 +1,168 @@
+//! The ground moves under a look, or whoever asked goes away: he is told, or nobody is, and nothing is left behind.
+
+use std::thread::JoinHandle;
+
+use anyhow::{Result, ensure};
+use blocking_harness::redis::{Connection, RedisResult, Value, cmd};
+use blocking_harness::{Server, cleanup, error_text, wait_for_value};
+
+use crate::ground::long_run::{
+    DEADLINE, Moment, Raw, Slow, World, assert_healthy, run, status, wait_for,
+};
+
+pub const LOOKS: [&[&str]; 2] = [&["BLOCKING.LIST"], &["BLOCKING.EXPLAIN", "dead-00007"]];
+
+/// Somebody who waits for a look in a thread of his own.
+pub struct Looker(JoinHandle<RedisResult<Value>>);
+
+impl Looker {
+    pub fn start(server: &Server, words: &'static [&'static str]) -> Result<Self> {
+        let mut conn = server.client()?;
+        let ask = move || cmd(words[0]).arg(&words[1..]).query(&mut conn);
+        Ok(Self(std::thread::spawn(ask)))
+    }
+
+    pub fn answer(self) -> RedisResult<Value> {
+        self.0.join().expect("the looker's thread does not panic")
+    }
+}
+
+/// Waits for the end of the look, and gives how many keys it was last seen to have looked at.
+pub fn wait_until_over(conn: &mut Connection) -> Result<i64> {
+    let mut scanned = 0;
+    let look = || {
+        let status = status(conn)?;
+        if let Ok(current) = status.map("current") {
+            scanned = current.int("keys_scanned")?;
+        }
+        status.text("state")
+    };
+    wait_for_value("the end of the look", DEADLINE, look, |state| {
+        state == "idle"
+    })?;
+    Ok(scanned)
+}
+
+#[test]
+fn a_look_that_cannot_go_on_says_why() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    let table = [
+        ("FLUSHALL", "INTERRUPTED", "the database was flushed"),
+        ("FLUSHDB ASYNC", "INTERRUPTED", "the database was flushed"),
+        ("SWAPDB 0 1", "INTERRUPTED", "the database was swapped"),
+        (
+            "DEBUG RELOAD",
+            "INTERRUPTED",
+            "the server loaded another data set",
+        ),
+        (
+            "BLOCKING.CANCEL",
+            "CANCELLED",
+            "cancelled by BLOCKING.CANCEL",
+        ),
+    ];
+    for words in LOOKS {
+        for (act, code, why) in table {
+            run(&mut conn, "FLUSHALL")?;
+            World::load(&mut conn)?;
+            let slow = Slow::start(&server)?;
+            let looker = Looker::start(&server, words)?;
+            wait_for(&mut conn, Moment::Collecting)?;
+            run(&mut conn, act)?;
+            let text = error_text(&looker.answer().unwrap_err());
+            let expected = format!("{code} {} did not get to its end: {why}", words[0]);
+            ensure!(text == expected, "{act}: {text}");
+            wait_until_over(&mut conn)?;
+            drop(slow);
+        }
+    }
+    assert_healthy(&server)
+}
+
+#[test]
+fn whoever_goes_takes_his_look_with_him() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    let world = World::load(&mut conn)?;
+    for words in LOOKS {
+        for how in ["hang up", "kill", "unblock"] {
+            let slow = Slow::start(&server)?;
+            let mut looker = Raw::connect(&server)?;
+            let id = looker.id()?;
+            looker.send(&words.join(" "))?;
+            let number = wait_for(&mut conn, Moment::Collecting)?;
+            ensure!(status(&mut conn)?.map("current")?.text("look")? == words[0]);
+            // Nothing of the module may be unloaded under it.
+            let unloaded = run(&mut conn, "MODULE UNLOAD blocking");
+            ensure!(unloaded.is_err(), "{unloaded:?}");
+            match how {
+                "hang up" => drop(looker),
+                "kill" => run(&mut conn, &format!("CLIENT KILL ID {id}")).map(drop)?,
+                _ => {
+                    run(&mut conn, &format!("CLIENT UNBLOCK {id} TIMEOUT"))?;
+                    let text = format!(
+                        "-CANCELLED run {number} was cancelled by CLIENT UNBLOCK; see BLOCKING.STATUS"
+                    );
+                    ensure!(looker.line()? == text);
+                }
+            }
+            // Slow as it is, it would be seen on its way by itself.
+            let scanned = wait_until_over(&mut conn)?;
+            let keys = world.dead_keys() + world.other_keys();
+            ensure!(
+                (scanned as usize) < keys * 9 / 10,
+                "it went on: {scanned} of {keys}"
+            );
+            drop(slow);
+        }
+    }
+    run(&mut conn, "MODULE UNLOAD blocking")?;
+    assert_healthy(&server)
+}
+
+#[test]
+fn a_replica_that_becomes_a_primary_ends_its_look() -> Result<()> {
+    let primary = Server::start()?;
+    let mut conn = primary.client()?;
+    World::load(&mut conn)?;
+    let replica = Server::builder().replica_of(&primary).start()?;
+    replica.wait_in_sync_with(&primary)?;
+    let mut there = replica.client()?;
+    for words in LOOKS {
+        let slow = Slow::start(&replica)?;
+        let looker = Looker::start(&replica, words)?;
+        wait_for(&mut there, Moment::Collecting)?;
+        run(&mut there, "REPLICAOF NO ONE")?;
+        let text = error_text(&looker.answer().unwrap_err());
+        let why = "the server's role changed";
+        let expected = format!("INTERRUPTED {} did not get to its end: {why}", words[0]);
+        ensure!(text == expected, "{text}");
+        drop(slow);
+        run(
+            &mut there,
+            &format!("REPLICAOF 127.0.0.1 {}", primary.port()),
+        )?;
+        replica.wait_in_sync_with(&primary)?;
+    }
+    assert_healthy(&replica)
+}
+
+/// A heartbeat that is refreshed in the middle of a look is shown as it is then, and a look never counts as a run.
+#[test]
+fn a_look_leaves_nothing_behind() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    let world = World::load_sized(&mut conn, 50, 10, 100)?;
+    let last = cleanup(&mut conn, &["DRYRUN"])?;
+    let before = status(&mut conn)?;
+    for words in LOOKS {
+        let looked: Value = cmd(words[0]).arg(&words[1..]).query(&mut conn)?;
+        ensure!(matches!(looked, Value::Array(_)), "{looked:?}");
+    }
+    let after = status(&mut conn)?;
+    ensure!(after.map("last")? == last && before.map("last")? == last);
+    ensure!(after.map("totals")? == before.map("totals")?, "{after:?}");
+    ensure!(world.dead_keys_left(&mut conn)? == world.dead_keys());
+    world.assert_others_are_whole(&mut conn)
+}

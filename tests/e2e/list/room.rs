@@ -1,0 +1,129 @@
+//! One place for all: a look waits for nobody, nobody waits for a look, and a cleanup goes first.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use anyhow::{Result, ensure};
+use blocking_harness::redis::{RedisError, Value, cmd};
+use blocking_harness::{Reply, Server, cleanup, error_text, wait_for_value};
+
+use super::mid_look::{LOOKS, Looker, wait_until_over};
+use crate::ground::long_run::{
+    Caller, DEADLINE, Moment, Slow, World, assert_healthy, ending, run, status, wait_for,
+};
+
+/// The text without its numbers.
+fn told(error: &RedisError) -> String {
+    let text = error_text(error);
+    text.chars().filter(|c| !c.is_ascii_digit()).collect()
+}
+
+#[test]
+fn a_second_one_is_told_who_is_there() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    World::load(&mut conn)?;
+    let slow = Slow::start(&server)?;
+    let caller = Caller::start(&server, &["DRYRUN"])?;
+    wait_for(&mut conn, Moment::Collecting)?;
+    let rest = "is running: run , % of the keyspace, started  s ago; see BLOCKING.STATUS";
+    for words in LOOKS {
+        let error = cmd(words[0]).arg(&words[1..]).query::<Value>(&mut conn);
+        ensure!(told(&error.unwrap_err()) == format!("INPROGRESS a cleanup {rest}"));
+    }
+    run(&mut conn, "BLOCKING.CANCEL")?;
+    let _ = caller.answer()?;
+    for there in LOOKS {
+        let looker = Looker::start(&server, there)?;
+        wait_for(&mut conn, Moment::Collecting)?;
+        for words in LOOKS {
+            let error = cmd(words[0]).arg(&words[1..]).query::<Value>(&mut conn);
+            let text = told(&error.unwrap_err());
+            ensure!(text == format!("INPROGRESS {} {rest}", there[0]), "{text}");
+        }
+        run(&mut conn, "BLOCKING.CANCEL")?;
+        ensure!(looker.answer().is_err());
+        wait_until_over(&mut conn)?;
+    }
+    drop(slow);
+    assert_healthy(&server)
+}
+
+#[test]
+fn a_cleanup_takes_the_place_of_a_look() -> Result<()> {
+    let server = Server::builder().aof(true).start()?;
+    let mut conn = server.client()?;
+    for words in LOOKS {
+        let world = World::load(&mut conn)?;
+        let slow = Slow::start(&server)?;
+        let looker = Looker::start(&server, words)?;
+        wait_for(&mut conn, Moment::Collecting)?;
+        let caller = Caller::start(&server, &[])?;
+        let text = error_text(&looker.answer().unwrap_err());
+        let why = "a cleanup took its place";
+        let expected = format!("CANCELLED {} did not get to its end: {why}", words[0]);
+        ensure!(text == expected, "{text}");
+        drop(slow);
+        let reply = caller.answer()?;
+        ensure!(
+            ending(&reply)? == ("complete".to_owned(), None),
+            "{reply:?}"
+        );
+        ensure!(reply.int("keys_removed")? == world.dead_keys() as i64);
+        world.assert_others_are_whole(&mut conn)?;
+    }
+    assert_healthy(&server)
+}
+
+/// Somebody looks, and looks again as soon as he is answered, on a server where one look takes longer than the interval.
+#[test]
+fn no_number_of_looks_holds_the_schedule_up() -> Result<()> {
+    let server = Server::builder()
+        .arg("blocking.warm-up-seconds", 0)
+        .arg("blocking.second-look", "no")
+        .arg("blocking.max-stale-percent", 100)
+        .start()?;
+    let mut conn = server.client()?;
+    let world = World::load(&mut conn)?;
+    let slow = Slow::start(&server)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let (ended, told) = (Arc::new(AtomicU64::new(0)), Arc::clone(&stop));
+    let counted = Arc::clone(&ended);
+    let mut looking = server.client()?;
+    let looker = std::thread::spawn(move || {
+        while !told.load(Ordering::Relaxed) {
+            let answer = cmd("BLOCKING.LIST").query::<Value>(&mut looking);
+            let text = answer.err().map(|error| error_text(&error));
+            let gave_way = text.is_some_and(|t| t.ends_with("a cleanup took its place"));
+            counted.fetch_add(u64::from(gave_way), Ordering::Relaxed);
+        }
+    });
+    wait_for(&mut conn, Moment::Collecting)?;
+    run(&mut conn, "CONFIG SET blocking.interval-seconds 1")?;
+    let over = |status: &Reply| {
+        let runs = status.map("schedule").and_then(|s| s.int("runs"));
+        runs.is_ok_and(|runs| runs >= 2)
+    };
+    let look = || status(&mut conn);
+    let after = wait_for_value("scheduled runs", DEADLINE, look, over)?;
+    stop.store(true, Ordering::Relaxed);
+    drop(slow);
+    looker.join().expect("the looker does not panic");
+    ensure!(
+        ended.load(Ordering::Relaxed) > 0,
+        "no look had to make room"
+    );
+    let last = after.map("last")?;
+    ensure!(last.flag("scheduled")?, "{last:?}");
+    ensure!(last.text("status")? == "complete", "{last:?}");
+    ensure!(
+        world.dead_keys_left(&mut conn)? == 0,
+        "the dead are still there"
+    );
+    run(&mut conn, "CONFIG SET blocking.interval-seconds 0")?;
+    world.assert_others_are_whole(&mut conn)?;
+    // A manual run is as free as before.
+    let reply = cleanup(&mut server.client()?, &["DRYRUN"])?;
+    ensure!(reply.text("status")? == "complete", "{reply:?}");
+    assert_healthy(&server)
+}
