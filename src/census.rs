@@ -9,7 +9,7 @@ use hashbrown::HashTable;
 
 use crate::collection::{Collection, Position};
 use crate::heartbeat::{self, Verdict};
-use crate::layout;
+use crate::layout::{Layout, Reading};
 use crate::owners::{HeartbeatNumber, NameHasher, Names};
 use crate::plan::{Question, RECORDS_PER_LOOK};
 
@@ -70,12 +70,13 @@ pub fn judge_heartbeats(
             readings.push(beat);
         }
     }
+    let layout = &question.layout;
     let judge = |(reading, position): (&heartbeat::Reading, &Position)| {
         let verdict = heartbeat::verdict(*reading, question.now_ms, question.threshold_s);
         let name = collection.get(*position).map(|record| record.name);
         // Stale, but under a name that no cleanup may remove: proof of nothing.
         match verdict {
-            Verdict::Stale { .. } if name.is_some_and(layout::is_never_touched) => {
+            Verdict::Stale { .. } if name.is_some_and(|name| layout.is_never_touched(name)) => {
                 Verdict::Unreadable
             }
             verdict => verdict,
@@ -127,24 +128,24 @@ impl Seen {
 }
 
 /// The reading of a heartbeat's name that names the coordinator: the one with the longest id.
-fn coordinator(name: &[u8]) -> Option<layout::Reading> {
+fn coordinator(name: &[u8], layout: &Layout) -> Option<Reading> {
     let mut first = None;
-    layout::beating(name, &mut |reading| {
+    layout.beating(name, &mut |reading| {
         first.get_or_insert(reading);
     });
     first
 }
 
 /// The id that MATCH looks at.
-pub fn id_of(heartbeat: &[u8]) -> &[u8] {
-    coordinator(heartbeat)
+pub fn id_of<'n>(heartbeat: &'n [u8], layout: &Layout) -> &'n [u8] {
+    coordinator(heartbeat, layout)
         .map(|reading| reading.id_of(heartbeat))
         .unwrap_or_default()
 }
 
 /// The id as listed: `{id}`, or `swarm:{swarm}:{id}` for a swarm-scoped coordinator.
-pub fn shown_id(heartbeat: &[u8]) -> Vec<u8> {
-    let Some(reading) = coordinator(heartbeat) else {
+pub fn shown_id(heartbeat: &[u8], layout: &Layout) -> Vec<u8> {
+    let Some(reading) = coordinator(heartbeat, layout) else {
         return Vec::new();
     };
     let id = reading.id_of(heartbeat);

@@ -128,6 +128,61 @@ pub enum BadSetting {
         last: u32,
     },
     Protect,
+    TimeFields,
+    Families {
+        /// Where the mistake begins: the number of its byte in the value, from 1 on.
+        at: usize,
+        what: BadTemplate,
+    },
+}
+
+/// What is wrong with a template of a key layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadTemplate {
+    Byte,
+    Family,
+    Placeholder,
+    Beginning,
+    NoId,
+    Form,
+    Border,
+    HeartbeatStar,
+    HeartbeatTwice,
+    NoHeartbeat,
+    Never,
+    TooLong,
+    TooMany,
+}
+
+impl BadTemplate {
+    /// What is accepted instead, as the end of a sentence.
+    fn accepted(self) -> &'static str {
+        match self {
+            Self::Byte => "quotes, backslashes and control characters are not accepted",
+            Self::Family => {
+                "a template begins with heartbeat=, signal=, ack=, idempotency=, activity=, state= or never="
+            }
+            Self::Placeholder => "accepted in braces are {id} and {swarm}",
+            Self::Beginning => {
+                "text that ends with a colon must come before the first {id}, {swarm} or *"
+            }
+            Self::NoId => "a template needs one {id}",
+            Self::Form => {
+                "accepted are text, then {swarm} or * and text, or neither, then {id}, then text, then *, or neither"
+            }
+            Self::Border => {
+                "{id} and {swarm} must begin behind a colon and end at a colon or at the end of the key, or stand beside a *"
+            }
+            Self::HeartbeatStar => "a heartbeat takes no *",
+            Self::HeartbeatTwice => {
+                "at most one heartbeat without {swarm} and one with it are accepted"
+            }
+            Self::NoHeartbeat => "at least one heartbeat= is needed",
+            Self::Never => "never= needs a name, in which *, {id} and {swarm} may stand",
+            Self::TooLong => "at most 512 bytes are accepted in one template",
+            Self::TooMany => "at most 64 templates are accepted",
+        }
+    }
 }
 
 impl fmt::Display for BadSetting {
@@ -139,6 +194,14 @@ impl fmt::Display for BadSetting {
             ),
             Self::Protect => out.write_str(
                 "argument must be at most 64 glob patterns of 1 to 512 bytes, separated by spaces, without double quotes and backslashes",
+            ),
+            Self::TimeFields => out.write_str(
+                "argument must be 1 to 16 names of JSON fields of 1 to 64 bytes, separated by spaces, without quotes, backslashes and control characters",
+            ),
+            Self::Families { at, what } => write!(
+                out,
+                "argument must be templates separated by spaces, at byte {at}: {}",
+                what.accepted()
             ),
         }
     }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::heartbeat::{self, Reading};
-use crate::layout;
+use crate::layout::Layout;
 use crate::plan_model::{Outcome, model};
 use crate::protect::Protected;
 use crate::second_look::{Prints, SecondLook, Seen};
@@ -23,6 +23,7 @@ fn stale(age_s: i64) -> Reading {
 
 fn question() -> Question {
     Question {
+        layout: Arc::default(),
         now_ms: NOW_MS,
         threshold_s: 600,
         pattern: None,
@@ -39,7 +40,7 @@ type Keys = Vec<(Vec<u8>, Option<Reading>)>;
 fn collect(keys: &Keys) -> Collection {
     let mut collection = Collection::default();
     for (name, beat) in keys {
-        if let Some(family) = layout::family_of(name) {
+        if let Some(family) = Layout::default().family_of(name) {
             collection.push(Record {
                 name,
                 family,
@@ -263,7 +264,7 @@ fn any_key() -> impl Strategy<Value = (Vec<u8>, Option<Reading>)> {
             .replace("{swarm}", &swarm)
             .replace("{id}", &id)
             .replace("{other}", &other);
-        let is_heartbeat = layout::family_of(name.as_bytes()) == Some(Family::Heartbeat);
+        let is_heartbeat = Layout::default().family_of(name.as_bytes()) == Some(Family::Heartbeat);
         (name.into_bytes(), is_heartbeat.then_some(beat))
     })
 }

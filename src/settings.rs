@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::databases;
 use crate::error::BadSetting;
+use crate::families;
+use crate::layout::Layout;
 use crate::protect::Protected;
+use crate::time_fields::{self, TimeFields};
 
 /// One setting that is a number, `blocking.<name>` to the outside.
 #[derive(Debug)]
@@ -143,7 +146,10 @@ impl<T: Default + Send + Sync> AnyText for Text<T> {
         let meaning = (self.parse)(text)?;
         let mut value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = value.as_ref().is_none_or(|(before, _)| before != text);
-        *value = Some((text.to_vec(), Arc::new(meaning)));
+        // The same text keeps its meaning, which others may hold against theirs.
+        if changed {
+            *value = Some((text.to_vec(), Arc::new(meaning)));
+        }
         Ok(changed)
     }
 }
@@ -203,6 +209,13 @@ pub static DATABASES: Text<Vec<u32>> = Text::new("databases", "0", |text| {
 /// Ids that nothing is ever removed of.
 pub static PROTECT: Text<Protected> = Text::new("protect", "", Protected::parse);
 
+/// The layout of keys.
+pub static FAMILIES: Text<Layout> = Text::new("families", families::DEFAULT, Layout::parse);
+
+/// Which top-level fields of a heartbeat hold a time.
+pub static TIME_FIELDS: Text<TimeFields> =
+    Text::new("time-fields", time_fields::DEFAULT, TimeFields::parse);
+
 /// The length of a warm-up in seconds.
 pub fn warm_up_s() -> u64 {
     let seconds = u64::try_from(WARM_UP_SECONDS.as_set());
@@ -226,4 +239,4 @@ pub static NUMBERS: [&Setting; 9] = [
 pub static SWITCHES: [&Switch; 2] = [&DRY_RUN, &SECOND_LOOK];
 
 /// Every setting that is text.
-pub static TEXTS: [&dyn AnyText; 2] = [&DATABASES, &PROTECT];
+pub static TEXTS: [&dyn AnyText; 4] = [&DATABASES, &PROTECT, &FAMILIES, &TIME_FIELDS];

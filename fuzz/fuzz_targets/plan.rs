@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use blocking_cleanup_fuzz::collection::{Collection, Position, Record};
 use blocking_cleanup_fuzz::heartbeat::{self, Reading, Verdict};
-use blocking_cleanup_fuzz::layout::{self, Family};
+use blocking_cleanup_fuzz::layout::{Family, Layout};
 use blocking_cleanup_fuzz::oracle_pattern::stringmatchlen;
 use blocking_cleanup_fuzz::pattern::Pattern;
 use blocking_cleanup_fuzz::plan::{self, Plan, Question};
@@ -39,6 +39,7 @@ fn question(from: &mut Unstructured) -> Result<Question> {
         _ => None,
     };
     Ok(Question {
+        layout: Default::default(),
         now_ms: NOW_MS,
         threshold_s: THRESHOLD_S,
         pattern: pattern.map(|glob| Pattern::new(glob.as_bytes()).expect("a valid glob")),
@@ -120,7 +121,7 @@ fn keys(from: &mut Unstructured) -> Result<Keys> {
             },
             _ => heartbeat::UNREADABLE,
         };
-        let is_heartbeat = layout::family_of(&name) == Some(Family::Heartbeat);
+        let is_heartbeat = Layout::default().family_of(&name) == Some(Family::Heartbeat);
         keys.push((name, is_heartbeat.then_some(beat)));
     }
     Ok(keys)
@@ -129,7 +130,7 @@ fn keys(from: &mut Unstructured) -> Result<Keys> {
 fn collect(keys: &Keys) -> Collection {
     let mut collection = Collection::default();
     for (name, beat) in keys {
-        if let Some(family) = layout::family_of(name) {
+        if let Some(family) = Layout::default().family_of(name) {
             collection.push(Record {
                 name,
                 family,

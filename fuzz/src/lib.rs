@@ -15,6 +15,8 @@ pub mod collection;
 pub mod error;
 #[path = "../../src/evidence.rs"]
 pub mod evidence;
+#[path = "../../src/families.rs"]
+pub mod families;
 #[path = "../../src/first_seen.rs"]
 pub mod first_seen;
 #[path = "../../src/heartbeat.rs"]
@@ -41,6 +43,10 @@ pub mod report;
 pub mod safety;
 #[path = "../../src/second_look.rs"]
 pub mod second_look;
+#[path = "../../src/template.rs"]
+pub mod template;
+#[path = "../../src/time_fields.rs"]
+pub mod time_fields;
 #[path = "../../src/value.rs"]
 pub mod value;
 

@@ -13,7 +13,7 @@ use super::reap::{Batch, Slice};
 use super::{cluster, glimpse};
 use crate::collection::Collection;
 use crate::evidence;
-use crate::layout::{self, AllReadings, Reading};
+use crate::layout::{AllReadings, Reading};
 use crate::orphans::{self, Doomed, Orphans};
 use crate::plan::MAX_OWNERS;
 use crate::report::Counts;
@@ -61,12 +61,12 @@ impl Bury {
     /// Everything that was judged to go.
     pub fn new(orphans: Orphans, key: RandomState, grace_s: u32) -> Self {
         Self {
+            all: AllReadings::up_to(MAX_OWNERS, orphans.claims.layout()),
+            sole: AllReadings::up_to(1, orphans.claims.layout()),
             orphans,
             key,
             grace_s,
             next: 0,
-            all: AllReadings::up_to(MAX_OWNERS),
-            sole: AllReadings::up_to(1),
             slice: 0,
             no_heartbeat: HashSet::new(),
             unchanged: HashSet::new(),
@@ -233,7 +233,9 @@ fn has_heartbeat(
     let id = reading.id_of(name);
     let scoped = reading.swarm_of(name).map(Some);
     scoped.into_iter().chain([None]).any(|swarm| {
-        let heartbeat = layout::heartbeat_of(swarm, id);
+        let Some(heartbeat) = slice.reader.layout.heartbeat_of(swarm, id) else {
+            return false;
+        };
         if no_heartbeat.contains(&heartbeat) {
             return false;
         }

@@ -9,6 +9,7 @@ use super::api::{Answer, OwnString, RedisModuleCtx, rm};
 use super::keyspace;
 use crate::evidence;
 use crate::orphans::Sighting;
+use crate::second_look::Reader;
 
 /// All that shows of a key without taking it apart.
 #[derive(Debug)]
@@ -25,17 +26,17 @@ pub fn exists(ctx: *mut RedisModuleCtx, name: &OwnString) -> bool {
     keyspace::with_open_key(ctx, name, |_| ()).is_some()
 }
 
-/// What an orphan says, and its print; `None` if there is none (any more). A string of more than
-/// `max_bytes` is not read.
+/// What an orphan says, and its print; `None` if there is none (any more). A string longer than the
+/// reader takes is not read.
 pub fn sighting(
     ctx: *mut RedisModuleCtx,
     bytes: &[u8],
     name: &OwnString,
-    max_bytes: usize,
+    reader: &Reader,
     key: &RandomState,
 ) -> Option<Sighting> {
-    glimpse(ctx, name, max_bytes, |seen| Sighting {
-        evidence: evidence::of_key(bytes, seen.value),
+    glimpse(ctx, name, reader.max_bytes, |seen| Sighting {
+        evidence: evidence::of_key(bytes, seen.value, &reader.layout, &reader.fields),
         print: print_of(bytes, &seen, key),
     })
 }

@@ -142,6 +142,8 @@ impl Run {
     pub fn begin(ctx: *mut RedisModuleCtx, order: Order, wakeup: Wakeup) -> Self {
         signals::begin(order.database);
         let reader = Reader {
+            layout: settings::FAMILIES.get(),
+            fields: settings::TIME_FIELDS.get(),
             max_bytes: settings::MAX_HEARTBEAT_BYTES.get() as usize,
             prints: order.second_look.as_ref().map(|look| look.prints.clone()),
         };
@@ -154,7 +156,7 @@ impl Run {
         Self {
             phase: Phase::Collecting(Collect::new(ctx, limits, order.options.dry_run)),
             wakeup,
-            born: Born::begin(order.orphan_grace_s.is_some()),
+            born: Born::begin(&reader.layout, order.orphan_grace_s.is_some()),
             replicas: Replicas::begin(ctx),
             reader,
             started_wall_ms: api::wall_ms(),
@@ -340,6 +342,7 @@ impl Run {
             ..look
         });
         let mut question = Question {
+            layout: Arc::clone(&self.reader.layout),
             now_ms: self.started_wall_ms,
             threshold_s: self.order.threshold_s,
             pattern: self.order.options.pattern.clone(),
@@ -366,7 +369,7 @@ impl Run {
             let needed = found.len().saturating_mul(orphans::ORPHAN_BYTES);
             let fits = collection.bytes().saturating_add(needed) <= collect_max_bytes;
             let orphans = if question.orphans && !plan.truncated && fits {
-                Some(orphans::gather(&collection, found, stop)?)
+                Some(orphans::gather(&collection, found, &question.layout, stop)?)
             } else {
                 None
             };
@@ -429,8 +432,7 @@ impl Run {
             reap.orphans_stay = Some((end_status(&reap.plan), why));
             return self.start_reap(reap);
         }
-        let max_bytes = settings::MAX_HEARTBEAT_BYTES.get() as usize;
-        let weigh = Weigh::new(orphans, self.order.database, max_bytes);
+        let weigh = Weigh::new(orphans, self.order.database, self.reader.clone());
         self.phase = Phase::Weighing(reap, Box::new(weigh));
         Next::Slice
     }

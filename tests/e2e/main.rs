@@ -6,6 +6,8 @@ mod acl;
 mod arguments;
 /// Cluster mode on one node.
 mod cluster;
+/// Key layouts of other fleets.
+mod families;
 /// The ground moves: pauses, flushes, swaps, loading, roles, callers, unloading.
 mod ground;
 /// Named hard cases.
@@ -22,3 +24,5 @@ mod scenarios;
 mod schedule;
 /// CONFIG, INFO, log lines, redis.conf.example.
 mod settings;
+/// Names of the fields that hold a time.
+mod time_fields;

@@ -39,11 +39,24 @@ const SETTINGS: [(&str, i64, i64, i64); 9] = [
 ];
 
 /// Name, default and another value of every other setting.
-const WORDS: [(&str, &str, &str); 4] = [
+const WORDS: [(&str, &str, &str); 6] = [
     ("blocking.dry-run", "no", "yes"),
     ("blocking.second-look", "yes", "no"),
     ("blocking.databases", "0", "3 0"),
     ("blocking.protect", "", "build-* [*]?'# \u{e9}"),
+    (
+        "blocking.families",
+        "heartbeat=blocking:heartbeat:{id} heartbeat=swarm:{swarm}:blocking:heartbeat:{id} \
+         signal=blocking:signal:{id} ack=blocking:ack:{id}* idempotency=blocking:idempotency:*{id}* \
+         activity=coordinator:activity:{id} activity=swarm:{swarm}:agent:{id}:activity \
+         state=swarm:{swarm}:blocking:{id} never=swarm:{swarm}:state",
+        "heartbeat=h:{id} ack=#$[?]:{swarm}:\u{e9}:{id}:*",
+    ),
+    (
+        "blocking.time-fields",
+        "timestamp lastHeartbeat last_heartbeat",
+        "#seen \u{e9}",
+    ),
 ];
 
 fn set(conn: &mut Connection, name: &str, value: impl ToString) -> Result<()> {
