@@ -128,7 +128,7 @@ impl Seen {
 }
 
 /// The reading of a heartbeat's name that names the coordinator: the one with the longest id.
-fn coordinator(name: &[u8], layout: &Layout) -> Option<Reading> {
+pub fn coordinator(name: &[u8], layout: &Layout) -> Option<Reading> {
     let mut first = None;
     layout.beating(name, &mut |reading| {
         first.get_or_insert(reading);

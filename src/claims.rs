@@ -139,6 +139,15 @@ impl Claims {
         found
     }
 
+    /// The first reading of the loaded key `name` that gives a known id.
+    pub fn first_known(&self, name: &[u8]) -> Option<Reading> {
+        let mut first = None;
+        self.known_readings(name, &mut |reading| {
+            first.get_or_insert(reading);
+        });
+        first
+    }
+
     /// The loaded key `name` is as young as this: say so of every known id it could belong to.
     pub fn speak(&mut self, name: &[u8], newest_ms: i64) {
         let mut hashes = Vec::new();

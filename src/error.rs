@@ -128,6 +128,7 @@ pub enum BadSetting {
         last: u32,
     },
     Protect,
+    ObituaryStream,
     TimeFields,
     Families {
         /// Where the mistake begins: the number of its byte in the value, from 1 on.
@@ -195,6 +196,9 @@ impl fmt::Display for BadSetting {
             Self::Protect => out.write_str(
                 "argument must be at most 64 glob patterns of 1 to 512 bytes, separated by spaces, without double quotes and backslashes",
             ),
+            Self::ObituaryStream => out.write_str(
+                "argument must be the name of a key of at most 512 bytes, without quotes, backslashes and control characters, that fits no template of blocking.families, or empty",
+            ),
             Self::TimeFields => out.write_str(
                 "argument must be 1 to 16 names of JSON fields of 1 to 64 bytes, separated by spaces, without quotes, backslashes and control characters",
             ),
@@ -226,8 +230,10 @@ pub fn shown(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::obituary::MAX_STREAM_BYTES;
     use crate::pattern::MAX_PATTERN_BYTES;
     use crate::protect::MAX_PATTERNS;
+    use crate::time_fields::{MAX_FIELD_BYTES, MAX_FIELDS};
     use proptest::prelude::*;
 
     const INTEGER: &str = "an integer from 1 to 315360000 seconds";
@@ -376,6 +382,18 @@ mod tests {
         let limits =
             format!("at most {MAX_PATTERNS} glob patterns of 1 to {MAX_PATTERN_BYTES} bytes");
         assert!(protect.contains(&limits), "{protect}");
+        let fields = BadSetting::TimeFields.to_string();
+        let limits =
+            format!("1 to {MAX_FIELDS} names of JSON fields of 1 to {MAX_FIELD_BYTES} bytes");
+        assert!(fields.contains(&limits), "{fields}");
+        let stream = BadSetting::ObituaryStream.to_string();
+        let limits = format!("at most {MAX_STREAM_BYTES} bytes");
+        assert!(stream.contains(&limits), "{stream}");
+        let what = BadTemplate::NoId;
+        let families = BadSetting::Families { at: 7, what }.to_string();
+        let expected =
+            "argument must be templates separated by spaces, at byte 7: a template needs one {id}";
+        assert_eq!(families, expected);
     }
 
     #[test]

@@ -150,3 +150,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_limits_are_named() {
+    for (what, limit) in [
+        (BadTemplate::TooMany, MAX_TEMPLATES),
+        (BadTemplate::TooLong, MAX_TEMPLATE_BYTES),
+    ] {
+        let text = BadSetting::Families { at: 1, what }.to_string();
+        assert!(text.contains(&format!("at most {limit} ")), "{text}");
+    }
+}

@@ -28,6 +28,7 @@ mod first_seen;
 mod heartbeat;
 mod json;
 mod layout;
+mod obituary;
 mod options;
 mod orphans;
 mod owners;

@@ -9,6 +9,7 @@ use crate::databases;
 use crate::error::BadSetting;
 use crate::families;
 use crate::layout::Layout;
+use crate::obituary;
 use crate::protect::Protected;
 use crate::time_fields::{self, TimeFields};
 
@@ -216,6 +217,14 @@ pub static FAMILIES: Text<Layout> = Text::new("families", families::DEFAULT, Lay
 pub static TIME_FIELDS: Text<TimeFields> =
     Text::new("time-fields", time_fields::DEFAULT, TimeFields::parse);
 
+/// The stream that obituaries are written to; empty for none. Behind the families, which it is held
+/// against when the configuration is read.
+pub static OBITUARY_STREAM: Text<obituary::Stream> =
+    Text::new("obituary-stream", "", obituary::Stream::parse);
+
+/// How many obituaries the stream keeps, about.
+pub static OBITUARY_MAXLEN: Setting = Setting::new("obituary-maxlen", 10_000, 1, 1_000_000_000);
+
 /// The length of a warm-up in seconds.
 pub fn warm_up_s() -> u64 {
     let seconds = u64::try_from(WARM_UP_SECONDS.as_set());
@@ -223,7 +232,7 @@ pub fn warm_up_s() -> u64 {
 }
 
 /// Every setting that is a number, in the order of the documentation.
-pub static NUMBERS: [&Setting; 9] = [
+pub static NUMBERS: [&Setting; 10] = [
     &THRESHOLD_SECONDS,
     &SLICE_US,
     &CPU_PERCENT,
@@ -233,10 +242,17 @@ pub static NUMBERS: [&Setting; 9] = [
     &ORPHAN_GRACE_SECONDS,
     &WARM_UP_SECONDS,
     &MAX_STALE_PERCENT,
+    &OBITUARY_MAXLEN,
 ];
 
 /// Every setting that is `yes` or `no`.
 pub static SWITCHES: [&Switch; 2] = [&DRY_RUN, &SECOND_LOOK];
 
 /// Every setting that is text.
-pub static TEXTS: [&dyn AnyText; 4] = [&DATABASES, &PROTECT, &FAMILIES, &TIME_FIELDS];
+pub static TEXTS: [&dyn AnyText; 5] = [
+    &DATABASES,
+    &PROTECT,
+    &FAMILIES,
+    &TIME_FIELDS,
+    &OBITUARY_STREAM,
+];

@@ -41,6 +41,14 @@ pub fn sighting(
     })
 }
 
+/// The value of a string, as far as `most` bytes; none of anything else.
+pub fn beginning(ctx: *mut RedisModuleCtx, name: &OwnString, most: usize) -> Option<Vec<u8>> {
+    glimpse(ctx, name, usize::MAX, |seen| {
+        let value = seen.value?;
+        Some(value.get(..most).unwrap_or(value).to_vec())
+    })?
+}
+
 /// The print alone.
 pub fn print(
     ctx: *mut RedisModuleCtx,

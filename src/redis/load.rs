@@ -10,7 +10,9 @@ use redis_module::raw;
 use super::api::{self, Level, RedisModuleCtx, RedisModuleString, rm};
 use super::born::Events;
 use super::command::{self, Handler};
-use super::{born, events, info, keyspace, scan, schedule, settings, sightings, state, wakeup};
+use super::{
+    born, events, info, keyspace, obituaries, scan, schedule, settings, sightings, state, wakeup,
+};
 use crate::commands::{self, ArgumentKind, Command};
 
 /// The module's memory is the server's: it is counted, and shows in INFO memory. Unit tests have
@@ -80,6 +82,7 @@ fn load(ctx: *mut RedisModuleCtx, argc: i32) -> Result<(), String> {
     keyspace::load(version.map_or(OLDEST.0, |(major, ..)| major));
     scan::load(is_valkey() && version.is_some_and(|version| version >= (8, 1, 0)));
     state::load();
+    obituaries::load();
     sightings::forget();
     set_options(ctx);
     for (command, handler) in COMMANDS {

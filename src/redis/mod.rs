@@ -27,6 +27,7 @@ mod glimpse;
 mod info;
 mod keyspace;
 mod load;
+mod obituaries;
 mod order;
 mod reap;
 mod replicas;

@@ -14,6 +14,7 @@ use super::born::{self, Born};
 use super::cluster;
 use super::collect::{Collect, Limits, Walk};
 use super::keyspace;
+use super::obituaries;
 use super::order::Order;
 use super::reap::{self, Reap};
 use super::replicas::Replicas;
@@ -25,6 +26,7 @@ use super::wakeup::Wakeup;
 use super::weigh::Weigh;
 use super::worker::{Outcome, Worker};
 use crate::collection::Collection;
+use crate::obituary::Obituaries;
 use crate::orphans::{self, Orphans};
 use crate::pace::{self, Pace, Turn};
 use crate::plan::{self, Plan, Question};
@@ -93,6 +95,7 @@ pub struct Run {
     born: Born,
     reader: Reader,
     replicas: Replicas,
+    obituaries: Option<Obituaries>,
     started_wall_ms: i64,
     started_us: u64,
     keys_expected: u64,
@@ -158,6 +161,7 @@ impl Run {
             wakeup,
             born: Born::begin(&reader.layout, order.orphan_grace_s.is_some()),
             replicas: Replicas::begin(ctx),
+            obituaries: obituaries::begin(order.number, &reader.layout),
             reader,
             started_wall_ms: api::wall_ms(),
             started_us: now_us,
@@ -401,6 +405,7 @@ impl Run {
         };
         reap.born = std::mem::take(&mut self.born);
         reap.replicas = std::mem::take(&mut self.replicas);
+        reap.obituaries = self.obituaries.take();
         reap.before = self
             .order
             .second_look

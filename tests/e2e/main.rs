@@ -12,6 +12,8 @@ mod families;
 mod ground;
 /// Named hard cases.
 mod hard_cases;
+/// What is written about the dead.
+mod obituaries;
 /// Keys of nobody: what speaks for life, what goes, and what happens in the middle of a run.
 mod orphans;
 /// Effects where they must arrive: AOF, replica, other databases, after a crash.

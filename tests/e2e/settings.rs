@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 const OLD_MS: i64 = 1_700_000_000_000;
 
 /// Name, default, smallest, largest value of every setting that is a number.
-const SETTINGS: [(&str, i64, i64, i64); 9] = [
+const SETTINGS: [(&str, i64, i64, i64); 10] = [
     ("blocking.threshold-seconds", 600, 1, 315_360_000),
     ("blocking.slice-us", 250, 50, 100_000),
     ("blocking.cpu-percent", 25, 1, 100),
@@ -36,10 +36,11 @@ const SETTINGS: [(&str, i64, i64, i64); 9] = [
     ("blocking.orphan-grace-seconds", 0, 0, 315_360_000),
     ("blocking.warm-up-seconds", -1, -1, 315_360_000),
     ("blocking.max-stale-percent", 50, 1, 100),
+    ("blocking.obituary-maxlen", 10_000, 1, 1_000_000_000),
 ];
 
 /// Name, default and another value of every other setting.
-const WORDS: [(&str, &str, &str); 6] = [
+const WORDS: [(&str, &str, &str); 7] = [
     ("blocking.dry-run", "no", "yes"),
     ("blocking.second-look", "yes", "no"),
     ("blocking.databases", "0", "3 0"),
@@ -57,6 +58,7 @@ const WORDS: [(&str, &str, &str); 6] = [
         "timestamp lastHeartbeat last_heartbeat",
         "#seen \u{e9}",
     ),
+    ("blocking.obituary-stream", "", "the #dead \u{e9}"),
 ];
 
 fn set(conn: &mut Connection, name: &str, value: impl ToString) -> Result<()> {

@@ -72,6 +72,8 @@ const SCHEDULE: [&str; 11] = [
     "protect_patterns",
 ];
 
+const OBITUARIES: [&str; 2] = ["obituaries_written", "obituaries_failed"];
+
 /// A server that has been there for long.
 fn start_warm() -> Result<Server> {
     Server::builder().arg("blocking.warm-up-seconds", 0).start()
@@ -103,7 +105,10 @@ fn names(fields: &[(String, u64)]) -> Vec<&str> {
 fn before_the_first_run_there_is_no_last_one() -> Result<()> {
     let server = start_warm()?;
     let fields = fields(&mut server.client()?, "blocking")?;
-    assert_eq!(names(&fields), [&NOW[..], &TOTALS, &SCHEDULE].concat());
+    assert_eq!(
+        names(&fields),
+        [&NOW[..], &TOTALS, &SCHEDULE, &OBITUARIES].concat()
+    );
     assert!(fields.iter().all(|(_, value)| *value == 0), "{fields:?}");
     Ok(())
 }
@@ -116,7 +121,7 @@ fn the_section_appears_wherever_modules_are_asked_for() -> Result<()> {
     let expected = fields(&mut conn, "blocking")?;
     assert_eq!(
         names(&expected),
-        [&NOW[..], &LAST, &TOTALS, &SCHEDULE].concat()
+        [&NOW[..], &LAST, &TOTALS, &SCHEDULE, &OBITUARIES].concat()
     );
     for section in ["everything", "modules"] {
         assert_eq!(fields(&mut conn, section)?, expected, "INFO {section}");
