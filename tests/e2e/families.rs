@@ -76,7 +76,10 @@ fn keys(conn: &mut Connection) -> Result<BTreeSet<Vec<u8>>> {
 
 #[test]
 fn a_fleet_with_other_names_is_cleaned_up_and_nothing_else() -> Result<()> {
-    let primary = Server::builder().aof(true).start()?;
+    let primary = Server::builder()
+        .aof(true)
+        .arg("appendfsync", "always")
+        .start()?;
     let replica = Server::builder().replica_of(&primary).start()?;
     let mut conn = primary.client()?;
     let now = server_now_ms(&mut conn)?.to_string();

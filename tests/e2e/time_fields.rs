@@ -27,7 +27,10 @@ fn left(conn: &mut Connection) -> Result<BTreeSet<String>> {
 
 #[test]
 fn the_newest_of_the_named_fields_decides_and_no_other() -> Result<()> {
-    let server = Server::builder().aof(true).start()?;
+    let server = Server::builder()
+        .aof(true)
+        .arg("appendfsync", "always")
+        .start()?;
     let replica = Server::builder().replica_of(&server).start()?;
     let mut conn = server.client()?;
     let now = server_now_ms(&mut conn)?;
@@ -82,7 +85,9 @@ fn the_newest_of_the_named_fields_decides_and_no_other() -> Result<()> {
     replica.wait_in_sync_with(&server)?;
     ensure!(left(&mut replica.client()?)? == stays, "on the replica");
     let commands: Vec<Vec<Vec<u8>>> = AofCommands::of(&server)?.collect::<Result<_>>()?;
-    let unlinks = commands.iter().filter(|words| words[0] == b"UNLINK");
+    let unlinks = commands
+        .iter()
+        .filter(|words| words[0].eq_ignore_ascii_case(b"UNLINK"));
     ensure!(unlinks.map(|words| words.len() - 1).sum::<usize>() == 5);
     Ok(())
 }
