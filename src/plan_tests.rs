@@ -467,3 +467,47 @@ fn an_open_breaker_lets_nobody_go_whatever_match_and_limit_say() {
     assert!(plan.refused.is_some());
     assert_eq!(plan.sights.map(|sights| sights.len()), Some(20));
 }
+
+/// A key that fits two templates has the possible owners of both, whatever stands first in the setting.
+#[test]
+fn two_templates_that_fit_one_key_are_resolved_for_life() {
+    for text in [
+        "heartbeat=h:{id} signal=k:{id}:s ack=k:{id}*",
+        "ack=k:{id}* signal=k:{id}:s heartbeat=h:{id}",
+    ] {
+        let layout = Arc::new(Layout::parse(text.as_bytes()).unwrap());
+        for (age_of_a_s, age_of_ab_s, removed) in [
+            (700, 700, vec!["h:a", "h:a:b", "k:a:b:s"]),
+            (0, 700, vec!["h:a:b"]),
+            (700, 0, vec!["h:a"]),
+            (0, 0, vec![]),
+        ] {
+            let mut collection = Collection::default();
+            for (name, beat) in [
+                beat("h:a", age_of_a_s),
+                beat("h:a:b", age_of_ab_s),
+                key("k:a:b:s"),
+            ] {
+                let family = layout.family_of(&name).unwrap();
+                collection.push(Record {
+                    name: &name,
+                    family,
+                    denied: false,
+                    beat,
+                });
+            }
+            let question = Question {
+                layout: Arc::clone(&layout),
+                ..question()
+            };
+            let plan = plan(&collection, &question, &AtomicBool::new(false)).unwrap();
+            let mut gone = names(&collection, &plan.removals);
+            gone.sort();
+            let removed: Vec<Vec<u8>> = removed
+                .iter()
+                .map(|name| name.as_bytes().to_vec())
+                .collect();
+            assert_eq!(gone, removed, "{text} {age_of_a_s} {age_of_ab_s}");
+        }
+    }
+}
