@@ -3,6 +3,9 @@
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+static BUILT_IN: LazyLock<Layout> = LazyLock::new(Layout::default);
 
 fn ids(name: &str, known: &[&str]) -> Vec<String> {
     let mut counts = SegmentCounts::default();
@@ -10,7 +13,7 @@ fn ids(name: &str, known: &[&str]) -> Vec<String> {
         counts.add(id.as_bytes());
     }
     let mut found = Vec::new();
-    Layout::default().readings(name.as_bytes(), &counts, &mut |reading| {
+    BUILT_IN.readings(name.as_bytes(), &counts, &mut |reading| {
         let id = String::from_utf8_lossy(reading.id_of(name.as_bytes())).into_owned();
         found.push(match reading.swarm_of(name.as_bytes()) {
             Some(swarm) => format!("{}/{id}", String::from_utf8_lossy(swarm)),
@@ -57,14 +60,10 @@ fn families_by_name() {
         ("", None),
     ];
     for (name, expected) in table {
-        assert_eq!(
-            Layout::default().family_of(name.as_bytes()),
-            *expected,
-            "{name}"
-        );
+        assert_eq!(BUILT_IN.family_of(name.as_bytes()), *expected, "{name}");
     }
     let long = [b"blocking:ack:".as_slice(), &vec![b'a'; MAX_NAME_BYTES]].concat();
-    assert_eq!(Layout::default().family_of(&long), None);
+    assert_eq!(BUILT_IN.family_of(&long), None);
 }
 
 #[test]
@@ -132,7 +131,7 @@ proptest! {
         for (prefix, only_head) in [("blocking:ack:", true), ("blocking:idempotency:", false)] {
             let name = format!("{prefix}{rest}");
             let mut found = Vec::new();
-            Layout::default().readings(name.as_bytes(), &known, &mut |reading| {
+            BUILT_IN.readings(name.as_bytes(), &known, &mut |reading| {
                 found.push((reading.id.0 - prefix.len(), reading.id.1 - prefix.len()));
             });
             found.sort_unstable();
@@ -147,9 +146,9 @@ proptest! {
             known.add(&b":".repeat(count));
         }
         let mut count = 0;
-        Layout::default().readings(name.as_bytes(), &known, &mut |_| count += 1);
-        let family = Layout::default().family_of(name.as_bytes());
-        prop_assert_eq!(family.is_some(), count > 0 && (family == Some(Family::Heartbeat) || !Layout::default().is_never_touched(name.as_bytes())));
+        BUILT_IN.readings(name.as_bytes(), &known, &mut |_| count += 1);
+        let family = BUILT_IN.family_of(name.as_bytes());
+        prop_assert_eq!(family.is_some(), count > 0 && (family == Some(Family::Heartbeat) || !BUILT_IN.is_never_touched(name.as_bytes())));
     }
 }
 

@@ -208,7 +208,11 @@ impl Owners {
     pub fn new(layout: Arc<Layout>) -> Self {
         Self {
             layout,
-            ..Self::default()
+            unscoped: HashTable::new(),
+            scoped: HashTable::new(),
+            any_swarm: HashTable::new(),
+            chain: Vec::new(),
+            segment_counts: SegmentCounts::default(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Tests of the plan: named cases, the scenario files, and properties against the slow model.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 
@@ -23,7 +23,7 @@ fn stale(age_s: i64) -> Reading {
 
 fn question() -> Question {
     Question {
-        layout: Arc::default(),
+        layout: Arc::clone(&BUILT_IN),
         now_ms: NOW_MS,
         threshold_s: 600,
         pattern: None,
@@ -35,12 +35,15 @@ fn question() -> Question {
     }
 }
 
+/// Read once: these tests look at millions of names.
+static BUILT_IN: LazyLock<Arc<Layout>> = LazyLock::new(Arc::default);
+
 type Keys = Vec<(Vec<u8>, Option<Reading>)>;
 
 fn collect(keys: &Keys) -> Collection {
     let mut collection = Collection::default();
     for (name, beat) in keys {
-        if let Some(family) = Layout::default().family_of(name) {
+        if let Some(family) = BUILT_IN.family_of(name) {
             collection.push(Record {
                 name,
                 family,
@@ -264,7 +267,7 @@ fn any_key() -> impl Strategy<Value = (Vec<u8>, Option<Reading>)> {
             .replace("{swarm}", &swarm)
             .replace("{id}", &id)
             .replace("{other}", &other);
-        let is_heartbeat = Layout::default().family_of(name.as_bytes()) == Some(Family::Heartbeat);
+        let is_heartbeat = BUILT_IN.family_of(name.as_bytes()) == Some(Family::Heartbeat);
         (name.into_bytes(), is_heartbeat.then_some(beat))
     })
 }

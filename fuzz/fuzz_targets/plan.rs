@@ -15,6 +15,8 @@ use blocking_cleanup_fuzz::plan_model::{self, Outcome};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 
+static BUILT_IN: std::sync::LazyLock<Layout> = std::sync::LazyLock::new(Layout::default);
+
 const NOW_MS: i64 = 1_700_000_000_000;
 const THRESHOLD_S: u32 = 600;
 const MOST_KEYS: usize = 10;
@@ -121,7 +123,7 @@ fn keys(from: &mut Unstructured) -> Result<Keys> {
             },
             _ => heartbeat::UNREADABLE,
         };
-        let is_heartbeat = Layout::default().family_of(&name) == Some(Family::Heartbeat);
+        let is_heartbeat = BUILT_IN.family_of(&name) == Some(Family::Heartbeat);
         keys.push((name, is_heartbeat.then_some(beat)));
     }
     Ok(keys)
@@ -130,7 +132,7 @@ fn keys(from: &mut Unstructured) -> Result<Keys> {
 fn collect(keys: &Keys) -> Collection {
     let mut collection = Collection::default();
     for (name, beat) in keys {
-        if let Some(family) = Layout::default().family_of(name) {
+        if let Some(family) = BUILT_IN.family_of(name) {
             collection.push(Record {
                 name,
                 family,
