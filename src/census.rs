@@ -9,7 +9,7 @@ use hashbrown::HashTable;
 
 use crate::collection::{Collection, Position};
 use crate::heartbeat::{self, Verdict};
-use crate::layout;
+use crate::layout::{Layout, Reading};
 use crate::owners::{HeartbeatNumber, NameHasher, Names};
 use crate::plan::{Question, RECORDS_PER_LOOK};
 
@@ -70,10 +70,17 @@ pub fn judge_heartbeats(
             readings.push(beat);
         }
     }
+    let layout = &question.layout;
     let judge = |(reading, position): (&heartbeat::Reading, &Position)| {
         let record = collection.get(*position);
         let name = record.map(|record| record.name).unwrap_or_default();
-        judge(name, *reading, question.now_ms, question.threshold_s)
+        judge(
+            name,
+            *reading,
+            question.now_ms,
+            question.threshold_s,
+            layout,
+        )
     };
     Some(Heartbeats {
         verdicts: readings.iter().zip(&positions).map(judge).collect(),
@@ -86,10 +93,16 @@ pub fn judge_heartbeats(
 }
 
 /// The verdict on a heartbeat of this name.
-pub fn judge(name: &[u8], reading: heartbeat::Reading, now_ms: i64, threshold_s: u32) -> Verdict {
+pub fn judge(
+    name: &[u8],
+    reading: heartbeat::Reading,
+    now_ms: i64,
+    threshold_s: u32,
+    layout: &Layout,
+) -> Verdict {
     match heartbeat::verdict(reading, now_ms, threshold_s) {
         // Stale, but under a name that no cleanup may remove: proof of nothing.
-        Verdict::Stale { .. } if layout::is_never_touched(name) => Verdict::Unreadable,
+        Verdict::Stale { .. } if layout.is_never_touched(name) => Verdict::Unreadable,
         verdict => verdict,
     }
 }
@@ -130,24 +143,24 @@ impl Seen {
 }
 
 /// The reading of a heartbeat's name that names the coordinator: the one with the longest id.
-pub fn coordinator(name: &[u8]) -> Option<layout::Reading> {
+pub fn coordinator(name: &[u8], layout: &Layout) -> Option<Reading> {
     let mut first = None;
-    layout::beating(name, &mut |reading| {
+    layout.beating(name, &mut |reading| {
         first.get_or_insert(reading);
     });
     first
 }
 
 /// The id that MATCH looks at.
-pub fn id_of(heartbeat: &[u8]) -> &[u8] {
-    coordinator(heartbeat)
+pub fn id_of<'n>(heartbeat: &'n [u8], layout: &Layout) -> &'n [u8] {
+    coordinator(heartbeat, layout)
         .map(|reading| reading.id_of(heartbeat))
         .unwrap_or_default()
 }
 
 /// The id as listed: `{id}`, or `swarm:{swarm}:{id}` for a swarm-scoped coordinator.
-pub fn shown_id(heartbeat: &[u8]) -> Vec<u8> {
-    let Some(reading) = coordinator(heartbeat) else {
+pub fn shown_id(heartbeat: &[u8], layout: &Layout) -> Vec<u8> {
+    let Some(reading) = coordinator(heartbeat, layout) else {
         return Vec::new();
     };
     let id = reading.id_of(heartbeat);

@@ -12,9 +12,11 @@
 //!
 //! Ids are looked up by a keyed hash alone. Should two ever collide, they protect each other.
 
+use std::sync::Arc;
+
 use hashbrown::HashTable;
 
-use crate::layout::{self, Reading, SegmentCounts};
+use crate::layout::{Layout, Reading, SegmentCounts};
 use crate::owners::NameHasher;
 
 /// Told apart from an id without a swarm: the same id in whatever swarm.
@@ -35,6 +37,7 @@ struct Claim {
 /// Everything that was said of ids. Fill it with the keys that make ids known, then with evidence.
 #[derive(Debug, Default)]
 pub struct Claims {
+    layout: Arc<Layout>,
     hasher: NameHasher,
     lengths: SegmentCounts,
     table: HashTable<Claim>,
@@ -43,6 +46,19 @@ pub struct Claims {
 }
 
 impl Claims {
+    /// Nothing said yet, of keys that this layout reads.
+    pub fn new(layout: Arc<Layout>) -> Self {
+        Self {
+            layout,
+            ..Self::default()
+        }
+    }
+
+    /// The layout that keys are read by.
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
     /// Whether no id is known.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
@@ -105,7 +121,7 @@ impl Claims {
 
     /// Every reading of the loaded key `name` that gives a known id.
     fn known_readings(&self, name: &[u8], visit: &mut dyn FnMut(Reading)) {
-        layout::readings(name, &self.lengths, &mut |reading| {
+        self.layout.readings(name, &self.lengths, &mut |reading| {
             if self
                 .heard(reading)
                 .into_iter()
@@ -121,6 +137,15 @@ impl Claims {
         let mut found = false;
         self.known_readings(name, &mut |_| found = true);
         found
+    }
+
+    /// The first reading of the loaded key `name` that gives a known id.
+    pub fn first_known(&self, name: &[u8]) -> Option<Reading> {
+        let mut first = None;
+        self.known_readings(name, &mut |reading| {
+            first.get_or_insert(reading);
+        });
+        first
     }
 
     /// The loaded key `name` is as young as this: say so of every known id it could belong to.

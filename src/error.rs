@@ -172,6 +172,62 @@ pub enum BadSetting {
         last: u32,
     },
     Protect,
+    ObituaryStream,
+    TimeFields,
+    Families {
+        /// Where the mistake begins: the number of its byte in the value, from 1 on.
+        at: usize,
+        what: BadTemplate,
+    },
+}
+
+/// What is wrong with a template of a key layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadTemplate {
+    Byte,
+    Family,
+    Placeholder,
+    Beginning,
+    NoId,
+    Form,
+    Border,
+    HeartbeatStar,
+    HeartbeatTwice,
+    NoHeartbeat,
+    Never,
+    TooLong,
+    TooMany,
+}
+
+impl BadTemplate {
+    /// What is accepted instead, as the end of a sentence.
+    fn accepted(self) -> &'static str {
+        match self {
+            Self::Byte => "quotes, backslashes and control characters are not accepted",
+            Self::Family => {
+                "a template begins with heartbeat=, signal=, ack=, idempotency=, activity=, state= or never="
+            }
+            Self::Placeholder => "accepted in braces are {id} and {swarm}",
+            Self::Beginning => {
+                "text that ends with a colon must come before the first {id}, {swarm} or *"
+            }
+            Self::NoId => "a template needs one {id}",
+            Self::Form => {
+                "accepted are text, then {swarm} or * and text, or neither, then {id}, then text, then *, or neither"
+            }
+            Self::Border => {
+                "{id} and {swarm} must begin behind a colon and end at a colon or at the end of the key, or stand beside a *"
+            }
+            Self::HeartbeatStar => "a heartbeat takes no *",
+            Self::HeartbeatTwice => {
+                "at most one heartbeat without {swarm} and one with it are accepted"
+            }
+            Self::NoHeartbeat => "at least one heartbeat= is needed",
+            Self::Never => "never= needs a name, in which *, {id} and {swarm} may stand",
+            Self::TooLong => "at most 512 bytes are accepted in one template",
+            Self::TooMany => "at most 64 templates are accepted",
+        }
+    }
 }
 
 impl fmt::Display for BadSetting {
@@ -183,6 +239,17 @@ impl fmt::Display for BadSetting {
             ),
             Self::Protect => out.write_str(
                 "argument must be at most 64 glob patterns of 1 to 512 bytes, separated by spaces, without double quotes and backslashes",
+            ),
+            Self::ObituaryStream => out.write_str(
+                "argument must be the name of a key of at most 512 bytes, without quotes, backslashes and control characters, that fits no template of blocking.families, or empty",
+            ),
+            Self::TimeFields => out.write_str(
+                "argument must be 1 to 16 names of JSON fields of 1 to 64 bytes, separated by spaces, without quotes, backslashes and control characters",
+            ),
+            Self::Families { at, what } => write!(
+                out,
+                "argument must be templates separated by spaces, at byte {at}: {}",
+                what.accepted()
             ),
         }
     }
@@ -207,8 +274,10 @@ pub fn shown(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::obituary::MAX_STREAM_BYTES;
     use crate::pattern::MAX_PATTERN_BYTES;
     use crate::protect::MAX_PATTERNS;
+    use crate::time_fields::{MAX_FIELD_BYTES, MAX_FIELDS};
     use proptest::prelude::*;
 
     const INTEGER: &str = "an integer from 1 to 315360000 seconds";
@@ -425,6 +494,18 @@ mod tests {
         let limits =
             format!("at most {MAX_PATTERNS} glob patterns of 1 to {MAX_PATTERN_BYTES} bytes");
         assert!(protect.contains(&limits), "{protect}");
+        let fields = BadSetting::TimeFields.to_string();
+        let limits =
+            format!("1 to {MAX_FIELDS} names of JSON fields of 1 to {MAX_FIELD_BYTES} bytes");
+        assert!(fields.contains(&limits), "{fields}");
+        let stream = BadSetting::ObituaryStream.to_string();
+        let limits = format!("at most {MAX_STREAM_BYTES} bytes");
+        assert!(stream.contains(&limits), "{stream}");
+        let what = BadTemplate::NoId;
+        let families = BadSetting::Families { at: 7, what }.to_string();
+        let expected =
+            "argument must be templates separated by spaces, at byte 7: a template needs one {id}";
+        assert_eq!(families, expected);
     }
 
     #[test]

@@ -3,17 +3,9 @@
 //! Orphans have no heartbeat that could be judged, so their own keys must tell the time. Forms and
 //! units are those of heartbeats. Nothing here looks at a clock, and nothing is judged.
 
-use crate::heartbeat::{self, TIME_FIELDS};
-use crate::layout;
-
-/// The top-level fields of a value that tell when it was written: those of heartbeats, and the one
-/// that activity keys have.
-const FIELDS: [&str; 4] = [
-    TIME_FIELDS[0],
-    TIME_FIELDS[1],
-    TIME_FIELDS[2],
-    "lastActivity",
-];
+use crate::heartbeat;
+use crate::layout::Layout;
+use crate::time_fields::TimeFields;
 
 /// What one key says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +18,9 @@ pub struct Evidence {
 }
 
 /// What a key of this name says; `value` is `None` where it is no string or too long to be read.
-pub fn of_key(name: &[u8], value: Option<&[u8]>) -> Evidence {
-    let told = value.and_then(|value| heartbeat::read_fields(value, &FIELDS));
-    let named_ms = layout::idempotency_tail(name).and_then(heartbeat::digits_ms);
+pub fn of_key(name: &[u8], value: Option<&[u8]>, layout: &Layout, fields: &TimeFields) -> Evidence {
+    let told = value.and_then(|value| heartbeat::read_fields(value, &fields.evidence));
+    let named_ms = layout.idempotency_tail(name).and_then(heartbeat::digits_ms);
     let newest_ms = told.and_then(|told| told.newest_ms).max(named_ms);
     Evidence {
         newest_ms,
@@ -209,7 +201,12 @@ mod tests {
                 newest_ms: *newest_ms,
                 conclusive: *conclusive,
             };
-            let said = of_key(name.as_bytes(), value.map(str::as_bytes));
+            let said = of_key(
+                name.as_bytes(),
+                value.map(str::as_bytes),
+                &Layout::default(),
+                &TimeFields::default(),
+            );
             assert_eq!(said, expected, "{name} {value:?}");
         }
     }

@@ -60,7 +60,7 @@ proptest! {
             };
             found.iter().any(|(_, known)| known == id)
         };
-        let family = |(name, _): &&(Vec<u8>, _)| layout::family_of(name).is_some();
+        let family = |(name, _): &&(Vec<u8>, _)| question().layout.family_of(name).is_some();
         let own = keys.iter().filter(family).filter(|key| of_id(key));
         let own: Names = own.map(|(name, _)| name.clone()).collect();
         prop_assert_eq!(with_fates(&explanation, &KeyFate::ALL), own);

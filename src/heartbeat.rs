@@ -10,9 +10,6 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The top-level fields that hold a time. All of them are looked at; the newest wins.
-pub const TIME_FIELDS: [&str; 3] = ["timestamp", "lastHeartbeat", "last_heartbeat"];
-
 const NS_PER_MS: i128 = 1_000_000;
 const MS_PER_S: i64 = 1_000;
 /// The earliest moment that is a date: 10^9 seconds, in September 2001.
@@ -118,24 +115,25 @@ pub fn verdict(reading: Reading, now_ms: i64, threshold_s: u32) -> Verdict {
     }
 }
 
-/// Reads a heartbeat's value. A value of more than `max_bytes` is not looked at: one huge value
-/// must not stall the server.
-pub fn read(value: &[u8], max_bytes: usize) -> Reading {
+/// Reads a heartbeat's value, of which these top-level fields hold a time: all are looked at, the
+/// newest wins. A value of more than `max_bytes` is not looked at: one huge value must not stall the
+/// server.
+pub fn read(value: &[u8], max_bytes: usize, fields: &[String]) -> Reading {
     if value.len() > max_bytes {
         return UNREADABLE;
     }
-    read_fields(value, &TIME_FIELDS).unwrap_or(UNREADABLE)
+    read_fields(value, fields).unwrap_or(UNREADABLE)
 }
 
 /// What the top-level fields of these names say, or a bare number as the whole value; `None` if
 /// there is nothing of the kind: no JSON, none of the fields, a number that is no time.
-pub fn read_fields(value: &[u8], names: &[&str]) -> Option<Reading> {
+pub fn read_fields(value: &[u8], names: &[String]) -> Option<Reading> {
     account(value, names).map(|account| account.reading)
 }
 
 /// Which of these fields, or a bare number, gives the time that [`read_fields`] gives; `None` if
 /// nothing does.
-pub fn told<'n>(value: &[u8], names: &'n [&'n str]) -> Option<Told<'n>> {
+pub fn told<'n>(value: &[u8], names: &'n [String]) -> Option<Told<'n>> {
     let (field, time) = account(value, names)?.newest?;
     Some(Told {
         field,
@@ -143,7 +141,7 @@ pub fn told<'n>(value: &[u8], names: &'n [&'n str]) -> Option<Told<'n>> {
     })
 }
 
-fn account<'n>(value: &[u8], names: &'n [&'n str]) -> Option<Account<'n>> {
+fn account<'n>(value: &[u8], names: &'n [String]) -> Option<Account<'n>> {
     let mut json = serde_json::Deserializer::from_slice(value);
     let account = Whole { names }.deserialize(&mut json).ok()?;
     // Trailing garbage makes it no JSON.
@@ -191,7 +189,7 @@ pub fn digits_ms(text: &[u8]) -> Option<i64> {
 /// A whole value: an object that may hold time fields, or a bare number.
 #[derive(Clone, Copy)]
 struct Whole<'n> {
-    names: &'n [&'n str],
+    names: &'n [String],
 }
 
 impl<'de, 'n> DeserializeSeed<'de> for Whole<'n> {
@@ -234,7 +232,7 @@ impl<'de, 'n> Visitor<'de> for Whole<'n> {
 /// Which known one a field's name is. It is compared after its escapes are decoded.
 #[derive(Clone, Copy)]
 struct Known<'n> {
-    names: &'n [&'n str],
+    names: &'n [String],
 }
 
 impl<'de, 'n> DeserializeSeed<'de> for Known<'n> {
@@ -253,7 +251,8 @@ impl<'n> Visitor<'_> for Known<'n> {
     }
 
     fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.names.iter().find(|known| **known == name).copied())
+        let known = self.names.iter().find(|known| *known == name);
+        Ok(known.map(String::as_str))
     }
 }
 
@@ -407,6 +406,7 @@ fn floored(ns: i128, form: Form) -> Option<Time> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time_fields::{self, TimeFields};
     use proptest::prelude::*;
 
     const MAX_BYTES: usize = 65_536;
@@ -424,6 +424,11 @@ mod tests {
             newest_ms: Some(ms),
             doubtful: true,
         }
+    }
+
+    /// With the fields of the default.
+    fn read(value: &[u8], max_bytes: usize) -> Reading {
+        super::read(value, max_bytes, &TimeFields::default().beats)
     }
 
     fn read_text(value: &str) -> Reading {
@@ -532,6 +537,7 @@ mod tests {
     #[test]
     fn where_the_newest_time_stands_and_in_which_form() {
         use Form::{Date, Microseconds, Milliseconds, Nanoseconds, Seconds};
+        let fields = TimeFields::default().beats;
         type Place = (Option<&'static str>, Form);
         let table: [(&str, Option<Place>); 11] = [
             (
@@ -569,7 +575,7 @@ mod tests {
             ("not JSON", None),
         ];
         for (value, expected) in table {
-            let found = told(value.as_bytes(), &TIME_FIELDS);
+            let found = told(value.as_bytes(), &fields);
             let found = found.map(|told| (told.field, told.form));
             assert_eq!(found, expected, "{value}");
         }
@@ -821,7 +827,7 @@ mod tests {
         #[test]
         fn a_fresh_field_more_never_kills(
             mut fields in fields(), at: prop::sample::Index, threshold_s in 1_u32..2_000,
-            name in prop::sample::select(TIME_FIELDS.to_vec()), ahead_ms in 0_i64..1_000_000,
+            name in prop::sample::select(time_fields::DEFAULT.split(' ').collect::<Vec<_>>()), ahead_ms in 0_i64..1_000_000,
         ) {
             let before = verdict(object(&fields), NOW_MS, threshold_s);
             fields.insert(

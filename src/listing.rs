@@ -4,9 +4,11 @@
 //! there are: all are counted, the oldest are kept.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use crate::census;
 use crate::heartbeat::Verdict;
+use crate::layout::Layout;
 use crate::look::{ListOptions, State};
 use crate::report::Cost;
 use crate::value::Value;
@@ -29,6 +31,7 @@ struct Entry {
 pub struct Listing {
     options: ListOptions,
     threshold_s: u32,
+    layout: Arc<Layout>,
     /// By the last beat in milliseconds, and by name: the oldest first, those without a time last.
     oldest: BTreeMap<(i64, Vec<u8>), Entry>,
     name_bytes: usize,
@@ -41,11 +44,12 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Nothing seen yet.
-    pub fn new(options: ListOptions, threshold_s: u32) -> Self {
+    /// Nothing seen yet, and names read by this layout.
+    pub fn new(options: ListOptions, threshold_s: u32, layout: Arc<Layout>) -> Self {
         Self {
             options,
             threshold_s,
+            layout,
             oldest: BTreeMap::new(),
             name_bytes: 0,
             checked: 0,
@@ -64,7 +68,7 @@ impl Listing {
 
     /// A heartbeat of this name, seen at this moment.
     pub fn add(&mut self, name: &[u8], vitals: Vitals, now_ms: i64) {
-        let verdict = census::judge(name, vitals.reading, now_ms, self.threshold_s);
+        let verdict = census::judge(name, vitals.reading, now_ms, self.threshold_s, &self.layout);
         let count = |sum: &mut u64| *sum = sum.saturating_add(1);
         count(&mut self.checked);
         count(match verdict {
@@ -75,7 +79,7 @@ impl Listing {
         let state = State::from(verdict);
         let is_wanted = self.options.state.is_none_or(|wanted| wanted == state);
         let pattern = self.options.pattern.as_ref();
-        if !is_wanted || !pattern.is_none_or(|p| p.matches(census::id_of(name))) {
+        if !is_wanted || !pattern.is_none_or(|p| p.matches(census::id_of(name, &self.layout))) {
             return;
         }
         count(&mut self.matched);
@@ -129,7 +133,7 @@ impl Listing {
             .oldest
             .iter()
             .filter(|((beat_ms, name), _)| newest.get(name.as_slice()) == Some(beat_ms));
-        let listed = listed.map(|((_, name), entry)| entry.to_value(name));
+        let listed = listed.map(|((_, name), entry)| entry.to_value(name, &self.layout));
         fields.push(("coordinators", Value::Array(listed.collect())));
         if self.denied > 0 {
             fields.push(("heartbeats_denied", self.denied.into()));
@@ -139,8 +143,8 @@ impl Listing {
 }
 
 impl Entry {
-    fn to_value(&self, heartbeat: &[u8]) -> Value {
-        let reading = census::coordinator(heartbeat);
+    fn to_value(&self, heartbeat: &[u8], layout: &Layout) -> Value {
+        let reading = census::coordinator(heartbeat, layout);
         let id = reading.map(|r| r.id_of(heartbeat)).unwrap_or_default();
         let swarm = reading.and_then(|r| r.swarm_of(heartbeat));
         let field = self.field.as_ref();

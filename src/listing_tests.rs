@@ -18,8 +18,12 @@ fn vitals(age_s: Option<i64>) -> Vitals {
 }
 
 fn listing(options: &str) -> Listing {
+    listing_by(options, Arc::default())
+}
+
+fn listing_by(options: &str, layout: Arc<Layout>) -> Listing {
     let words: Vec<&[u8]> = options.split_whitespace().map(str::as_bytes).collect();
-    Listing::new(look::parse_list(&words).unwrap(), 600)
+    Listing::new(look::parse_list(&words).unwrap(), 600, layout)
 }
 
 fn field<'v>(value: &'v Value, name: &str) -> &'v Value {
@@ -175,4 +179,22 @@ fn a_coordinator_of_a_swarm_has_its_swarm_beside_it() {
             ("field", Value::text("timestamp")),
         ])
     );
+}
+
+#[test]
+fn names_are_read_by_the_layout() {
+    let layout = b"heartbeat=hb:{swarm}:of:{id} never=hb:{swarm}:of:kept";
+    let mut listing = listing_by("MATCH [ak]*", Arc::new(Layout::parse(layout).unwrap()));
+    for name in ["hb:s:1:of:a", "hb:s:of:kept", "hb:s:of:b"] {
+        listing.add(name.as_bytes(), vitals(Some(700)), NOW_MS);
+    }
+    let reply = reply(listing);
+    assert_eq!(ids(&reply), ["a", "kept"]);
+    let Value::Array(entries) = field(&reply, "coordinators") else {
+        panic!("{reply:?}")
+    };
+    assert_eq!(field(&entries[0], "swarm"), &Value::text("s:1"));
+    let states = entries.iter().map(|entry| field(entry, "state"));
+    let expected = [Value::Status("stale"), Value::Status("unreadable")];
+    assert!(states.eq(expected.iter()));
 }

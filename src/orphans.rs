@@ -4,13 +4,14 @@
 //! it could belong to is young (`claims.rs` has the rule). Gathering and judging run on a worker
 //! thread; between them the values are read on the main thread.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::claims::Claims;
 use crate::collection::{Collection, Position};
 use crate::evidence::{self, Evidence};
 use crate::first_seen::FirstSeen;
-use crate::layout::{AllReadings, Family, MAX_NAME_BYTES, Reading};
+use crate::layout::{AllReadings, Family, Layout, MAX_NAME_BYTES, Reading};
 use crate::pattern::Pattern;
 use crate::plan::{MAX_OWNERS, RECORDS_PER_LOOK};
 use crate::report::Counts;
@@ -92,9 +93,14 @@ fn is_told_to_stop(looked: usize, stop: &AtomicBool) -> bool {
 }
 
 /// Everything that must be read before the orphans `keys` can be judged; `None` if told to stop.
-pub fn gather(collection: &Collection, keys: Vec<Position>, stop: &AtomicBool) -> Option<Orphans> {
-    let mut sole = AllReadings::up_to(1);
-    let mut claims = Claims::default();
+pub fn gather(
+    collection: &Collection,
+    keys: Vec<Position>,
+    layout: &Arc<Layout>,
+    stop: &AtomicBool,
+) -> Option<Orphans> {
+    let mut sole = AllReadings::up_to(1, layout);
+    let mut claims = Claims::new(Arc::clone(layout));
     for (place, position) in keys.iter().enumerate() {
         if is_told_to_stop(place, stop) {
             return None;
@@ -155,7 +161,7 @@ impl Orphans {
     ) -> Option<FirstSeen> {
         let newest_ms = self.newest_of_each(question, seen);
         self.hear_everybody(collection, &newest_ms, stop)?;
-        let mut all = AllReadings::up_to(MAX_OWNERS);
+        let mut all = AllReadings::up_to(MAX_OWNERS, self.claims.layout());
         let mut remembered = Vec::new();
         let mut doomed = Vec::new();
         let mut outcomes = Vec::with_capacity(self.keys.len());

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::collection::Record;
-use crate::layout::family_of;
+use crate::layout::Layout;
 
 const NOW_MS: i64 = 1_700_000_000_000;
 const OLD: Option<i64> = Some(NOW_MS - 900_000);
@@ -51,7 +51,7 @@ fn judged(keys: Keys, question: &Question, seen: &FirstSeen) -> Judged {
         let bytes = bare(name).into_bytes();
         collection.push(Record {
             name: &bytes,
-            family: family_of(&bytes).unwrap(),
+            family: Layout::default().family_of(&bytes).unwrap(),
             denied: name.starts_with('-'),
             beat: None,
         });
@@ -60,7 +60,7 @@ fn judged(keys: Keys, question: &Question, seen: &FirstSeen) -> Judged {
     let places = records.iter().zip(keys);
     let orphans = places.filter(|(_, (name, _))| !name.starts_with('!'));
     let orphans = orphans.map(|((position, _), _)| *position).collect();
-    let mut orphans = gather(&collection, orphans, &stop).unwrap();
+    let mut orphans = gather(&collection, orphans, &Arc::default(), &stop).unwrap();
     let time_of = |position: &Position| {
         let place = records.iter().position(|(known, _)| known == position);
         keys[place.unwrap()]
@@ -261,9 +261,9 @@ fn told_to_stop_it_stops() {
         beat: None,
     });
     let keys: Vec<Position> = collection.iter().map(|(position, _)| position).collect();
-    assert!(gather(&collection, keys.clone(), &stop).is_none());
+    assert!(gather(&collection, keys.clone(), &Arc::default(), &stop).is_none());
     let go_on = AtomicBool::new(false);
-    let mut orphans = gather(&collection, keys, &go_on).unwrap();
+    let mut orphans = gather(&collection, keys, &Arc::default(), &go_on).unwrap();
     orphans.sightings = vec![None];
     let mut counts = Counts::default();
     let judged = orphans.judge(

@@ -7,11 +7,12 @@
 //! take time quadratic in its length.
 
 use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 
-use crate::layout::{self, Reading, SegmentCounts};
+use crate::layout::{Layout, Reading, SegmentCounts};
 
 /// A heartbeat's number, given by whoever fills the index.
 pub type HeartbeatNumber = u32;
@@ -117,7 +118,7 @@ impl NameHasher {
             self.starts.binary_search(&end.saturating_add(1)),
         );
         let (Ok(first), Ok(last)) = bounds else {
-            // Not whole segments. No line of the layout reads names so; the hash is the same.
+            // Not whole segments. No template reads names so; the hash is the same.
             let bytes = self.name.get(start..end).unwrap_or_default();
             let segments = bytes.split(|byte| *byte == b':');
             return segments.fold(0, |hash, segment| self.append(hash, segment));
@@ -191,7 +192,8 @@ fn short((start, end): (usize, usize)) -> Option<(u32, u32)> {
 /// The index. Fill it with heartbeats, then ask for the possible owners of any key.
 #[derive(Debug, Default)]
 pub struct Owners {
-    /// `blocking:heartbeat:{id}`, by id.
+    layout: Arc<Layout>,
+    /// Heartbeats without a swarm, by id.
     unscoped: HashTable<Entry>,
     /// Heartbeats of swarms, by swarm and id.
     scoped: HashTable<Entry>,
@@ -202,6 +204,18 @@ pub struct Owners {
 }
 
 impl Owners {
+    /// An empty index of heartbeats whose names this layout reads.
+    pub fn new(layout: Arc<Layout>) -> Self {
+        Self {
+            layout,
+            unscoped: HashTable::new(),
+            scoped: HashTable::new(),
+            any_swarm: HashTable::new(),
+            chain: Vec::new(),
+            segment_counts: SegmentCounts::default(),
+        }
+    }
+
     /// Whether no heartbeat was added yet.
     pub fn is_empty(&self) -> bool {
         self.unscoped.is_empty() && self.scoped.is_empty()
@@ -212,7 +226,8 @@ impl Owners {
     pub fn add(&mut self, heartbeat: HeartbeatNumber, names: &impl Names, hasher: &mut NameHasher) {
         let name = names.name(heartbeat);
         hasher.load(name);
-        layout::beating(name, &mut |reading| {
+        let layout = Arc::clone(&self.layout);
+        layout.beating(name, &mut |reading| {
             let spans = short(reading.id).zip(short(reading.swarm.unwrap_or_default()));
             let Some((id, swarm)) = spans else {
                 return;
@@ -266,47 +281,48 @@ impl Owners {
         visit: &mut dyn FnMut(HeartbeatNumber, Reading) -> bool,
     ) {
         let mut go_on = true;
-        layout::readings(name, &self.segment_counts, &mut |reading| {
-            if !go_on {
-                return;
-            }
-            let id = reading.id_of(name);
-            let by_id = hasher.by_id(reading.id);
-            let same_id = |entry: &Entry| {
-                entry.hash == by_id && entry.id_in(names.name(entry.heartbeat)) == id
-            };
-            let unscoped = || self.unscoped.find(by_id, same_id);
-            let first = match reading.swarm {
-                None => unscoped(),
-                Some(swarm) => {
-                    let of_swarm = hasher.by_swarm_and_id(swarm, reading.id);
-                    let same = |entry: &Entry| {
-                        let beating = names.name(entry.heartbeat);
-                        entry.hash == of_swarm
-                            && entry.id_in(beating) == id
-                            && Some(entry.swarm_in(beating)) == reading.swarm_of(name)
-                    };
-                    self.scoped.find(of_swarm, same).or_else(unscoped)
-                }
-            };
-            if let Some(entry) = first {
-                go_on = visit(entry.heartbeat, reading);
-            }
-            if reading.swarm.is_none() && go_on {
-                let Some(head) = self.any_swarm.find(by_id, same_id) else {
+        self.layout
+            .readings(name, &self.segment_counts, &mut |reading| {
+                if !go_on {
                     return;
+                }
+                let id = reading.id_of(name);
+                let by_id = hasher.by_id(reading.id);
+                let same_id = |entry: &Entry| {
+                    entry.hash == by_id && entry.id_in(names.name(entry.heartbeat)) == id
                 };
-                go_on = visit(head.heartbeat, reading);
-                let mut next = head.next;
-                while go_on && next != LAST {
-                    let Some((heartbeat, after)) = self.chain.get(next as usize) else {
+                let unscoped = || self.unscoped.find(by_id, same_id);
+                let first = match reading.swarm {
+                    None => unscoped(),
+                    Some(swarm) => {
+                        let of_swarm = hasher.by_swarm_and_id(swarm, reading.id);
+                        let same = |entry: &Entry| {
+                            let beating = names.name(entry.heartbeat);
+                            entry.hash == of_swarm
+                                && entry.id_in(beating) == id
+                                && Some(entry.swarm_in(beating)) == reading.swarm_of(name)
+                        };
+                        self.scoped.find(of_swarm, same).or_else(unscoped)
+                    }
+                };
+                if let Some(entry) = first {
+                    go_on = visit(entry.heartbeat, reading);
+                }
+                if reading.swarm.is_none() && go_on {
+                    let Some(head) = self.any_swarm.find(by_id, same_id) else {
                         return;
                     };
-                    go_on = visit(*heartbeat, reading);
-                    next = *after;
+                    go_on = visit(head.heartbeat, reading);
+                    let mut next = head.next;
+                    while go_on && next != LAST {
+                        let Some((heartbeat, after)) = self.chain.get(next as usize) else {
+                            return;
+                        };
+                        go_on = visit(*heartbeat, reading);
+                        next = *after;
+                    }
                 }
-            }
-        });
+            });
     }
 }
 

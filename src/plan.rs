@@ -10,13 +10,14 @@ mod explain;
 
 pub use explain::plan_and_explain;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::census::{HeartbeatNames, Heartbeats, Seen, id_of, judge_heartbeats, shown_id};
 use crate::chunked::Chunked;
 use crate::collection::{Collection, Position, Record};
 use crate::heartbeat::Verdict;
-use crate::layout::Family;
+use crate::layout::{Family, Layout};
 use crate::owners::{HeartbeatNumber, NameHasher, Names, Owners};
 use crate::pattern::Pattern;
 use crate::report::Counts;
@@ -33,6 +34,7 @@ pub const RECORDS_PER_LOOK: usize = 4096;
 /// What the plan is asked.
 #[derive(Clone, Debug)]
 pub struct Question {
+    pub layout: Arc<Layout>,
     /// Server wall clock, milliseconds since 1970: the start of the run, so that nobody looks
     /// older than he was when his heartbeat was read.
     pub now_ms: i64,
@@ -150,12 +152,12 @@ impl<'c> Planner<'c> {
         let mut heartbeats = judge_heartbeats(collection, question, &mut hasher, stop)?;
         let mut counts = Counts::default();
         let safety = &question.safety;
-        let caught = safety.spare(collection, &mut heartbeats, &mut counts);
+        let caught = safety.spare(collection, &question.layout, &mut heartbeats, &mut counts);
         let names = HeartbeatNames {
             collection,
             positions: &heartbeats.positions,
         };
-        let mut owners = Owners::default();
+        let mut owners = Owners::new(Arc::clone(&question.layout));
         // Whoever protects comes in last and so is visited first among the swarms of an id.
         for protecting in [false, true] {
             for (verdict, number) in heartbeats.verdicts.iter().zip(0..) {
@@ -238,7 +240,7 @@ impl<'c> Planner<'c> {
                 .question
                 .pattern
                 .as_ref()
-                .is_none_or(|p| p.matches(id_of(name)))
+                .is_none_or(|p| p.matches(id_of(name, &self.question.layout)))
             {
                 candidates.push(number);
             }
@@ -248,7 +250,8 @@ impl<'c> Planner<'c> {
             by_age.then_with(|| self.heartbeat_name(*a).cmp(self.heartbeat_name(*b)))
         });
         let listed = candidates.iter().take(self.question.ids as usize);
-        self.stale_ids = listed.map(|n| shown_id(self.heartbeat_name(*n))).collect();
+        let shown = |n: &HeartbeatNumber| shown_id(self.heartbeat_name(*n), &self.question.layout);
+        self.stale_ids = listed.map(shown).collect();
         if let Some(limit) = self.question.limit {
             self.limited = candidates.len() > limit as usize;
             candidates.truncate(limit as usize);
@@ -296,7 +299,8 @@ impl<'c> Planner<'c> {
             }
             Fate::Orphaned => {
                 self.counts.keys_orphaned = self.counts.keys_orphaned.saturating_add(1);
-                let is_protected = || self.question.safety.protected.covers(record.name);
+                let protected = &self.question.safety.protected;
+                let is_protected = || protected.covers(record.name, &self.question.layout);
                 if self.question.orphans && !is_protected() {
                     self.orphans.push(position);
                 }
@@ -368,7 +372,8 @@ impl<'c> Planner<'c> {
                 Fate::Orphaned
             };
         };
-        if protected || stale.len() > MAX_OWNERS || self.question.safety.protected.covers(name) {
+        let Question { safety, layout, .. } = self.question;
+        if protected || stale.len() > MAX_OWNERS || safety.protected.covers(name, layout) {
             return Fate::Vetoed;
         }
         stale.retain(|number| *number != owner);

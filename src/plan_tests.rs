@@ -1,13 +1,13 @@
 //! Tests of the plan: named cases, the scenario files, and properties against the slow model.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::heartbeat::{self, Reading};
-use crate::layout;
+use crate::layout::Layout;
 use crate::plan_model::{Outcome, model};
 use crate::protect::Protected;
 use crate::second_look::{Prints, SecondLook, Seen};
@@ -23,6 +23,7 @@ fn stale(age_s: i64) -> Reading {
 
 pub(super) fn question() -> Question {
     Question {
+        layout: Arc::clone(&BUILT_IN),
         now_ms: NOW_MS,
         threshold_s: 600,
         pattern: None,
@@ -34,12 +35,15 @@ pub(super) fn question() -> Question {
     }
 }
 
+/// Read once: these tests look at millions of names.
+static BUILT_IN: LazyLock<Arc<Layout>> = LazyLock::new(Arc::default);
+
 pub(super) type Keys = Vec<(Vec<u8>, Option<Reading>)>;
 
 pub(super) fn collect(keys: &Keys) -> Collection {
     let mut collection = Collection::default();
     for (name, beat) in keys {
-        if let Some(family) = layout::family_of(name) {
+        if let Some(family) = BUILT_IN.family_of(name) {
             collection.push(Record {
                 name,
                 family,
@@ -263,7 +267,7 @@ fn any_key() -> impl Strategy<Value = (Vec<u8>, Option<Reading>)> {
             .replace("{swarm}", &swarm)
             .replace("{id}", &id)
             .replace("{other}", &other);
-        let is_heartbeat = layout::family_of(name.as_bytes()) == Some(Family::Heartbeat);
+        let is_heartbeat = BUILT_IN.family_of(name.as_bytes()) == Some(Family::Heartbeat);
         (name.into_bytes(), is_heartbeat.then_some(beat))
     })
 }
@@ -465,4 +469,48 @@ fn an_open_breaker_lets_nobody_go_whatever_match_and_limit_say() {
     let (_, plan) = planned(&keys, &with(safety));
     assert!(plan.refused.is_some());
     assert_eq!(plan.sights.map(|sights| sights.len()), Some(20));
+}
+
+/// A key that fits two templates has the possible owners of both, whatever stands first in the setting.
+#[test]
+fn two_templates_that_fit_one_key_are_resolved_for_life() {
+    for text in [
+        "heartbeat=h:{id} signal=k:{id}:s ack=k:{id}*",
+        "ack=k:{id}* signal=k:{id}:s heartbeat=h:{id}",
+    ] {
+        let layout = Arc::new(Layout::parse(text.as_bytes()).unwrap());
+        for (age_of_a_s, age_of_ab_s, removed) in [
+            (700, 700, vec!["h:a", "h:a:b", "k:a:b:s"]),
+            (0, 700, vec!["h:a:b"]),
+            (700, 0, vec!["h:a"]),
+            (0, 0, vec![]),
+        ] {
+            let mut collection = Collection::default();
+            for (name, beat) in [
+                beat("h:a", age_of_a_s),
+                beat("h:a:b", age_of_ab_s),
+                key("k:a:b:s"),
+            ] {
+                let family = layout.family_of(&name).unwrap();
+                collection.push(Record {
+                    name: &name,
+                    family,
+                    denied: false,
+                    beat,
+                });
+            }
+            let question = Question {
+                layout: Arc::clone(&layout),
+                ..question()
+            };
+            let plan = plan(&collection, &question, &AtomicBool::new(false)).unwrap();
+            let mut gone = names(&collection, &plan.removals);
+            gone.sort();
+            let removed: Vec<Vec<u8>> = removed
+                .iter()
+                .map(|name| name.as_bytes().to_vec())
+                .collect();
+            assert_eq!(gone, removed, "{text} {age_of_a_s} {age_of_ab_s}");
+        }
+    }
 }

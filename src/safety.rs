@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::census::{Heartbeats, id_of};
 use crate::collection::Collection;
 use crate::heartbeat::Verdict;
+use crate::layout::Layout;
 use crate::protect::Protected;
 use crate::report::Counts;
 use crate::second_look::{SecondLook, Sights};
@@ -59,6 +60,7 @@ impl Safety {
     pub fn spare(
         &self,
         collection: &Collection,
+        layout: &Layout,
         heartbeats: &mut Heartbeats,
         counts: &mut Counts,
     ) -> Caught {
@@ -77,7 +79,7 @@ impl Safety {
                 Verdict::Stale { .. } => {
                     let record = collection.get(*position);
                     let name = record.map(|record| record.name).unwrap_or_default();
-                    if self.protected.matches(id_of(name)) {
+                    if self.protected.matches(id_of(name, layout)) {
                         *verdict = Verdict::Live;
                         counts.coordinators_stale = counts.coordinators_stale.saturating_add(1);
                         counts.coordinators_protected =

@@ -9,11 +9,12 @@ use std::sync::atomic::AtomicBool;
 use crate::collection::{Collection, Record};
 use crate::evidence;
 use crate::first_seen::FirstSeen;
-use crate::heartbeat::{self, UNREADABLE};
-use crate::layout::{self, Family};
+use crate::heartbeat::UNREADABLE;
+use crate::layout::{Family, Layout};
 use crate::options;
 use crate::orphans::{self, Sighting};
 use crate::plan::{self, Plan, Question};
+use crate::second_look::Reader;
 use crate::settings;
 
 #[path = "../tests/scenarios/format.rs"]
@@ -23,17 +24,25 @@ use format::{Case, Key, KeySpec, Kind, Ttl};
 
 const NOW_MS: i64 = 1_700_000_000_000;
 
+fn reader() -> Reader {
+    Reader {
+        max_bytes: settings::MAX_HEARTBEAT_BYTES.default as usize,
+        ..Reader::default()
+    }
+}
+
 /// What a walk would gather if it met the keys in this order.
 fn gathered<'k>(keys: impl Iterator<Item = &'k KeySpec>) -> Collection {
-    let max_bytes = settings::MAX_HEARTBEAT_BYTES.default as usize;
+    let reader = reader();
+    let layout = Layout::default();
     let mut collection = Collection::default();
     for key in keys.filter(|key| key.ttl != Ttl::Passed) {
         let name = key.name(NOW_MS);
-        let Some(family) = layout::family_of(&name) else {
+        let Some(family) = layout.family_of(&name) else {
             continue;
         };
         let reading = match key.kind {
-            Kind::String => heartbeat::read(&key.value(NOW_MS), max_bytes),
+            Kind::String => reader.read(&key.value(NOW_MS)).reading,
             _ => UNREADABLE,
         };
         collection.push(Record {
@@ -52,6 +61,7 @@ fn question(case: &Case) -> Question {
     let options = options::parse_cleanup(&arguments).unwrap();
     let default_s = settings::THRESHOLD_SECONDS.default as u32;
     Question {
+        layout: Default::default(),
         now_ms: NOW_MS,
         threshold_s: options.threshold_s.unwrap_or(default_s),
         pattern: options.pattern,
@@ -95,19 +105,19 @@ fn judged(case: &Case, collection: &Collection, plan: &mut Plan) -> Vec<Key> {
     let Some(grace) = options.orphans else {
         return Vec::new();
     };
+    let reader = reader();
     let stop = AtomicBool::new(false);
     let found = std::mem::take(&mut plan.orphans);
-    let mut orphans = orphans::gather(collection, found, &stop).unwrap();
+    let mut orphans = orphans::gather(collection, found, &Default::default(), &stop).unwrap();
     let sighting = |position: &_| {
         let name = collection.get(*position).unwrap().name;
         let place = case.keys.iter().position(|key| key.name(NOW_MS) == name);
         let place = place.unwrap();
         let key = &case.keys[place];
         let value = (key.kind == Kind::String).then(|| key.value(NOW_MS));
-        let max_bytes = settings::MAX_HEARTBEAT_BYTES.default as usize;
-        let value = value.filter(|value| value.len() <= max_bytes);
+        let value = value.filter(|value| value.len() <= reader.max_bytes);
         Some(Sighting {
-            evidence: evidence::of_key(name, value.as_deref()),
+            evidence: evidence::of_key(name, value.as_deref(), &reader.layout, &reader.fields),
             print: place as u64,
         })
     };

@@ -9,6 +9,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use crate::heartbeat::{self, Reading};
+use crate::layout::Layout;
+use crate::time_fields::TimeFields;
 
 /// What is remembered of one heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,9 +33,13 @@ impl Prints {
     }
 }
 
-/// How a run reads heartbeats.
-#[derive(Clone, Debug)]
+/// How a run reads names and values; it keeps to what the settings said when it began.
+#[derive(Clone, Debug, Default)]
 pub struct Reader {
+    /// Whose a key may be.
+    pub layout: Arc<Layout>,
+    /// Which fields hold a time.
+    pub fields: Arc<TimeFields>,
     /// A longer value is unreadable.
     pub max_bytes: usize,
     /// Take fingerprints of values, for a second look.
@@ -51,7 +57,7 @@ pub struct Beat {
 impl Reader {
     /// Read a value.
     pub fn read(&self, value: &[u8]) -> Beat {
-        let reading = heartbeat::read(value, self.max_bytes);
+        let reading = heartbeat::read(value, self.max_bytes, &self.fields.beats);
         let print = match &self.prints {
             Some(prints) if value.len() <= self.max_bytes => prints.of(value),
             _ => 0,
@@ -209,13 +215,16 @@ mod tests {
         let value = b"1700000000000";
         let mut reader = Reader {
             max_bytes: 64,
-            prints: None,
+            ..Reader::default()
         };
         assert_eq!(reader.read(value).print, 0);
         let prints = Prints::default();
         reader.prints = Some(prints.clone());
         assert_eq!(reader.read(value).print, prints.of(value));
-        assert_eq!(reader.read(value).reading, heartbeat::read(value, 64));
+        assert_eq!(
+            reader.read(value).reading,
+            heartbeat::read(value, 64, &reader.fields.beats)
+        );
         reader.max_bytes = 3;
         assert_eq!(reader.read(value).print, 0);
     }

@@ -7,7 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::databases;
 use crate::error::BadSetting;
+use crate::families;
+use crate::layout::Layout;
+use crate::obituary;
 use crate::protect::Protected;
+use crate::time_fields::{self, TimeFields};
 
 /// One setting that is a number, `blocking.<name>` to the outside.
 #[derive(Debug)]
@@ -143,7 +147,10 @@ impl<T: Default + Send + Sync> AnyText for Text<T> {
         let meaning = (self.parse)(text)?;
         let mut value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = value.as_ref().is_none_or(|(before, _)| before != text);
-        *value = Some((text.to_vec(), Arc::new(meaning)));
+        // The same text keeps its meaning, which others may hold against theirs.
+        if changed {
+            *value = Some((text.to_vec(), Arc::new(meaning)));
+        }
         Ok(changed)
     }
 }
@@ -207,6 +214,21 @@ pub static DATABASES: Text<Vec<u32>> = Text::new("databases", "0", |text| {
 /// Ids that nothing is ever removed of.
 pub static PROTECT: Text<Protected> = Text::new("protect", "", Protected::parse);
 
+/// The layout of keys.
+pub static FAMILIES: Text<Layout> = Text::new("families", families::DEFAULT, Layout::parse);
+
+/// Which top-level fields of a heartbeat hold a time.
+pub static TIME_FIELDS: Text<TimeFields> =
+    Text::new("time-fields", time_fields::DEFAULT, TimeFields::parse);
+
+/// The stream that obituaries are written to; empty for none. Behind the families, which it is held
+/// against when the configuration is read.
+pub static OBITUARY_STREAM: Text<obituary::Stream> =
+    Text::new("obituary-stream", "", obituary::Stream::parse);
+
+/// How many obituaries the stream keeps, about.
+pub static OBITUARY_MAXLEN: Setting = Setting::new("obituary-maxlen", 10_000, 1, 1_000_000_000);
+
 /// The length of a warm-up in seconds.
 pub fn warm_up_s() -> u64 {
     let seconds = u64::try_from(WARM_UP_SECONDS.as_set());
@@ -214,7 +236,7 @@ pub fn warm_up_s() -> u64 {
 }
 
 /// Every setting that is a number, in the order of the documentation.
-pub static NUMBERS: [&Setting; 10] = [
+pub static NUMBERS: [&Setting; 11] = [
     &THRESHOLD_SECONDS,
     &SLICE_US,
     &CPU_PERCENT,
@@ -225,10 +247,17 @@ pub static NUMBERS: [&Setting; 10] = [
     &ORPHAN_GRACE_SECONDS,
     &WARM_UP_SECONDS,
     &MAX_STALE_PERCENT,
+    &OBITUARY_MAXLEN,
 ];
 
 /// Every setting that is `yes` or `no`.
 pub static SWITCHES: [&Switch; 2] = [&DRY_RUN, &SECOND_LOOK];
 
 /// Every setting that is text.
-pub static TEXTS: [&dyn AnyText; 2] = [&DATABASES, &PROTECT];
+pub static TEXTS: [&dyn AnyText; 5] = [
+    &DATABASES,
+    &PROTECT,
+    &FAMILIES,
+    &TIME_FIELDS,
+    &OBITUARY_STREAM,
+];

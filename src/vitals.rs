@@ -1,7 +1,7 @@
 //! All that shows of one heartbeat, for those who ask: what it says, where it says so, when it expires.
 
-use crate::heartbeat::{self, Form, Reading, TIME_FIELDS, UNREADABLE};
-use crate::second_look::Prints;
+use crate::heartbeat::{self, Form, Reading, UNREADABLE};
+use crate::second_look::{Prints, Reader};
 
 /// The field of a bare number as the whole value.
 const WHOLE_VALUE: &str = "(value)";
@@ -31,11 +31,15 @@ pub struct Seen<'v> {
 }
 
 impl Vitals {
-    /// What was seen, read like a heartbeat.
-    pub fn of(seen: Seen, max_bytes: usize, prints: Option<&Prints>) -> Self {
-        let read = |value| heartbeat::read(value, max_bytes);
-        let reading = seen.value.map_or(UNREADABLE, read);
-        let told = seen.value.and_then(|v| heartbeat::told(v, &TIME_FIELDS));
+    /// What was seen, read like a heartbeat. The prints are not the reader's: they are those of a
+    /// schedule that may look twice, not of this run.
+    pub fn of(seen: Seen, reader: &Reader, prints: Option<&Prints>) -> Self {
+        let reading = seen
+            .value
+            .map_or(UNREADABLE, |value| reader.read(value).reading);
+        let told = seen
+            .value
+            .and_then(|v| heartbeat::told(v, &reader.fields.beats));
         let trouble = match (seen.is_string, seen.value) {
             (false, _) => Some("it is no string"),
             (true, None) => Some("it is longer than blocking.max-heartbeat-bytes"),
@@ -69,9 +73,19 @@ impl Vitals {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::time_fields::TimeFields;
 
     const NOW_MS: i64 = 1_700_000_000_000;
+
+    fn reader() -> Reader {
+        Reader {
+            max_bytes: 100,
+            ..Reader::default()
+        }
+    }
 
     fn vitals(value: Option<&str>, is_string: bool, expires_ms: i64) -> Vitals {
         let seen = Seen {
@@ -79,7 +93,7 @@ mod tests {
             value: value.map(str::as_bytes),
             expires_ms,
         };
-        Vitals::of(seen, 100, None)
+        Vitals::of(seen, &reader(), None)
     }
 
     #[test]
@@ -125,6 +139,30 @@ mod tests {
     }
 
     #[test]
+    fn the_fields_are_those_of_the_reader() {
+        let reader = Reader {
+            fields: Arc::new(TimeFields::parse(b"beat.at").unwrap()),
+            ..reader()
+        };
+        let vitals = |value: &str| {
+            let seen = Seen {
+                is_string: true,
+                value: Some(value.as_bytes()),
+                expires_ms: -1,
+            };
+            Vitals::of(seen, &reader, None)
+        };
+        let both = vitals(r#"{"timestamp":1700000000000,"beat.at":1699999000}"#);
+        assert_eq!(both.told, Some(("beat.at".to_owned(), Form::Seconds)));
+        assert_eq!(both.age_s(NOW_MS), Some(1000));
+        let other = vitals(r#"{"timestamp":1700000000000}"#);
+        assert_eq!(
+            (other.told, other.trouble),
+            (None, Some("it gives no time"))
+        );
+    }
+
+    #[test]
     fn prints_only_if_asked_for() {
         let prints = Prints::default();
         let seen = Seen {
@@ -132,7 +170,7 @@ mod tests {
             value: Some(b"1"),
             expires_ms: -1,
         };
-        let with = Vitals::of(seen, 100, Some(&prints));
+        let with = Vitals::of(seen, &reader(), Some(&prints));
         assert_eq!(with.print, Some(prints.of(b"1")));
     }
 }

@@ -4,8 +4,9 @@
 #![no_main]
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
-use blocking_cleanup_fuzz::layout::{self, Family, Reading, SegmentCounts};
+use blocking_cleanup_fuzz::layout::{Family, Layout, Reading, SegmentCounts};
 use blocking_cleanup_fuzz::plan_model;
 use libfuzzer_sys::fuzz_target;
 
@@ -48,6 +49,44 @@ const WORDS: [&str; 32] = [
 /// The model takes time by the square of the length.
 const MODEL_BYTES: usize = 64;
 
+/// What layouts are spelled with.
+const TEMPLATE_WORDS: [&str; 32] = [
+    "heartbeat=",
+    "signal=",
+    "ack=",
+    "idempotency=",
+    "never=",
+    "heartbeat=a:{id}",
+    " heartbeat=s:{swarm}:{id}",
+    " signal=a:{id}",
+    " ack=a:",
+    " idempotency=b:",
+    " state=s:",
+    " activity=a:b:",
+    " never=",
+    " ",
+    "{id}",
+    "{swarm}",
+    "*",
+    ":",
+    ":{id}",
+    "{id}:",
+    "*{id}",
+    "{id}*",
+    ":*",
+    "*:",
+    "{swarm}:",
+    "a",
+    "b",
+    "a:",
+    ":b",
+    "{",
+    "}",
+    "\"",
+];
+
+static BUILT_IN: LazyLock<Layout> = LazyLock::new(Layout::default);
+
 type Found = (Option<Vec<u8>>, Vec<u8>, usize);
 
 fuzz_target!(|data: &[u8]| {
@@ -55,6 +94,9 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let spelled: Vec<u8>;
+    if *choice >= 192 {
+        return check_template(rest);
+    }
     let name = if choice % 4 == 0 {
         rest
     } else {
@@ -67,9 +109,39 @@ fuzz_target!(|data: &[u8]| {
     check(name, usize::from(choice / 4 % 8));
 });
 
+/// Any text, taken or refused with a place in it; what is taken has a family exactly where there is a reading.
+fn check_template(data: &[u8]) {
+    let (text, name) = data.split_at(data.len() / 2);
+    let text: Vec<u8> = text
+        .iter()
+        .flat_map(|byte| TEMPLATE_WORDS[usize::from(byte % 32)].bytes())
+        .collect();
+    let name: Vec<u8> = name
+        .iter()
+        .take(16)
+        .map(|byte| b"ab:s"[usize::from(byte % 4)])
+        .collect();
+    let Ok(layout) = Layout::parse(&text) else {
+        return;
+    };
+    let mut found = 0;
+    layout.readings(&name, &SegmentCounts::up_to(32), &mut |reading| {
+        let (start, end) = reading.id;
+        assert!(start < end && name[start - 1] == b':', "{reading:?}");
+        assert!(end == name.len() || name[end] == b':', "{reading:?}");
+        found += 1;
+    });
+    let family = layout.family_of(&name);
+    let counts_as_family = family == Some(Family::Heartbeat) || !layout.is_never_touched(&name);
+    assert_eq!(family.is_some(), found > 0 && counts_as_family);
+    let mut beats = false;
+    layout.beating(&name, &mut |_| beats = true);
+    assert_eq!(family == Some(Family::Heartbeat), beats);
+}
+
 fn readings(name: &[u8], counts: &SegmentCounts) -> Vec<Reading> {
     let mut found = Vec::new();
-    layout::readings(name, counts, &mut |reading| found.push(reading));
+    BUILT_IN.readings(name, counts, &mut |reading| found.push(reading));
     found
 }
 
@@ -115,8 +187,8 @@ fn check(name: &[u8], only_segments: usize) {
             );
         }
     }
-    let family = layout::family_of(name);
-    let counts_as_family = family == Some(Family::Heartbeat) || !layout::is_never_touched(name);
+    let family = BUILT_IN.family_of(name);
+    let counts_as_family = family == Some(Family::Heartbeat) || !BUILT_IN.is_never_touched(name);
     assert_eq!(
         family.is_some(),
         !found.is_empty() && counts_as_family,
@@ -124,7 +196,7 @@ fn check(name: &[u8], only_segments: usize) {
         shown()
     );
     let mut beating = BTreeSet::new();
-    layout::beating(name, &mut |reading| {
+    BUILT_IN.beating(name, &mut |reading| {
         beating.insert((
             reading.swarm_of(name).map(<[u8]>::to_vec),
             reading.id_of(name).to_vec(),

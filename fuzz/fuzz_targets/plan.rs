@@ -7,13 +7,15 @@ use std::sync::atomic::AtomicBool;
 
 use blocking_cleanup_fuzz::collection::{Collection, Position, Record};
 use blocking_cleanup_fuzz::heartbeat::{self, Reading, Verdict};
-use blocking_cleanup_fuzz::layout::{self, Family};
+use blocking_cleanup_fuzz::layout::{Family, Layout};
 use blocking_cleanup_fuzz::oracle_pattern::stringmatchlen;
 use blocking_cleanup_fuzz::pattern::Pattern;
 use blocking_cleanup_fuzz::plan::{self, Plan, Question};
 use blocking_cleanup_fuzz::plan_model::{self, Outcome};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
+
+static BUILT_IN: std::sync::LazyLock<Layout> = std::sync::LazyLock::new(Layout::default);
 
 const NOW_MS: i64 = 1_700_000_000_000;
 const THRESHOLD_S: u32 = 600;
@@ -39,6 +41,7 @@ fn question(from: &mut Unstructured) -> Result<Question> {
         _ => None,
     };
     Ok(Question {
+        layout: Default::default(),
         now_ms: NOW_MS,
         threshold_s: THRESHOLD_S,
         pattern: pattern.map(|glob| Pattern::new(glob.as_bytes()).expect("a valid glob")),
@@ -120,7 +123,7 @@ fn keys(from: &mut Unstructured) -> Result<Keys> {
             },
             _ => heartbeat::UNREADABLE,
         };
-        let is_heartbeat = layout::family_of(&name) == Some(Family::Heartbeat);
+        let is_heartbeat = BUILT_IN.family_of(&name) == Some(Family::Heartbeat);
         keys.push((name, is_heartbeat.then_some(beat)));
     }
     Ok(keys)
@@ -129,7 +132,7 @@ fn keys(from: &mut Unstructured) -> Result<Keys> {
 fn collect(keys: &Keys) -> Collection {
     let mut collection = Collection::default();
     for (name, beat) in keys {
-        if let Some(family) = layout::family_of(name) {
+        if let Some(family) = BUILT_IN.family_of(name) {
             collection.push(Record {
                 name,
                 family,

@@ -19,6 +19,8 @@ pub mod error;
 pub mod evidence;
 #[path = "../../src/explanation.rs"]
 pub mod explanation;
+#[path = "../../src/families.rs"]
+pub mod families;
 #[path = "../../src/first_seen.rs"]
 pub mod first_seen;
 #[path = "../../src/heartbeat.rs"]
@@ -47,6 +49,10 @@ pub mod report;
 pub mod safety;
 #[path = "../../src/second_look.rs"]
 pub mod second_look;
+#[path = "../../src/template.rs"]
+pub mod template;
+#[path = "../../src/time_fields.rs"]
+pub mod time_fields;
 #[path = "../../src/value.rs"]
 pub mod value;
 #[path = "../../src/vitals.rs"]

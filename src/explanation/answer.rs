@@ -1,10 +1,12 @@
 //! An explanation in words and as a reply.
 
+use std::sync::Arc;
+
 use super::{Beating, Explanation, KeyFate, Shown};
 use crate::census;
 use crate::error::shown;
 use crate::heartbeat::Form;
-use crate::layout::Family;
+use crate::layout::{Family, Layout};
 use crate::look::State;
 use crate::report::Cost;
 use crate::value::Value;
@@ -16,6 +18,8 @@ pub struct Circumstances {
     /// Start of the look, milliseconds since 1970.
     pub now_ms: i64,
     pub threshold_s: u32,
+    /// How names were read.
+    pub layout: Arc<Layout>,
     pub warm_up_left_s: u64,
     /// Why ORPHANS cannot be judged here.
     pub orphans_stay: Option<&'static str>,
@@ -142,7 +146,8 @@ impl Answer {
                 continue;
             };
             let key = &read.beating.key;
-            let now = census::judge(key, vitals.reading, read.read_ms, threshold_s);
+            let layout = &self.around.layout;
+            let now = census::judge(key, vitals.reading, read.read_ms, threshold_s, layout);
             let now = State::from(now);
             if now != *state {
                 out.push(format!(

@@ -12,7 +12,7 @@ use crate::census::{HeartbeatNames, id_of};
 use crate::collection::{Collection, Position, Record};
 use crate::explanation::{Beating, Explanation, KeyFate};
 use crate::heartbeat::Verdict;
-use crate::layout::{self, Family, Reading, SegmentCounts};
+use crate::layout::{Family, Reading, SegmentCounts};
 use crate::look::State;
 use crate::owners::HeartbeatNumber;
 use crate::safety::Safety;
@@ -46,7 +46,7 @@ impl<'c> Planner<'c> {
         for number in 0..count {
             let name = self.heartbeat_name(number);
             let mut found: Option<Reading> = None;
-            layout::beating(name, &mut |reading| {
+            self.question.layout.beating(name, &mut |reading| {
                 if reading.id_of(name) == id {
                     found.get_or_insert(reading);
                 }
@@ -104,7 +104,7 @@ impl<'c> Planner<'c> {
                 }
             }
             // Named by a longer id, under which it goes.
-            None if id_of(name) != id => (KeyFate::Others, None),
+            None if id_of(name, &self.question.layout) != id => (KeyFate::Others, None),
             None => (KeyFate::Kept, None),
         }
     }
@@ -135,6 +135,7 @@ impl<'c> Planner<'c> {
         stop: &AtomicBool,
     ) -> Option<()> {
         let collection = self.collection;
+        let layout = &self.question.layout;
         let mut lengths = SegmentCounts::default();
         lengths.add(id);
         let holds_id = Finder::new(id);
@@ -147,7 +148,7 @@ impl<'c> Planner<'c> {
                 continue;
             }
             let mut is_own = false;
-            layout::readings(record.name, &lengths, &mut |reading| {
+            layout.readings(record.name, &lengths, &mut |reading| {
                 is_own = is_own || reading.id_of(record.name) == id;
             });
             if is_own && seen.insert(record.name) {
@@ -165,13 +166,12 @@ impl<'c> Planner<'c> {
         out: &mut Explanation,
     ) {
         let name = record.name;
+        let Question { safety, layout, .. } = self.question;
         self.hasher.load(name);
         let (fate, by) = match self.fate(name) {
             Fate::Kept => (KeyFate::Kept, self.protector(name)),
             Fate::Vetoed => (KeyFate::Vetoed, self.protector(name)),
-            Fate::Orphaned if self.question.safety.protected.covers(name) => {
-                (KeyFate::OrphanKept, None)
-            }
+            Fate::Orphaned if safety.protected.covers(name, layout) => (KeyFate::OrphanKept, None),
             Fate::Orphaned => {
                 out.orphans.push(position);
                 return;

@@ -7,14 +7,14 @@
 //! The subscription is for the event `new` alone where the server allows it, which overwriting a
 //! key does not raise; without a run it costs one comparison for each key that is created.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use redis_module::raw;
 
 use super::api::{self, RedisModuleCtx, RedisModuleString, rm};
 use super::signals::{self, End};
-use crate::layout::{self, Family};
+use crate::layout::{Family, Layout};
 use crate::owners::{HeartbeatNumber, NameHasher, Names, Owners};
 
 /// More bytes of names than this end the run: it would otherwise grow without bound.
@@ -28,6 +28,9 @@ static ARRIVED: Mutex<(Vec<Vec<u8>>, usize)> = Mutex::new((Vec::new(), 0));
 
 /// More bytes of names of other family keys than this, and no orphan goes any more.
 const KEYS_MAX_BYTES: usize = 16 << 20;
+
+/// The layout of the run under way.
+static LAYOUT: Mutex<Option<Arc<Layout>>> = Mutex::new(None);
 
 /// Whether other family keys than heartbeats are asked for.
 static KEYS_WANTED: AtomicBool = AtomicBool::new(false);
@@ -70,7 +73,11 @@ unsafe extern "C" fn on_event(
         api::guard((), || {
             // SAFETY: 3.
             let name = unsafe { api::bytes_of(key) };
-            match layout::family_of(name) {
+            let family = match LAYOUT.lock() {
+                Ok(layout) => layout.as_ref().and_then(|layout| layout.family_of(name)),
+                Err(_) => return signals::wish(End::InternalError),
+            };
+            match family {
                 Some(Family::Heartbeat) => arrive(name),
                 Some(_) if KEYS_WANTED.load(Ordering::Relaxed) => key_arrives(name),
                 _ => {}
@@ -97,6 +104,9 @@ fn arrive(name: &[u8]) {
 pub fn end() {
     WANTED.store(false, Ordering::Relaxed);
     KEYS_WANTED.store(false, Ordering::Relaxed);
+    if let Ok(mut layout) = LAYOUT.lock() {
+        *layout = None;
+    }
     if let Ok(mut arrived) = KEYS.lock() {
         *arrived = (None, 0);
     }
@@ -124,8 +134,13 @@ pub struct Born {
 }
 
 impl Born {
-    /// A fresh record for a run that begins; `with_keys` for more than heartbeats.
-    pub fn begin(with_keys: bool) -> Self {
+    /// A fresh record for a run that begins, and reads names by this layout; `with_keys` for more
+    /// than heartbeats.
+    pub fn begin(layout: &Arc<Layout>, with_keys: bool) -> Self {
+        match LAYOUT.lock() {
+            Ok(mut known) => *known = Some(Arc::clone(layout)),
+            Err(_) => signals::wish(End::InternalError),
+        }
         WANTED.store(true, Ordering::Relaxed);
         KEYS_WANTED.store(with_keys, Ordering::Relaxed);
         if let Ok(mut arrived) = KEYS.lock() {
@@ -134,7 +149,10 @@ impl Born {
         if let Ok(mut arrived) = ARRIVED.lock() {
             *arrived = (Vec::new(), 0);
         }
-        Self::default()
+        Self {
+            owners: Owners::new(Arc::clone(layout)),
+            ..Self::default()
+        }
     }
 
     /// Take over what arrived since the last look.

@@ -13,7 +13,8 @@ use super::reap::{Batch, Slice};
 use super::{cluster, glimpse};
 use crate::collection::Collection;
 use crate::evidence;
-use crate::layout::{self, AllReadings, Reading};
+use crate::layout::{AllReadings, Reading};
+use crate::obituary::{Dead, Obituaries, Rule};
 use crate::orphans::{self, Doomed, Orphans};
 use crate::plan::MAX_OWNERS;
 use crate::report::Counts;
@@ -41,6 +42,7 @@ pub struct Rest<'r> {
     pub collection: &'r Collection,
     pub born: &'r mut Born,
     pub counts: &'r mut Counts,
+    pub obituaries: Option<&'r mut Obituaries>,
     /// How many orphans may go into the batch.
     pub room: usize,
 }
@@ -61,12 +63,12 @@ impl Bury {
     /// Everything that was judged to go.
     pub fn new(orphans: Orphans, key: RandomState, grace_s: u32) -> Self {
         Self {
+            all: AllReadings::up_to(MAX_OWNERS, orphans.claims.layout()),
+            sole: AllReadings::up_to(1, orphans.claims.layout()),
             orphans,
             key,
             grace_s,
             next: 0,
-            all: AllReadings::up_to(MAX_OWNERS),
-            sole: AllReadings::up_to(1),
             slice: 0,
             no_heartbeat: HashSet::new(),
             unchanged: HashSet::new(),
@@ -102,6 +104,7 @@ impl Bury {
             collection,
             born,
             counts,
+            mut obituaries,
             room,
         } = run;
         if self.slice != slice.number {
@@ -136,8 +139,19 @@ impl Bury {
             match fate {
                 Fate::Goes => {
                     bytes = bytes.saturating_add(record.name.len() as u64);
+                    let owner = obituaries.as_mut().map(|all| {
+                        let reading = self.whose(record.name);
+                        let age_ms = slice.now_ms.saturating_sub(doomed.newest_ms);
+                        all.open(Dead {
+                            rule: Rule::Orphan,
+                            id: reading.map(|r| r.id_of(record.name)).unwrap_or_default(),
+                            swarm: reading.and_then(|r| r.swarm_of(record.name)),
+                            age_s: age_ms.div_euclid(1000),
+                            beat: &[],
+                        })
+                    });
                     if let Some(keys) = batch.get_mut(record.family.index()) {
-                        keys.push(name);
+                        keys.push((name, owner.unwrap_or_default()));
                     }
                 }
                 Fate::Gone => {}
@@ -164,6 +178,13 @@ impl Bury {
             self.orphans.claims.born(&name, only_reading);
         }
         true
+    }
+
+    /// Whose an orphan is said to have been: his whose alone it can be, or the first known id.
+    fn whose(&mut self, name: &[u8]) -> Option<Reading> {
+        self.orphans.claims.load(name);
+        let only = orphans::only_reading(name, &mut self.sole);
+        only.or_else(|| self.orphans.claims.first_known(name))
     }
 
     fn look_again(
@@ -238,7 +259,9 @@ fn has_heartbeat(
     let id = reading.id_of(name);
     let scoped = reading.swarm_of(name).map(Some);
     scoped.into_iter().chain([None]).any(|swarm| {
-        let heartbeat = layout::heartbeat_of(swarm, id);
+        let Some(heartbeat) = slice.reader.layout.heartbeat_of(swarm, id) else {
+            return false;
+        };
         if no_heartbeat.contains(&heartbeat) {
             return false;
         }

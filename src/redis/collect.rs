@@ -8,7 +8,7 @@ use super::keyspace;
 use super::replicas::Replicas;
 use super::scan::{Cursor, SeenKey};
 use crate::collection::{Collection, Record};
-use crate::layout::{self, Family};
+use crate::layout::Family;
 use crate::second_look::{Beat, Reader, Seen};
 
 /// What limits a walk.
@@ -157,7 +157,7 @@ struct Found<'c> {
 impl Found<'_> {
     fn visit(&mut self, key: &SeenKey) {
         *self.keys_scanned = self.keys_scanned.saturating_add(1);
-        let Some(family) = layout::family_of(key.name) else {
+        let Some(family) = self.reader.layout.family_of(key.name) else {
             return;
         };
         // A key whose TTL has passed does not exist, even while the server still holds it.

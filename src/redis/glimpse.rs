@@ -9,7 +9,7 @@ use super::api::{Answer, OwnString, RedisModuleCtx, rm};
 use super::keyspace;
 use crate::evidence;
 use crate::orphans::Sighting;
-use crate::second_look::Prints;
+use crate::second_look::{Prints, Reader};
 use crate::vitals::{self, Vitals};
 
 /// All that shows of a key without taking it apart.
@@ -27,19 +27,27 @@ pub fn exists(ctx: *mut RedisModuleCtx, name: &OwnString) -> bool {
     keyspace::with_open_key(ctx, name, |_| ()).is_some()
 }
 
-/// What an orphan says, and its print; `None` if there is none (any more). A string of more than
-/// `max_bytes` is not read.
+/// What an orphan says, and its print; `None` if there is none (any more). A string longer than the
+/// reader takes is not read.
 pub fn sighting(
     ctx: *mut RedisModuleCtx,
     bytes: &[u8],
     name: &OwnString,
-    max_bytes: usize,
+    reader: &Reader,
     key: &RandomState,
 ) -> Option<Sighting> {
-    glimpse(ctx, name, max_bytes, |seen| Sighting {
-        evidence: evidence::of_key(bytes, seen.value),
+    glimpse(ctx, name, reader.max_bytes, |seen| Sighting {
+        evidence: evidence::of_key(bytes, seen.value, &reader.layout, &reader.fields),
         print: print_of(bytes, &seen, key),
     })
+}
+
+/// The value of a string, as far as `most` bytes; none of anything else.
+pub fn beginning(ctx: *mut RedisModuleCtx, name: &OwnString, most: usize) -> Option<Vec<u8>> {
+    glimpse(ctx, name, usize::MAX, |seen| {
+        let value = seen.value?;
+        Some(value.get(..most).unwrap_or(value).to_vec())
+    })?
 }
 
 /// The print alone.
@@ -53,21 +61,21 @@ pub fn print(
     glimpse(ctx, name, max_bytes, |seen| print_of(bytes, &seen, key))
 }
 
-/// A heartbeat, looked at in full; `None` if there is none (any more). A string of more than
-/// `max_bytes` is not read.
+/// A heartbeat, looked at in full; `None` if there is none (any more). A string longer than the
+/// reader takes is not read.
 pub fn vitals(
     ctx: *mut RedisModuleCtx,
     name: &OwnString,
-    max_bytes: usize,
+    reader: &Reader,
     prints: Option<&Prints>,
 ) -> Option<Vitals> {
-    glimpse(ctx, name, max_bytes, |seen| {
+    glimpse(ctx, name, reader.max_bytes, |seen| {
         let seen = vitals::Seen {
             is_string: seen.kind as isize == raw::REDISMODULE_KEYTYPE_STRING,
             value: seen.value,
             expires_ms: seen.expires_ms,
         };
-        Vitals::of(seen, max_bytes, prints)
+        Vitals::of(seen, reader, prints)
     })
 }
 

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use redis_module::raw;
 
 use super::api::{self, RedisModuleCtx, rm};
-use super::{schedule, state, watch};
+use super::{obituaries, schedule, state, watch};
 
 /// Register the section; at load only.
 pub fn load(ctx: *mut RedisModuleCtx) -> bool {
@@ -25,6 +25,7 @@ unsafe extern "C" fn on_info(ctx: *mut raw::RedisModuleInfoCtx, for_crash_report
         for (name, value) in state::info_fields()
             .into_iter()
             .chain(schedule::info_fields())
+            .chain(obituaries::info_fields())
             .chain(watch::info_fields())
         {
             let Ok(name) = CString::new(name) else {

@@ -158,8 +158,11 @@ pub enum Refusal {
 }
 
 /// Unlink keys of the selected database, replicated; gives how many there were to unlink.
-pub fn unlink(ctx: *mut RedisModuleCtx, keys: &[OwnString]) -> Result<u64, Refusal> {
-    let mut arguments: Vec<*mut RedisModuleString> = keys.iter().map(OwnString::as_ptr).collect();
+pub fn unlink<'k>(
+    ctx: *mut RedisModuleCtx,
+    keys: impl Iterator<Item = &'k OwnString>,
+) -> Result<u64, Refusal> {
+    let mut arguments: Vec<*mut RedisModuleString> = keys.map(OwnString::as_ptr).collect();
     // SAFETY: 1, 2, 3; `v` takes an array and its length, and both outlive the call. `!` brings
     // the effect to AOF and replicas, `S` the checks a client would meet, `E` errors as replies.
     let reply = unsafe {

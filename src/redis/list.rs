@@ -4,9 +4,9 @@ use super::acl::User;
 use super::api::{OwnString, RedisModuleCtx};
 use super::glimpse;
 use super::scan::Cursor;
-use crate::layout::{self, Family};
+use crate::layout::Family;
 use crate::listing::Listing;
-use crate::settings;
+use crate::second_look::Reader;
 
 /// A walk under way.
 #[derive(Debug)]
@@ -17,19 +17,19 @@ pub struct List {
     /// Heartbeats of one step of the walk, to be read when it is over.
     to_read: Vec<Vec<u8>>,
     is_over: bool,
-    max_bytes: usize,
+    reader: Reader,
 }
 
 impl List {
     /// At the beginning of the keyspace.
-    pub fn new(ctx: *mut RedisModuleCtx, listing: Listing) -> Self {
+    pub fn new(ctx: *mut RedisModuleCtx, listing: Listing, reader: Reader) -> Self {
         Self {
             cursor: Cursor::new(ctx, true),
             listing,
             keys_scanned: 0,
             to_read: Vec::new(),
             is_over: false,
-            max_bytes: settings::MAX_HEARTBEAT_BYTES.get() as usize,
+            reader,
         }
     }
 
@@ -55,13 +55,14 @@ impl List {
             let Self {
                 to_read,
                 keys_scanned,
+                reader,
                 ..
             } = self;
             let step = self.cursor.step(ctx, &mut |key| {
                 *keys_scanned = keys_scanned.saturating_add(1);
-                let is_heartbeat = layout::family_of(key.name) == Some(Family::Heartbeat);
+                let family = reader.layout.family_of(key.name);
                 // A key whose TTL has passed does not exist, even while the server still holds it.
-                if is_heartbeat && !key.is_expired(now_ms) {
+                if family == Some(Family::Heartbeat) && !key.is_expired(now_ms) {
                     to_read.push(key.name.to_vec());
                 }
             });
@@ -76,7 +77,7 @@ impl List {
         let string = OwnString::new(name);
         if !user.may_read(string.as_ptr()) {
             self.listing.deny();
-        } else if let Some(vitals) = glimpse::vitals(ctx, &string, self.max_bytes, None) {
+        } else if let Some(vitals) = glimpse::vitals(ctx, &string, &self.reader, None) {
             self.listing.add(name, vitals, now_ms);
         }
     }

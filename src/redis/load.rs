@@ -11,8 +11,8 @@ use super::api::{self, Level, RedisModuleCtx, RedisModuleString, rm};
 use super::born::Events;
 use super::command::{self, Handler};
 use super::{
-    acl, born, events, info, keyspace, look, scan, schedule, settings, sightings, state, wakeup,
-    watch,
+    acl, born, events, info, keyspace, look, obituaries, scan, schedule, settings, sightings,
+    state, wakeup, watch,
 };
 use crate::commands::{self, ArgumentKind, Command};
 
@@ -86,6 +86,7 @@ fn load(ctx: *mut RedisModuleCtx, argc: i32) -> Result<(), String> {
     scan::load(is_valkey() && version.is_some_and(|version| version >= (8, 1, 0)));
     state::load();
     watch::load();
+    obituaries::load();
     sightings::forget();
     set_options(ctx);
     for (command, handler) in COMMANDS {

@@ -29,6 +29,7 @@ mod keyspace;
 mod list;
 mod load;
 mod look;
+mod obituaries;
 mod order;
 mod reap;
 mod replicas;

@@ -12,9 +12,12 @@ use super::born::Born;
 use super::bury::{Bury, Rest};
 use super::keyspace::{self, Refusal};
 use super::replicas::Replicas;
+use super::{glimpse, obituaries};
+use crate::census;
 use crate::collection::Collection;
 use crate::heartbeat::{self, Verdict};
 use crate::layout::Family;
+use crate::obituary::{Dead, MAX_VALUE_BYTES, Obituaries, Rule};
 use crate::owners::HeartbeatNumber;
 use crate::plan::{Doomed, Plan};
 use crate::progress::Waiting;
@@ -63,6 +66,8 @@ pub struct Reap {
     pub plan: Plan,
     pub born: Born,
     pub replicas: Replicas,
+    /// None while they are switched off.
+    pub obituaries: Option<Obituaries>,
     /// Keys of nobody, which go when the families are gone.
     pub bury: Option<Bury>,
     /// Why orphans that should have been judged were not, and the status that goes with it.
@@ -86,8 +91,9 @@ pub struct Reap {
     written_bytes: u64,
 }
 
-/// Keys of one batch, by family.
-pub type Batch = [Vec<OwnString>; 6];
+/// Keys of one batch, by family, each with the number of its owner among the obituaries; 0 without
+/// any.
+pub type Batch = [Vec<(OwnString, usize)>; 6];
 
 impl Reap {
     /// Everything still to do.
@@ -105,6 +111,7 @@ impl Reap {
             plan,
             born: Born::default(),
             replicas: Replicas::default(),
+            obituaries: None,
             bury: None,
             orphans_stay: None,
             before: None,
@@ -161,6 +168,10 @@ impl Reap {
             }
             let before = self.counts.keys_removed();
             let outcome = self.unlink(slice, &batch);
+            if let Some(obituaries) = &mut self.obituaries {
+                let bytes = obituaries::write(slice.ctx, obituaries);
+                self.written_bytes = self.written_bytes.saturating_add(bytes);
+            }
             if orphans {
                 let removed = self.counts.keys_removed().saturating_sub(before);
                 self.counts.orphans_removed = self.counts.orphans_removed.saturating_add(removed);
@@ -193,10 +204,12 @@ impl Reap {
             let name = heartbeat_name(&self.collection, &self.plan, family.heartbeat);
             bytes = bytes.saturating_add(name.len());
             match self.look_again(slice, &family) {
-                Some(Verdict::Stale { .. }) => {
+                Some(Verdict::Stale { age_s }) => {
+                    let owner = self.open_obituary(slice, &family, age_s);
                     let mut own_bytes = 0usize;
                     for _ in 0..left.min(room) {
-                        own_bytes = own_bytes.saturating_add(self.take_key(slice, &family, batch));
+                        let name_bytes = self.take_key(slice, &family, owner, batch);
+                        own_bytes = own_bytes.saturating_add(name_bytes);
                         room = room.saturating_sub(1);
                         // Only a family that is too long by itself is cut.
                         if own_bytes > BATCH_BYTES {
@@ -240,6 +253,7 @@ impl Reap {
             collection: &self.collection,
             born: &mut self.born,
             counts: &mut self.counts,
+            obituaries: self.obituaries.as_mut(),
             room: BATCH_KEYS,
         };
         let bytes = bury.fill(slice, rest, batch, time_is_up);
@@ -248,6 +262,23 @@ impl Reap {
             .fold(0u64, |sum, keys| sum.saturating_add(keys.len() as u64));
         let bytes = bytes.saturating_add(keys.saturating_mul(KEY_OVERHEAD_BYTES));
         self.written_bytes = self.written_bytes.saturating_add(bytes);
+    }
+
+    /// The number of a coordinator among the obituaries.
+    fn open_obituary(&mut self, slice: Slice, family: &Doomed, age_s: i64) -> usize {
+        let Some(obituaries) = &mut self.obituaries else {
+            return 0;
+        };
+        let name = heartbeat_name(&self.collection, &self.plan, family.heartbeat);
+        let reading = census::coordinator(name, &slice.reader.layout);
+        let beat = glimpse::beginning(slice.ctx, &OwnString::new(name), MAX_VALUE_BYTES);
+        obituaries.open(Dead {
+            rule: Rule::Stale,
+            id: reading.map(|r| r.id_of(name)).unwrap_or_default(),
+            swarm: reading.and_then(|r| r.swarm_of(name)),
+            age_s,
+            beat: &beat.unwrap_or_default(),
+        })
     }
 
     fn skip_family(&mut self, family: &Doomed) {
@@ -315,7 +346,13 @@ impl Reap {
 
     /// Put the next key of the family into the batch, unless something speaks against it; gives
     /// the length of its name.
-    fn take_key(&mut self, slice: Slice, family: &Doomed, batch: &mut Batch) -> usize {
+    fn take_key(
+        &mut self,
+        slice: Slice,
+        family: &Doomed,
+        owner: usize,
+        batch: &mut Batch,
+    ) -> usize {
         let place = self.next_key;
         self.next_key = place.saturating_add(1);
         let has_living_rival = self.has_living_rival(slice, place);
@@ -342,7 +379,7 @@ impl Reap {
         let bytes = KEY_OVERHEAD_BYTES.saturating_add(name.len() as u64);
         self.written_bytes = self.written_bytes.saturating_add(bytes);
         if let Some(keys) = batch.get_mut(record.family.index()) {
-            keys.push(string);
+            keys.push((string, owner));
         }
         if is_heartbeat {
             self.leaving.push(family.heartbeat);
@@ -377,9 +414,17 @@ impl Reap {
             } else {
                 BATCH_KEYS.max(keys.len())
             };
-            for part in keys.chunks(size) {
-                match keyspace::unlink(slice.ctx, part) {
-                    Ok(count) => self.count(family, count, part.len()),
+            // For obituaries what went must be counted by owner; without them all have the same.
+            let parts = keys.chunk_by(|(_, owner), (_, next)| owner == next);
+            for part in parts.flat_map(|part| part.chunks(size)) {
+                match keyspace::unlink(slice.ctx, part.iter().map(|(key, _)| key)) {
+                    Ok(count) => {
+                        self.count(family, count, part.len());
+                        let owner = part.first().map(|(_, owner)| *owner);
+                        if let (Some(all), Some(owner)) = (&mut self.obituaries, owner) {
+                            all.removed(owner, family, count);
+                        }
+                    }
                     Err(Refusal::NotOwned) => {
                         self.count(family, 0, part.len());
                         let count = part.len() as u64;

@@ -17,6 +17,7 @@ use super::cluster;
 use super::collect::{Collect, Limits, Walk};
 use super::keyspace;
 use super::list::List;
+use super::obituaries;
 use super::order::Order;
 use super::reap::{self, Reap};
 use super::replicas::Replicas;
@@ -32,6 +33,7 @@ use super::worker::{Outcome, Worker};
 use crate::collection::Collection;
 use crate::explanation::Explanation;
 use crate::look::Look;
+use crate::obituary::Obituaries;
 use crate::orphans::{self, Orphans};
 use crate::pace::{self, Pace, Shares, Turn};
 use crate::plan::{self, Plan, Question};
@@ -107,6 +109,7 @@ pub struct Run {
     born: Born,
     reader: Reader,
     replicas: Replicas,
+    obituaries: Option<Obituaries>,
     started_wall_ms: i64,
     started_us: u64,
     keys_expected: u64,
@@ -160,6 +163,8 @@ impl Run {
     pub fn begin(ctx: *mut RedisModuleCtx, order: Order, wakeup: Wakeup) -> Self {
         signals::begin(order.database);
         let reader = Reader {
+            layout: settings::FAMILIES.get(),
+            fields: settings::TIME_FIELDS.get(),
             max_bytes: settings::MAX_HEARTBEAT_BYTES.get() as usize,
             prints: order.second_look.as_ref().map(|look| look.prints.clone()),
         };
@@ -169,7 +174,7 @@ impl Run {
         };
         let now_us = system::monotonic_us();
         wakeup.arm(0);
-        let list = Self::list_phase(ctx, order.look.as_ref(), order.threshold_s);
+        let list = Self::list_phase(ctx, order.look.as_ref(), order.threshold_s, &reader);
         let dry = order.options.dry_run;
         Self {
             phase: list.unwrap_or_else(|| Phase::Collecting(Collect::new(ctx, limits, dry))),
@@ -177,9 +182,10 @@ impl Run {
             born: match order.look {
                 // Nothing is removed, so nothing has to be kept for those who are born meanwhile.
                 Some(_) => Born::default(),
-                None => Born::begin(order.orphan_grace_s.is_some()),
+                None => Born::begin(&reader.layout, order.orphan_grace_s.is_some()),
             },
             replicas: Replicas::begin(ctx),
+            obituaries: obituaries::begin(order.number, &reader.layout),
             reader,
             started_wall_ms: api::wall_ms(),
             started_us: now_us,
@@ -374,6 +380,7 @@ impl Run {
             ..look
         });
         let mut question = Question {
+            layout: Arc::clone(&self.reader.layout),
             now_ms: self.started_wall_ms,
             threshold_s: self.order.threshold_s,
             pattern: self.order.options.pattern.clone(),
@@ -416,7 +423,7 @@ impl Run {
             let needed = found.len().saturating_mul(orphans::ORPHAN_BYTES);
             let fits = collection.bytes().saturating_add(needed) <= collect_max_bytes;
             let orphans = if question.orphans && is_asked && !plan.truncated && fits {
-                Some(orphans::gather(&collection, found, stop)?)
+                Some(orphans::gather(&collection, found, &question.layout, stop)?)
             } else {
                 None
             };
@@ -457,6 +464,7 @@ impl Run {
         self.explanation = explanation;
         reap.born = std::mem::take(&mut self.born);
         reap.replicas = std::mem::take(&mut self.replicas);
+        reap.obituaries = self.obituaries.take();
         reap.before = self
             .order
             .second_look
@@ -489,8 +497,7 @@ impl Run {
             reap.orphans_stay = Some((end_status(&reap.plan), why));
             return self.start_reap(reap);
         }
-        let max_bytes = settings::MAX_HEARTBEAT_BYTES.get() as usize;
-        let weigh = Weigh::new(orphans, self.order.database, max_bytes);
+        let weigh = Weigh::new(orphans, self.order.database, self.reader.clone());
         self.phase = Phase::Weighing(reap, Box::new(weigh));
         Next::Slice
     }

@@ -6,9 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::system;
 use crate::first_seen::{FirstSeen, MAX_KEYS};
+use crate::layout::Layout;
 
 #[derive(Debug)]
 struct Memory {
+    /// What nobody owned was so by this layout.
+    layout: Arc<Layout>,
     /// Makes the prints; secret, so that nobody can choose keys that collide.
     key: RandomState,
     databases: HashMap<i32, Arc<FirstSeen>>,
@@ -21,8 +24,9 @@ fn lock() -> MutexGuard<'static, Option<Memory>> {
     MEMORY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn new() -> Memory {
+fn new(layout: &Arc<Layout>) -> Memory {
     Memory {
+        layout: Arc::clone(layout),
         key: RandomState::new(),
         databases: HashMap::new(),
     }
@@ -33,10 +37,17 @@ pub fn forget() {
     *lock() = None;
 }
 
-/// What a run needs to know: what was seen in its database, and how prints are made.
-pub fn of(database: i32) -> (Arc<FirstSeen>, RandomState) {
+/// What a run that reads names by this layout needs to know: what was seen in its database, and how
+/// prints are made. What was seen by another layout is forgotten.
+pub fn of(database: i32, layout: &Arc<Layout>) -> (Arc<FirstSeen>, RandomState) {
     let mut memory = lock();
-    let memory = memory.get_or_insert_with(new);
+    if memory
+        .as_ref()
+        .is_some_and(|known| !Arc::ptr_eq(&known.layout, layout))
+    {
+        *memory = None;
+    }
+    let memory = memory.get_or_insert_with(|| new(layout));
     let seen = memory.databases.get(&database).cloned();
     (seen.unwrap_or_default(), memory.key.clone())
 }

@@ -5,7 +5,7 @@ use super::acl::User;
 use super::api::{OwnString, RedisModuleCtx};
 use super::glimpse;
 use crate::explanation::{Answer, Circumstances, Explanation, Read, Shown};
-use crate::second_look::SecondLook;
+use crate::second_look::{Reader, SecondLook};
 
 /// An explanation on its way to the caller.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub struct Tell {
     shown: Vec<Shown>,
     /// What the schedule saw last, if it looks twice.
     second_look: Option<SecondLook>,
-    max_bytes: usize,
+    reader: Reader,
 }
 
 impl Tell {
@@ -25,7 +25,7 @@ impl Tell {
         explanation: Explanation,
         around: Circumstances,
         second_look: Option<SecondLook>,
-        max_bytes: usize,
+        reader: Reader,
     ) -> Self {
         Self {
             explanation,
@@ -33,7 +33,7 @@ impl Tell {
             read: Vec::new(),
             shown: Vec::new(),
             second_look,
-            max_bytes,
+            reader,
         }
     }
 
@@ -71,7 +71,7 @@ impl Tell {
             let name = OwnString::new(&beating.key);
             let look = self.second_look.as_ref();
             let prints = look.map(|look| &look.prints);
-            let vitals = glimpse::vitals(ctx, &name, self.max_bytes, prints);
+            let vitals = glimpse::vitals(ctx, &name, &self.reader, prints);
             let print = vitals.as_ref().and_then(|vitals| vitals.print);
             let seen_before = look
                 .zip(print)

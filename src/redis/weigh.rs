@@ -10,6 +10,7 @@ use super::{glimpse, sightings};
 use crate::collection::Collection;
 use crate::first_seen::FirstSeen;
 use crate::orphans::Orphans;
+use crate::second_look::Reader;
 
 /// Orphans on their way from the plan to the reap.
 #[derive(Debug)]
@@ -18,18 +19,18 @@ pub struct Weigh {
     pub seen: Arc<FirstSeen>,
     /// Makes the prints.
     pub key: RandomState,
-    max_bytes: usize,
+    reader: Reader,
 }
 
 impl Weigh {
     /// Nothing read yet.
-    pub fn new(orphans: Orphans, database: i32, max_bytes: usize) -> Self {
-        let (seen, key) = sightings::of(database);
+    pub fn new(orphans: Orphans, database: i32, reader: Reader) -> Self {
+        let (seen, key) = sightings::of(database, &reader.layout);
         Self {
             orphans,
             seen,
             key,
-            max_bytes,
+            reader,
         }
     }
 
@@ -63,7 +64,7 @@ impl Weigh {
             };
             let sighting = collection.get(position).and_then(|record| {
                 let name = OwnString::new(record.name);
-                glimpse::sighting(ctx, record.name, &name, self.max_bytes, &self.key)
+                glimpse::sighting(ctx, record.name, &name, &self.reader, &self.key)
             });
             if orphan.is_some() {
                 orphans.sightings.push(sighting);

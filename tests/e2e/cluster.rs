@@ -8,7 +8,7 @@ use blocking_harness::{
     Fleet, Server, cleanup, existing_keys, redis, server_now_ms, wait_for_value,
 };
 
-fn one_node_with_all_slots() -> Result<Server> {
+pub fn one_node_with_all_slots() -> Result<Server> {
     let server = Server::builder()
         .arg("cluster-enabled", "yes")
         .arg("cluster-require-full-coverage", "no")

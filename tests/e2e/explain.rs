@@ -18,7 +18,8 @@ pub fn explain(conn: &mut Connection, id: &[u8], more: &[&str]) -> Result<Reply>
     Ok(command.arg(id).arg(more).query(conn)?)
 }
 
-fn maps(reply: &Reply, name: &str) -> Result<Vec<Reply>> {
+/// The entries of a list in the reply, each as a map.
+pub fn maps(reply: &Reply, name: &str) -> Result<Vec<Reply>> {
     match reply.get(name) {
         Some(Value::Array(items)) => items.iter().cloned().map(reply_map).collect(),
         other => anyhow::bail!("no list: {other:?}"),
@@ -35,7 +36,7 @@ fn beat(conn: &mut Connection, key: &[u8], age_s: i64) -> Result<()> {
 }
 
 /// The keys that are shown: name to fate and to who decided.
-fn fates(reply: &Reply) -> Result<BTreeMap<String, (String, Option<String>)>> {
+pub fn fates(reply: &Reply) -> Result<BTreeMap<String, (String, Option<String>)>> {
     let mut found = BTreeMap::new();
     for key in maps(reply, "keys")? {
         found.insert(key.text("key")?, (key.text("fate")?, key.text("by").ok()));

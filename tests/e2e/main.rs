@@ -8,12 +8,16 @@ mod arguments;
 mod cluster;
 /// EXPLAIN says what a dry run does.
 mod explain;
+/// Key layouts of other fleets.
+mod families;
 /// The ground moves: pauses, flushes, swaps, loading, roles, callers, unloading.
 mod ground;
 /// Named hard cases.
 mod hard_cases;
 /// LIST, and what a look must not do to anybody.
 mod list;
+/// What is written about the dead.
+mod obituaries;
 /// Keys of nobody: what speaks for life, what goes, and what happens in the middle of a run.
 mod orphans;
 /// Effects where they must arrive: AOF, replica, other databases, after a crash.
@@ -26,3 +30,5 @@ mod scenarios;
 mod schedule;
 /// CONFIG, INFO, log lines, redis.conf.example.
 mod settings;
+/// Names of the fields that hold a time.
+mod time_fields;

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 const OLD_MS: i64 = 1_700_000_000_000;
 
 /// Name, default, smallest, largest value of every setting that is a number.
-const SETTINGS: [(&str, i64, i64, i64); 10] = [
+const SETTINGS: [(&str, i64, i64, i64); 11] = [
     ("blocking.threshold-seconds", 600, 1, 315_360_000),
     ("blocking.slice-us", 250, 50, 100_000),
     ("blocking.cpu-percent", 25, 1, 100),
@@ -37,14 +37,29 @@ const SETTINGS: [(&str, i64, i64, i64); 10] = [
     ("blocking.orphan-grace-seconds", 0, 0, 315_360_000),
     ("blocking.warm-up-seconds", -1, -1, 315_360_000),
     ("blocking.max-stale-percent", 50, 1, 100),
+    ("blocking.obituary-maxlen", 10_000, 1, 1_000_000_000),
 ];
 
 /// Name, default and another value of every other setting.
-const WORDS: [(&str, &str, &str); 4] = [
+const WORDS: [(&str, &str, &str); 7] = [
     ("blocking.dry-run", "no", "yes"),
     ("blocking.second-look", "yes", "no"),
     ("blocking.databases", "0", "3 0"),
     ("blocking.protect", "", "build-* [*]?'# \u{e9}"),
+    (
+        "blocking.families",
+        "heartbeat=blocking:heartbeat:{id} heartbeat=swarm:{swarm}:blocking:heartbeat:{id} \
+         signal=blocking:signal:{id} ack=blocking:ack:{id}* idempotency=blocking:idempotency:*{id}* \
+         activity=coordinator:activity:{id} activity=swarm:{swarm}:agent:{id}:activity \
+         state=swarm:{swarm}:blocking:{id} never=swarm:{swarm}:state",
+        "heartbeat=h:{id} ack=#$[?]:{swarm}:\u{e9}:{id}:*",
+    ),
+    (
+        "blocking.time-fields",
+        "timestamp lastHeartbeat last_heartbeat",
+        "#seen \u{e9}",
+    ),
+    ("blocking.obituary-stream", "", "the #dead \u{e9}"),
 ];
 
 fn set(conn: &mut Connection, name: &str, value: impl ToString) -> Result<()> {

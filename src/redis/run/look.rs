@@ -1,6 +1,8 @@
 //! A look as a run: LIST walks and is done; EXPLAIN goes the way of a dry run with ORPHANS as far as
 //! the id's keys need it, and then says what came out.
 
+use std::sync::Arc;
+
 use super::super::acl::User;
 use super::super::api::RedisModuleCtx;
 use super::super::bury::Bury;
@@ -16,7 +18,7 @@ use crate::explanation::{Answer, Circumstances, Explanation};
 use crate::listing::Listing;
 use crate::look::Look;
 use crate::report::{Report, Status};
-use crate::settings;
+use crate::second_look::Reader;
 use crate::value::Value;
 
 /// What a look found.
@@ -39,12 +41,14 @@ impl Run {
         ctx: *mut RedisModuleCtx,
         look: Option<&Look>,
         threshold_s: u32,
+        reader: &Reader,
     ) -> Option<Phase> {
         let Some(Look::List(options)) = look else {
             return None;
         };
-        let listing = Listing::new(options.clone(), threshold_s);
-        Some(Phase::Listing(Box::new(List::new(ctx, listing))))
+        let listing = Listing::new(options.clone(), threshold_s, Arc::clone(&reader.layout));
+        let list = List::new(ctx, listing, reader.clone());
+        Some(Phase::Listing(Box::new(list)))
     }
 
     pub(super) fn list_step(
@@ -112,15 +116,21 @@ impl Run {
         let around = Circumstances {
             now_ms: self.started_wall_ms,
             threshold_s: self.order.threshold_s,
+            layout: Arc::clone(&self.reader.layout),
             warm_up_left_s: self.order.warm_up_left_s,
             orphans_stay: explained.orphans_stay,
             is_truncated: walked.truncated,
             keys_scanned: walked.keys_scanned,
-            ..Circumstances::default()
+            names_denied: 0,
+            heartbeats_denied: 0,
         };
         let second_look = schedule::sights_of_the_next(self.order.database);
-        let max_bytes = settings::MAX_HEARTBEAT_BYTES.get() as usize;
-        let tell = Tell::new(*explained.explanation, around, second_look, max_bytes);
+        let tell = Tell::new(
+            *explained.explanation,
+            around,
+            second_look,
+            self.reader.clone(),
+        );
         self.phase = Phase::Telling(Box::new(tell));
         Next::Slice
     }

@@ -2,9 +2,9 @@
 
 use std::thread::JoinHandle;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use blocking_harness::redis::{Connection, RedisResult, Value, cmd};
-use blocking_harness::{Server, cleanup, error_text, wait_for_value};
+use blocking_harness::{FAMILY_SIZE, Server, cleanup, error_text, reply_map, wait_for_value};
 
 use crate::ground::long_run::{
     DEADLINE, Moment, Raw, Slow, World, assert_healthy, run, status, wait_for,
@@ -146,6 +146,58 @@ fn a_replica_that_becomes_a_primary_ends_its_look() -> Result<()> {
         replica.wait_in_sync_with(&primary)?;
     }
     assert_healthy(&replica)
+}
+
+/// In every slice, to the last: EXPLAIN reads heartbeats when all else is known.
+#[test]
+fn a_look_under_way_keeps_the_layout_and_the_fields_it_began_with() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    let world = World::load(&mut conn)?;
+    let config = |conn: &mut Connection, families: &str, fields: &str| -> Result<()> {
+        let names = ["blocking.families", "blocking.time-fields"];
+        for (name, value) in names.into_iter().zip([families, fields]) {
+            let () = cmd("CONFIG").arg(&["SET", name, value]).query(conn)?;
+        }
+        Ok(())
+    };
+    let built_in: Vec<String> = cmd("CONFIG")
+        .arg(&["GET", "blocking.families"])
+        .query(&mut conn)?;
+    for words in LOOKS {
+        let slow = Slow::start(&server)?;
+        let looker = Looker::start(&server, words)?;
+        wait_for(&mut conn, Moment::Collecting)?;
+        config(&mut conn, "heartbeat=beat:{id}", "seen")?;
+        drop(slow);
+        let reply = reply_map(looker.answer()?)?;
+        if words[0] == "BLOCKING.LIST" {
+            ensure!(reply.int("coordinators_unreadable")? == 0, "{reply:?}");
+            // While its table grows, the server may report one twice.
+            let (live, dead) = (world.live.len() as i64, world.dead.len() as i64);
+            ensure!(reply.int("coordinators_live")? >= live, "{reply:?}");
+            ensure!(reply.int("coordinators_stale")? >= dead, "{reply:?}");
+        } else {
+            let Some(Value::Array(heartbeats)) = reply.get("heartbeats") else {
+                bail!("no list: {reply:?}");
+            };
+            ensure!(heartbeats.len() == 1, "{reply:?}");
+            let heartbeat = reply_map(heartbeats[0].clone())?;
+            ensure!(heartbeat.text("field").is_ok(), "{heartbeat:?}");
+            ensure!(
+                heartbeat.get("trouble") == Some(&Value::Nil),
+                "{heartbeat:?}"
+            );
+            let removed = reply.int("keys_removed")?;
+            ensure!(removed == FAMILY_SIZE as i64, "{reply:?}");
+        }
+        config(
+            &mut conn,
+            &built_in[1],
+            "timestamp lastHeartbeat last_heartbeat",
+        )?;
+    }
+    assert_healthy(&server)
 }
 
 /// A heartbeat that is refreshed in the middle of a look is shown as it is then, and a look never counts as a run.

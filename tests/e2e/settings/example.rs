@@ -118,6 +118,7 @@ fn the_example_tells_the_truth_about_units_and_ranges() -> Result<()> {
         let suffix = name.rsplit('-').next().unwrap_or_default();
         let expected = match suffix {
             "us" => "microseconds",
+            "maxlen" => "entries",
             suffix => suffix,
         };
         assert_eq!(unit, expected, "{name}");

@@ -84,6 +84,7 @@ const WATCH: [&str; 6] = [
     "left_orphans",
     "left_orphans_too_young",
 ];
+const OBITUARIES: [&str; 2] = ["obituaries_written", "obituaries_failed"];
 
 /// A server that has been there for long.
 fn start_warm() -> Result<Server> {
@@ -125,7 +126,7 @@ fn before_the_first_run_there_is_no_last_one() -> Result<()> {
     let fields = fields(&mut server.client()?, "blocking")?;
     assert_eq!(
         names(&fields),
-        [&NOW[..], &TOTALS, &SCHEDULE, &WATCH].concat()
+        [&NOW[..], &TOTALS, &SCHEDULE, &OBITUARIES, &WATCH].concat()
     );
     assert!(fields.iter().all(|(_, value)| *value == 0), "{fields:?}");
     Ok(())
@@ -139,7 +140,7 @@ fn the_section_appears_wherever_modules_are_asked_for() -> Result<()> {
     let expected = fields(&mut conn, "blocking")?;
     assert_eq!(
         names(&expected),
-        [&NOW[..], &LAST, &TOTALS, &SCHEDULE, &WATCH].concat()
+        [&NOW[..], &LAST, &TOTALS, &SCHEDULE, &OBITUARIES, &WATCH].concat()
     );
     for section in ["everything", "modules"] {
         assert_eq!(fields(&mut conn, section)?, expected, "INFO {section}");
