@@ -201,7 +201,7 @@ fn set_pace(conn: &mut Connection, slice_us: u32, idle_cpu_percent: u32) -> Redi
 
 /// Keeps the server's thread and nothing else of the machine; allowed in a pause of writes.
 fn hold(conn: &mut Connection) -> RedisResult<()> {
-    let seconds = f64::from(HELD_MS * patience()) / 1e3;
+    let seconds = f64::from(HELD_MS) / 1e3;
     redis::cmd("DEBUG").arg("SLEEP").arg(seconds).exec(conn)
 }
 
