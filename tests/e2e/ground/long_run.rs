@@ -153,10 +153,10 @@ impl Slow {
         let neighbour = std::thread::spawn(move || {
             let (holds, stop) = told;
             while !stop.load(Ordering::Relaxed) {
-                match holds.load(Ordering::Relaxed) {
-                    // Whatever the server says: it may be loading, busy or gone.
-                    true => drop(hold(&mut conn)),
-                    false => std::thread::sleep(Duration::from_millis(1)),
+                // Whatever the server says: it may be loading, busy or gone.
+                let held = holds.load(Ordering::Relaxed) && hold(&mut conn).is_ok();
+                if !held {
+                    std::thread::sleep(Duration::from_millis(1));
                 }
             }
             let free = || {
