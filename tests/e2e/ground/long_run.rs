@@ -153,10 +153,10 @@ impl Slow {
         let neighbour = std::thread::spawn(move || {
             let (holds, stop) = told;
             while !stop.load(Ordering::Relaxed) {
-                match holds.load(Ordering::Relaxed) {
-                    // Whatever the server says: it may be loading, busy or gone.
-                    true => drop(hold(&mut conn)),
-                    false => std::thread::sleep(Duration::from_millis(1)),
+                // Whatever the server says: it may be loading, busy or gone.
+                let held = holds.load(Ordering::Relaxed) && hold(&mut conn).is_ok();
+                if !held {
+                    std::thread::sleep(Duration::from_millis(1));
                 }
             }
             let free = || {
@@ -201,7 +201,7 @@ fn set_pace(conn: &mut Connection, slice_us: u32, idle_cpu_percent: u32) -> Redi
 
 /// Keeps the server's thread and nothing else of the machine; allowed in a pause of writes.
 fn hold(conn: &mut Connection) -> RedisResult<()> {
-    let seconds = f64::from(HELD_MS * patience()) / 1e3;
+    let seconds = f64::from(HELD_MS) / 1e3;
     redis::cmd("DEBUG").arg("SLEEP").arg(seconds).exec(conn)
 }
 
