@@ -4,19 +4,22 @@
 //! stale coordinator that could own one of them; whatever a heartbeat born since could own stays.
 //! A small family goes in one piece. A large one goes in parts, its heartbeat in the last.
 
+mod batch;
+
+pub use batch::Batch;
+
 use std::sync::Arc;
 
 use super::acl::User;
 use super::api::{self, OwnString, RedisModuleCtx};
 use super::born::Born;
 use super::bury::{Bury, Rest};
-use super::keyspace::{self, Refusal};
+use super::keyspace;
 use super::replicas::Replicas;
 use super::{glimpse, obituaries};
 use crate::census;
 use crate::collection::Collection;
 use crate::heartbeat::{self, Verdict};
-use crate::layout::Family;
 use crate::obituary::{Dead, MAX_VALUE_BYTES, Obituaries, Rule};
 use crate::owners::HeartbeatNumber;
 use crate::plan::{Doomed, Plan};
@@ -90,10 +93,6 @@ pub struct Reap {
     /// What the removals so far take in the stream to replicas, about.
     written_bytes: u64,
 }
-
-/// Keys of one batch, by family, each with the number of its owner among the obituaries; 0 without
-/// any.
-pub type Batch = [Vec<(OwnString, usize)>; 6];
 
 impl Reap {
     /// Everything still to do.
@@ -397,61 +396,6 @@ impl Reap {
             found = found || (rival.removal == place && self.is_alive(slice, rival.heartbeat));
         }
         found
-    }
-
-    /// Remove a batch: one UNLINK a family, so that its count says what was removed of which
-    /// kind, and heartbeats last. All of it is one transaction in AOF and replicas.
-    fn unlink(&mut self, slice: Slice, batch: &Batch) -> Result<(), String> {
-        let order = Family::ALL.into_iter().filter(|f| *f != Family::Heartbeat);
-        for family in order.chain([Family::Heartbeat]) {
-            let keys = batch
-                .get(family.index())
-                .map(Vec::as_slice)
-                .unwrap_or_default();
-            // In a cluster one command may name keys of one slot only.
-            let size = if slice.cluster {
-                1
-            } else {
-                BATCH_KEYS.max(keys.len())
-            };
-            // For obituaries what went must be counted by owner; without them all have the same.
-            let parts = keys.chunk_by(|(_, owner), (_, next)| owner == next);
-            for part in parts.flat_map(|part| part.chunks(size)) {
-                match keyspace::unlink(slice.ctx, part.iter().map(|(key, _)| key)) {
-                    Ok(count) => {
-                        self.count(family, count, part.len());
-                        let owner = part.first().map(|(_, owner)| *owner);
-                        if let (Some(all), Some(owner)) = (&mut self.obituaries, owner) {
-                            all.removed(owner, family, count);
-                        }
-                    }
-                    Err(Refusal::NotOwned) => {
-                        self.count(family, 0, part.len());
-                        let count = part.len() as u64;
-                        self.counts.keys_not_owned =
-                            self.counts.keys_not_owned.saturating_add(count);
-                    }
-                    Err(Refusal::Refused(text)) => return Err(text),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Counts what UNLINK says that it removed of so many keys.
-    fn count(&mut self, family: Family, count: u64, asked: usize) {
-        self.counts.add_removed(family, count);
-        if family != Family::Heartbeat {
-            return;
-        }
-        self.counts.coordinators_removed = self.counts.coordinators_removed.saturating_add(count);
-        // Where one had gone already, nobody says which.
-        let all = count == asked as u64;
-        for number in self.leaving.drain(..asked.min(self.leaving.len())) {
-            if let Some(removed) = self.removed.get_mut(number as usize) {
-                *removed = all;
-            }
-        }
     }
 }
 

@@ -1,19 +1,19 @@
 //! One run as named states: collect, plan, with ORPHANS weigh and judge, reap; one step of it a
 //! slice. A look is a run that ends before anything is removed.
 
+mod end;
 mod judge;
 mod look;
+mod plan;
 mod view;
-
-use std::sync::Arc;
 
 use judge::{Judged, Judging};
 use look::{Explained, Found};
+use plan::Planned;
 
 use super::acl::User;
 use super::api::{self, RedisModuleCtx};
-use super::born::{self, Born};
-use super::cluster;
+use super::born::Born;
 use super::collect::{Collect, Limits, Walk};
 use super::keyspace;
 use super::list::List;
@@ -21,27 +21,19 @@ use super::obituaries;
 use super::order::Order;
 use super::reap::{self, Reap};
 use super::replicas::Replicas;
-use super::schedule;
 use super::signals::{self, End};
 use super::state;
 use super::system;
 use super::tell::Tell;
 use super::wakeup::Wakeup;
-use super::watch;
 use super::weigh::Weigh;
-use super::worker::{Outcome, Worker};
-use crate::collection::Collection;
+use super::worker::Worker;
 use crate::explanation::Explanation;
-use crate::look::Look;
 use crate::obituary::Obituaries;
-use crate::orphans::{self, Orphans};
 use crate::pace::{self, Pace, Shares, Turn};
-use crate::plan::{self, Plan, Question};
 use crate::progress::Waiting;
 use crate::report::{Cost, Report, Status};
-use crate::safety::Safety;
-use crate::schedule::Change;
-use crate::second_look::{Reader, SecondLook};
+use crate::second_look::Reader;
 use crate::settings;
 
 use redis_module::raw;
@@ -49,9 +41,6 @@ use redis_module::raw;
 /// A run that waits looks again after this long, twice as long each time.
 const FIRST_LOOK_US: u64 = 10_000;
 const LAST_LOOK_US: u64 = 100_000;
-
-/// Memory that is freed on the spot; more is freed by a worker, for it takes long.
-const FREED_AT_ONCE_BYTES: usize = 1 << 20;
 
 /// Where the run is.
 #[derive(Debug)]
@@ -79,16 +68,6 @@ struct Walked {
     keys_scanned: u64,
     keys_collected: u64,
     truncated: bool,
-}
-
-/// What a worker makes of a finished walk.
-#[derive(Debug)]
-struct Planned {
-    reap: Box<Reap>,
-    /// With ORPHANS, unless not all that is needed to judge them fits the memory.
-    orphans: Option<Orphans>,
-    /// For EXPLAIN.
-    explanation: Option<Box<Explanation>>,
 }
 
 /// What a step asks for.
@@ -366,142 +345,6 @@ impl Run {
         }
     }
 
-    fn start_plan(&mut self) -> Next {
-        let Phase::Collecting(collect) = std::mem::replace(&mut self.phase, Phase::Moving) else {
-            return Next::Slice;
-        };
-        let walked = Walked {
-            keys_scanned: collect.keys_scanned,
-            keys_collected: collect.collection.records(),
-            truncated: collect.truncated,
-        };
-        let second_look = self.order.second_look.clone().map(|look| SecondLook {
-            seen: collect.seen,
-            ..look
-        });
-        let mut question = Question {
-            layout: Arc::clone(&self.reader.layout),
-            now_ms: self.started_wall_ms,
-            threshold_s: self.order.threshold_s,
-            pattern: self.order.options.pattern.clone(),
-            limit: self.order.options.limit,
-            ids: self.order.options.ids,
-            truncated: walked.truncated,
-            orphans: self.order.orphan_grace_s.is_some() || self.order.look.is_some(),
-            safety: Safety {
-                protected: settings::PROTECT.get(),
-                breaker_percent: self.order.options.breaker,
-                second_look,
-            },
-        };
-        let collect_max_bytes = collect.limits.collect_max_bytes;
-        let id = match &self.order.look {
-            Some(Look::Explain(explain)) => Some(explain.id.clone()),
-            _ => None,
-        };
-        let breaker_percent = settings::MAX_STALE_PERCENT.get();
-        let breaker_percent = u32::try_from(breaker_percent).unwrap_or(u32::MAX);
-        let collection = collect.collection;
-        let work = move || {
-            if let Some(look) = &mut question.safety.second_look {
-                look.prepare();
-            }
-            let stop = &signals::STOP_WORKER;
-            let (mut plan, explanation) = match id {
-                None => (plan::plan(&collection, &question, stop)?, None),
-                Some(id) => {
-                    let both =
-                        plan::plan_and_explain(&collection, &question, &id, breaker_percent, stop);
-                    let (plan, explanation) = both?;
-                    (plan, Some(Box::new(explanation)))
-                }
-            };
-            let found = std::mem::take(&mut plan.orphans);
-            // Nobody asks about orphans that the id does not own.
-            let is_asked = explanation.as_ref().is_none_or(|e| !e.orphans.is_empty());
-            // What was left out of the walk could speak for any orphan.
-            let needed = found.len().saturating_mul(orphans::ORPHAN_BYTES);
-            let fits = collection.bytes().saturating_add(needed) <= collect_max_bytes;
-            let orphans = if question.orphans && is_asked && !plan.truncated && fits {
-                Some(orphans::gather(&collection, found, &question.layout, stop)?)
-            } else {
-                None
-            };
-            let reap = Box::new(Reap::new(collection, plan));
-            Some(Planned {
-                reap,
-                orphans,
-                explanation,
-            })
-        };
-        match Worker::start(self.wakeup.waker(), work) {
-            Some(worker) => {
-                self.phase = Phase::Planning(worker, walked);
-                Next::WaitForWorker
-            }
-            None => self.stop(
-                Status::Interrupted,
-                Some("the system gave no thread".into()),
-            ),
-        }
-    }
-
-    fn plan_step(&mut self, ctx: *mut RedisModuleCtx) -> Next {
-        let Phase::Planning(worker, walked) = &mut self.phase else {
-            return Next::Slice;
-        };
-        let keys_scanned = walked.keys_scanned;
-        let Planned {
-            mut reap,
-            orphans,
-            explanation,
-        } = match worker.take() {
-            Outcome::Busy => return Next::WaitForWorker,
-            Outcome::Done(Some(planned)) => planned,
-            // It stops only when told to, and then there is a wish, which came first.
-            Outcome::Done(None) | Outcome::Failed => return self.stop_for(End::InternalError),
-        };
-        self.explanation = explanation;
-        reap.born = std::mem::take(&mut self.born);
-        reap.replicas = std::mem::take(&mut self.replicas);
-        reap.obituaries = self.obituaries.take();
-        reap.before = self
-            .order
-            .second_look
-            .as_ref()
-            .map(|l| Arc::clone(&l.before));
-        if let Some(sights) = reap.plan.sights.take() {
-            schedule::remember(self.order.database, sights);
-        }
-        if self.order.options.dry_run {
-            // What the plan says is what is told.
-            reap.counts = reap.plan.counts;
-        }
-        reap.counts.keys_scanned = keys_scanned;
-        if let Some(share) = &reap.plan.refused {
-            let (status, why) = (end_status(&reap.plan), share.reason());
-            self.phase = Phase::Reaping(reap);
-            return self.stop(status, Some(why));
-        }
-        let Some(orphans) = orphans else {
-            let asked = self.explanation.as_ref().map(|e| !e.orphans.is_empty());
-            let wanted = asked.unwrap_or(self.order.orphan_grace_s.is_some());
-            if wanted && reap.counts.keys_orphaned > 0 {
-                let why = "orphans stay while blocking.collect-max-bytes is too small; raise it";
-                reap.orphans_stay = Some((Status::Truncated, why));
-            }
-            return self.start_reap(reap);
-        };
-        if cluster::has_others(ctx) {
-            let why = "orphans stay: heartbeats may be on another node of the cluster";
-            reap.orphans_stay = Some((end_status(&reap.plan), why));
-            return self.start_reap(reap);
-        }
-        let weigh = Weigh::new(orphans, self.order.database, self.reader.clone());
-        self.phase = Phase::Weighing(reap, Box::new(weigh));
-        Next::Slice
-    }
-
     /// Everything is judged: remove, unless it is a dry run or there is nothing to remove.
     fn start_reap(&mut self, reap: Box<Reap>) -> Next {
         if let Some(explanation) = self.explanation.take() {
@@ -510,17 +353,6 @@ impl Run {
         let done = self.order.options.dry_run || reap.is_over();
         self.phase = Phase::Reaping(reap);
         if done { self.finish() } else { Next::Slice }
-    }
-
-    /// End with the status of a run that was not cut short.
-    fn finish(&mut self) -> Next {
-        let Phase::Reaping(reap) = &self.phase else {
-            return self.stop_for(End::InternalError);
-        };
-        if let Some((status, why)) = reap.orphans_stay {
-            return self.stop(status, Some(why.into()));
-        }
-        self.stop(end_status(&reap.plan), None)
     }
 
     fn reap_step(
@@ -549,111 +381,5 @@ impl Run {
             reap::Progress::Refused(text) => self.stop(Status::Interrupted, Some(text)),
             reap::Progress::Finished => self.finish(),
         }
-    }
-
-    /// End with the status that goes with a wish.
-    fn stop_for(&mut self, end: End) -> Next {
-        let status = match end {
-            End::Cancelled | End::CallerGone | End::ManualRun | End::Cleanup => Status::Cancelled,
-            _ => Status::Interrupted,
-        };
-        self.stop(status, Some(end.reason().into()))
-    }
-
-    /// End, giving back what takes long to give back elsewhere than on the main thread.
-    fn stop(&mut self, status: Status, reason: Option<String>) -> Next {
-        let report = Box::new(self.report(status, reason));
-        let phase = std::mem::replace(&mut self.phase, Phase::Moving);
-        let heavy = match &phase {
-            Phase::Collecting(collect) => collect.collection.bytes(),
-            Phase::Weighing(reap, _) | Phase::Reaping(reap) => reap.collection.bytes(),
-            // Its drop waits for a worker that has been told to stop.
-            Phase::Planning(..) | Phase::Judging(..) | Phase::Explaining(..) => usize::MAX,
-            _ => 0,
-        };
-        if heavy <= FREED_AT_ONCE_BYTES {
-            return Next::End(report);
-        }
-        let rest = match phase {
-            Phase::Collecting(collect) => Rest::Collection(collect.collection),
-            Phase::Reaping(reap) => Rest::Reap(reap),
-            Phase::Weighing(reap, weigh) => Rest::Weighing(reap, weigh),
-            Phase::Planning(worker, _) => Rest::Planning(worker),
-            Phase::Judging(worker, _) => Rest::Judging(worker),
-            Phase::Explaining(worker, _) => Rest::Explaining(worker),
-            _ => return Next::End(report),
-        };
-        match Worker::start(self.wakeup.waker(), move || drop(rest)) {
-            Some(worker) => {
-                self.phase = Phase::Releasing(worker, report);
-                Next::WaitForWorker
-            }
-            None => Next::End(report),
-        }
-    }
-
-    fn release_step(&mut self) -> Next {
-        let Phase::Releasing(worker, _) = &mut self.phase else {
-            return Next::Slice;
-        };
-        if let Outcome::Busy = worker.take() {
-            return Next::WaitForWorker;
-        }
-        match std::mem::replace(&mut self.phase, Phase::Moving) {
-            Phase::Releasing(_, report) => Next::End(report),
-            _ => self.stop_for(End::InternalError),
-        }
-    }
-
-    /// The run is over: log, remember, answer.
-    fn over(mut self: Box<Self>, ctx: *mut RedisModuleCtx, report: Report) {
-        if let Some(command) = self.order.look.as_ref().map(Look::command) {
-            return self.look_over(ctx, command, report);
-        }
-        let database = self.order.database;
-        let change = if self.order.scheduled {
-            schedule::ended(database, &report)
-        } else {
-            Change::None
-        };
-        watch::ended(database, &report);
-        view::log_end(ctx, &report, database);
-        schedule::log_change(ctx, change, &report, database);
-        born::end();
-        let caller = self.order.caller.take();
-        let answer = if self.order.options.json {
-            report.to_wrapper_value()
-        } else {
-            report.to_value()
-        };
-        // The wakeup goes with the run, before anybody can begin another one.
-        drop(self);
-        state::end(report);
-        if let Some(caller) = caller {
-            caller.answer(Ok(answer));
-        }
-        if let Some(successor) = state::take_successor() {
-            successor.begin(ctx);
-        }
-    }
-}
-
-/// What may take long to free.
-#[expect(dead_code, reason = "held only to be dropped by a worker")]
-enum Rest {
-    Collection(Collection),
-    Reap(Box<Reap>),
-    Planning(Worker<Option<Planned>>),
-    Weighing(Box<Reap>, Box<Weigh>),
-    Judging(Worker<Option<Judged>>),
-    Explaining(Worker<Explained>),
-}
-
-fn end_status(plan: &Plan) -> Status {
-    match (&plan.refused, plan.truncated, plan.limited) {
-        (Some(_), _, _) => Status::Refused,
-        (None, true, _) => Status::Truncated,
-        (None, false, true) => Status::Limited,
-        (None, false, false) => Status::Complete,
     }
 }

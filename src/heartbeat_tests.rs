@@ -1,0 +1,459 @@
+//! Tests of `heartbeat.rs`.
+
+use super::*;
+use crate::time_fields::{self, TimeFields};
+use proptest::prelude::*;
+
+const MAX_BYTES: usize = 65_536;
+const NOW_MS: i64 = 1_700_000_000_000;
+
+fn said(ms: i64) -> Reading {
+    Reading {
+        newest_ms: Some(ms),
+        doubtful: false,
+    }
+}
+
+fn doubted(ms: i64) -> Reading {
+    Reading {
+        newest_ms: Some(ms),
+        doubtful: true,
+    }
+}
+
+/// With the fields of the default.
+fn read(value: &[u8], max_bytes: usize) -> Reading {
+    super::read(value, max_bytes, &TimeFields::default().beats)
+}
+
+fn read_text(value: &str) -> Reading {
+    read(value.as_bytes(), MAX_BYTES)
+}
+
+/// A JSON value as the only known field.
+fn field(json: &str) -> Option<i64> {
+    let reading = read_text(&format!("{{\"timestamp\":{json}}}"));
+    assert_eq!(reading.doubtful, reading.newest_ms.is_none(), "{json}");
+    reading.newest_ms
+}
+
+#[test]
+fn times() {
+    const N: Option<i64> = Some(NOW_MS);
+    let table = [
+        // The four units.
+        ("1700000000", N),
+        ("1700000000000", N),
+        ("1700000000000000", N),
+        ("1700000000000000000", N),
+        // Floored to milliseconds.
+        ("1700000000000999", N),
+        ("1700000000000999999", N),
+        // The borders between the units.
+        ("999999999", None),
+        ("1000000000", Some(1_000_000_000_000)),
+        ("99999999999", Some(99_999_999_999_000)),
+        ("100000000000", Some(100_000_000_000)),
+        ("99999999999999", Some(99_999_999_999_999)),
+        ("100000000000000", Some(100_000_000_000)),
+        ("99999999999999999", Some(99_999_999_999_999)),
+        ("100000000000000000", Some(100_000_000_000)),
+        ("18446744073709551615", Some(18_446_744_073_709)),
+        ("18446744073709551616", Some(18_446_744_073_709)),
+        ("\"99999999999999999999\"", Some(99_999_999_999_999)),
+        ("100000000000000000000", None),
+        ("\"100000000000000000000\"", None),
+        ("1e30", None),
+        ("1e300", None),
+        // Floats keep their fraction.
+        ("1700000000.5", Some(NOW_MS + 500)),
+        ("1700000000.123", Some(NOW_MS + 123)),
+        ("1700000000.1234567", Some(NOW_MS + 123)),
+        ("1700000000000.0", N),
+        ("1700000000000.75", N),
+        ("1.7e9", N),
+        ("1.7E12", N),
+        ("17e17", N),
+        ("999999999.999", None),
+        // Strings that hold a number.
+        ("\"1700000000000\"", N),
+        ("\"1700000000.123\"", Some(NOW_MS + 123)),
+        ("\"1.7e12\"", N),
+        ("\"+1700000000000\"", N),
+        ("\"\\u0031700000000000\"", N),
+        ("\" 1700000000000\"", None),
+        ("\"1700000000000 \"", None),
+        ("\"1700000000000\\n\"", None),
+        ("\"1_700_000_000_000\"", None),
+        ("\"0x18bcfe56800\"", None),
+        ("\"999999999999999999999999999999999999999999999\"", None),
+        ("\"inf\"", None),
+        ("\"infinity\"", None),
+        ("\"NaN\"", None),
+        ("\"1e400\"", None),
+        ("\"\"", None),
+        ("\"now\"", None),
+        // Dates.
+        ("\"2023-11-14T22:13:20Z\"", N),
+        ("\"2023-11-14T22:13:20.123456789Z\"", Some(NOW_MS + 123)),
+        ("\"2023-11-15T00:13:20+02:00\"", N),
+        ("\"2023-11-14T17:13:20.999-05:00\"", Some(NOW_MS + 999)),
+        ("\"2001-09-09T01:46:40Z\"", Some(1_000_000_000_000)),
+        ("\"2001-09-09T01:46:39.999Z\"", None),
+        ("\"1969-12-31T23:59:59Z\"", None),
+        ("\"0000-01-01T00:00:00Z\"", None),
+        ("\"9999-12-31T23:59:59Z\"", Some(253_402_300_799_000)),
+        // Without an offset nobody knows when it was.
+        ("\"2023-11-14T22:13:20\"", None),
+        ("\"2023-11-14\"", None),
+        ("\"2023-11-14T22:13:20Z \"", None),
+        ("\"2023-02-30T22:13:20Z\"", None),
+        // Not a time.
+        ("0", None),
+        ("-0", None),
+        ("-0.0", None),
+        ("1", None),
+        ("-1700000000000", None),
+        ("-1700000000000.5", None),
+        ("\"-1700000000000\"", None),
+        ("null", None),
+        ("true", None),
+        ("false", None),
+        ("[]", None),
+        ("[1700000000000]", None),
+        ("{}", None),
+        ("{\"timestamp\":1700000000000}", None),
+    ];
+    for (json, expected) in table {
+        assert_eq!(field(json), expected, "{json}");
+    }
+}
+
+#[test]
+fn where_the_newest_time_stands_and_in_which_form() {
+    use Form::{Date, Microseconds, Milliseconds, Nanoseconds, Seconds};
+    let fields = TimeFields::default().beats;
+    type Place = (Option<&'static str>, Form);
+    let table: [(&str, Option<Place>); 11] = [
+        (
+            r#"{"timestamp":1700000000}"#,
+            Some((Some("timestamp"), Seconds)),
+        ),
+        (
+            r#"{"lastHeartbeat":"1700000000000"}"#,
+            Some((Some("lastHeartbeat"), Milliseconds)),
+        ),
+        (
+            r#"{"last_heartbeat":1700000000000000}"#,
+            Some((Some("last_heartbeat"), Microseconds)),
+        ),
+        ("1700000000000000000", Some((None, Nanoseconds))),
+        ("1700000000.5", Some((None, Seconds))),
+        (
+            r#"{"timestamp":"2023-11-14T22:13:20Z"}"#,
+            Some((Some("timestamp"), Date)),
+        ),
+        // The newest, wherever it stands; of equal ones the first.
+        (
+            r#"{"timestamp":1600000000,"lastHeartbeat":1700000000000}"#,
+            Some((Some("lastHeartbeat"), Milliseconds)),
+        ),
+        (
+            r#"{"timestamp":1700000000,"lastHeartbeat":1600000000000,"timestamp":null}"#,
+            Some((Some("timestamp"), Seconds)),
+        ),
+        (
+            r#"{"lastHeartbeat":1700000000,"timestamp":1700000000000}"#,
+            Some((Some("lastHeartbeat"), Seconds)),
+        ),
+        (r#"{"timestamp":null}"#, None),
+        ("not JSON", None),
+    ];
+    for (value, expected) in table {
+        let found = told(value.as_bytes(), &fields);
+        let found = found.map(|told| (told.field, told.form));
+        assert_eq!(found, expected, "{value}");
+    }
+}
+
+#[test]
+fn whole_values() {
+    let old = NOW_MS - 1_000_000;
+    let table = [
+        (r#"{"timestamp":1700000000000}"#, said(NOW_MS)),
+        (r#"{"lastHeartbeat":1700000000000}"#, said(NOW_MS)),
+        (r#"{"last_heartbeat":1700000000000}"#, said(NOW_MS)),
+        // The newest wins, in any order, duplicates included.
+        (
+            r#"{"timestamp":1699999000000,"lastHeartbeat":1700000000000}"#,
+            said(NOW_MS),
+        ),
+        (
+            r#"{"last_heartbeat":1700000000000,"timestamp":1699999000000}"#,
+            said(NOW_MS),
+        ),
+        (
+            r#"{"timestamp":1700000000000,"timestamp":1699999000000}"#,
+            said(NOW_MS),
+        ),
+        (
+            r#"{"timestamp":1699999000000,"timestamp":1700000000}"#,
+            said(NOW_MS),
+        ),
+        // A field that is no time makes the rest doubtful, not unread.
+        (
+            r#"{"timestamp":null,"lastHeartbeat":1700000000000}"#,
+            doubted(NOW_MS),
+        ),
+        (
+            r#"{"timestamp":1699999000000,"timestamp":"soon"}"#,
+            doubted(old),
+        ),
+        (
+            r#"{"timestamp":[[{"timestamp":1}]],"lastHeartbeat":1699999000000}"#,
+            doubted(old),
+        ),
+        // Layout, escapes, neighbours and nesting must not fool it.
+        (" \t\r\n{ \"timestamp\" :\n1700000000000 } \n", said(NOW_MS)),
+        (r#"{"\u0074imest\u0061mp":1700000000000}"#, said(NOW_MS)),
+        (
+            r#"{"x":{"timestamp":1700000000000},"y":[{"lastHeartbeat":1700000000000}],"timestamp":1699999000000}"#,
+            said(old),
+        ),
+        (
+            r#"{"note":"\"timestamp\":1700000000000,","timestamp":1699999000000}"#,
+            said(old),
+        ),
+        (
+            r#"{"a":1,"b":-1,"c":1.5,"d":null,"e":true,"f":"\u00e9","g":[],"h":{},"timestamp":1699999000000}"#,
+            said(old),
+        ),
+        // Bare numbers.
+        ("1700000000000", said(NOW_MS)),
+        (" 1700000000.5\n", said(NOW_MS + 500)),
+        ("12345", UNREADABLE),
+        ("-1700000000000", UNREADABLE),
+        // No known field, or one that only looks like it.
+        ("{}", UNREADABLE),
+        (r#"{"status":"active"}"#, UNREADABLE),
+        (r#"{"x":{"timestamp":1700000000000}}"#, UNREADABLE),
+        (r#"{"Timestamp":1700000000000}"#, UNREADABLE),
+        (r#"{"timestamp ":1700000000000}"#, UNREADABLE),
+        (r#"{"timestamp\u0000":1700000000000}"#, UNREADABLE),
+        (r#"{"\\u0074imestamp":1700000000000}"#, UNREADABLE),
+        (r#"{"lastActivity":1700000000000}"#, UNREADABLE),
+        // Not an object.
+        (r#"[{"timestamp":1700000000000}]"#, UNREADABLE),
+        (r#""1700000000000""#, UNREADABLE),
+        (r#""2023-11-14T22:13:20Z""#, UNREADABLE),
+        ("true", UNREADABLE),
+        ("null", UNREADABLE),
+        // Not JSON, even where a time could be seen.
+        ("", UNREADABLE),
+        (" ", UNREADABLE),
+        (r#"{"timestamp":1700000000000"#, UNREADABLE),
+        (r#"{"timestamp":1700000000000}}"#, UNREADABLE),
+        (r#"{"timestamp":1700000000000}x"#, UNREADABLE),
+        (r#"{"timestamp":1700000000000,}"#, UNREADABLE),
+        (r#"{'timestamp':1700000000000}"#, UNREADABLE),
+        (r#"{timestamp:1700000000000}"#, UNREADABLE),
+        (r#"{"timestamp":NaN}"#, UNREADABLE),
+        (r#"{"timestamp":01700000000000}"#, UNREADABLE),
+        (r#"{"timestamp":1e400}"#, UNREADABLE),
+        ("1700000000000 1700000000000", UNREADABLE),
+        ("01700000000000", UNREADABLE),
+        ("\u{feff}{\"timestamp\":1700000000000}", UNREADABLE),
+    ];
+    for (value, expected) in table {
+        assert_eq!(read_text(value), expected, "{value}");
+    }
+}
+
+#[test]
+fn ignored_strings_must_be_text_too() {
+    let value = b"{\"timestamp\":1700000000000,\"x\":\"\xff\"}";
+    assert_eq!(read(value, MAX_BYTES), UNREADABLE);
+    let value = b"{\"timestamp\":1700000000000,\"x\":{\"\xff\":1}}";
+    assert_eq!(read(value, MAX_BYTES), UNREADABLE);
+}
+
+#[test]
+fn large_values_are_not_looked_at() {
+    let value = b"1700000000000";
+    assert_eq!(read(value, value.len()), said(NOW_MS));
+    assert_eq!(read(value, value.len() - 1), UNREADABLE);
+    assert_eq!(read(b"", 0), UNREADABLE);
+}
+
+#[test]
+fn depth_is_limited_in_every_place() {
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        for (depth, expected) in [(100, said(NOW_MS)), (200, UNREADABLE)] {
+            let deep = open.repeat(depth) + "1" + &close.repeat(depth);
+            let before = format!("{{\"x\":{deep},\"timestamp\":1700000000000}}");
+            assert_eq!(read_text(&before), expected, "{depth}");
+            let after = format!("{{\"timestamp\":1700000000000,\"x\":{deep}}}");
+            assert_eq!(read_text(&after), expected, "{depth}");
+        }
+        let deep = open.repeat(200) + "1" + &close.repeat(200);
+        let inside = format!("{{\"lastHeartbeat\":1700000000000,\"timestamp\":{deep}}}");
+        assert_eq!(read_text(&inside), UNREADABLE);
+        assert_eq!(read_text(&open.repeat(60_000 / open.len())), UNREADABLE);
+    }
+}
+
+#[test]
+fn merging() {
+    let table = [
+        (said(1), said(2), said(2)),
+        (said(2), said(2), said(2)),
+        (said(2), doubted(1), doubted(2)),
+        (said(2), UNREADABLE, doubted(2)),
+        (UNREADABLE, UNREADABLE, UNREADABLE),
+    ];
+    for (one, other, expected) in table {
+        assert_eq!(one.merged(other), expected);
+        assert_eq!(other.merged(one), expected);
+    }
+}
+
+#[test]
+fn verdicts() {
+    let table = [
+        (said(NOW_MS), 600, Verdict::Live),
+        (said(NOW_MS + 1), 600, Verdict::Live),
+        (said(NOW_MS + 1_000_000_000), 1, Verdict::Live),
+        (said(i64::MAX), 1, Verdict::Live),
+        // Exactly 600 s is kept, 601 s goes.
+        (said(NOW_MS - 600_000), 600, Verdict::Live),
+        (said(NOW_MS - 600_999), 600, Verdict::Live),
+        (said(NOW_MS - 601_000), 600, Verdict::Stale { age_s: 601 }),
+        (said(NOW_MS - 601_999), 600, Verdict::Stale { age_s: 601 }),
+        (said(NOW_MS - 1_999), 1, Verdict::Live),
+        (said(NOW_MS - 2_000), 1, Verdict::Stale { age_s: 2 }),
+        (
+            said(i64::MIN),
+            u32::MAX,
+            Verdict::Stale {
+                age_s: i64::MAX / 1_000,
+            },
+        ),
+        // Doubt protects, but does not hide a fresh beat.
+        (doubted(NOW_MS - 600_000), 600, Verdict::Live),
+        (doubted(NOW_MS - 601_000), 600, Verdict::Unreadable),
+        (UNREADABLE, 600, Verdict::Unreadable),
+    ];
+    for (reading, threshold_s, expected) in table {
+        assert_eq!(
+            verdict(reading, NOW_MS, threshold_s),
+            expected,
+            "{reading:?}"
+        );
+    }
+}
+
+/// One JSON value, of the kinds that meet a time field in practice.
+fn json_value() -> impl Strategy<Value = String> {
+    let ms = NOW_MS - 2_000_000..NOW_MS + 2_000_000;
+    prop_oneof![
+        4 => ms.clone().prop_map(|ms| ms.to_string()),
+        2 => ms.clone().prop_map(|ms| format!("\"{ms}\"")),
+        2 => ms.prop_map(|ms| format!("{}.{:03}", ms / 1_000, ms % 1_000)),
+        1 => any::<f64>().prop_map(|x| if x.is_finite() { x.to_string() } else { "null".into() }),
+        1 => any::<i64>().prop_map(|x| x.to_string()),
+        1 => prop::sample::select(vec![
+            "null", "true", "\"soon\"", "[]", "{\"timestamp\":1700000000000}", "\"\\u0000\"",
+        ]).prop_map(String::from),
+    ]
+}
+
+fn fields() -> impl Strategy<Value = Vec<String>> {
+    let name = prop::sample::select(vec![
+        "timestamp",
+        "lastHeartbeat",
+        "last_heartbeat",
+        "\\u0074imestamp",
+        "status",
+        "",
+    ]);
+    let field = (name, json_value()).prop_map(|(name, json)| format!("\"{name}\":{json}"));
+    prop::collection::vec(field, 0..6)
+}
+
+fn object(fields: &[String]) -> Reading {
+    read_text(&format!("{{{}}}", fields.join(",")))
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(value: Vec<u8>, max_bytes in 0_usize..200) {
+        let reading = read(&value, max_bytes);
+        let _ = verdict(reading, NOW_MS, 600);
+    }
+
+    #[test]
+    fn nothing_like_json_makes_it_panic(pieces in prop::collection::vec(
+        prop::sample::select(vec![
+            "{", "}", "[", "]", "\"", ":", ",", "\"timestamp\"", "\"lastHeartbeat\":", "17",
+            "00000000000", ".5", "e", "-", "\\u", "d800", "null", " ", "\u{e9}",
+        ]), 0..20,
+    )) {
+        let reading = read_text(&pieces.concat());
+        prop_assert!(reading.doubtful || reading.newest_ms.is_some());
+    }
+
+    #[test]
+    fn milliseconds_survive_every_spelling(ms in 1_000_000_000_000_i64..2_100_000_000_000) {
+        let (s, fraction) = (ms / 1_000, ms % 1_000);
+        for json in [
+            format!("{ms}"),
+            format!("\"{ms}\""),
+            format!("{ms}.0"),
+            format!("{ms}999"),
+            format!("{ms}000000"),
+            format!("{s}.{fraction:03}"),
+            format!("\"{s}.{fraction:03}\""),
+            format!("{s}.{fraction:03}0000"),
+        ] {
+            prop_assert_eq!(field(&json), Some(ms), "{}", json);
+        }
+    }
+
+    #[test]
+    fn a_fresh_field_more_never_kills(
+        mut fields in fields(), at: prop::sample::Index, threshold_s in 1_u32..2_000,
+        name in prop::sample::select(time_fields::DEFAULT.split(' ').collect::<Vec<_>>()), ahead_ms in 0_i64..1_000_000,
+    ) {
+        let before = verdict(object(&fields), NOW_MS, threshold_s);
+        fields.insert(
+            at.index(fields.len() + 1),
+            format!("\"{name}\":{}", NOW_MS + ahead_ms),
+        );
+        let after = verdict(object(&fields), NOW_MS, threshold_s);
+        prop_assert_eq!(after, Verdict::Live, "before: {:?}", before);
+    }
+
+    #[test]
+    fn the_order_of_fields_does_not_matter(
+        (fields, shuffled) in fields()
+            .prop_flat_map(|fields| (Just(fields.clone()), Just(fields).prop_shuffle())),
+    ) {
+        prop_assert_eq!(object(&fields), object(&shuffled));
+    }
+
+    #[test]
+    fn doubt_never_makes_stale(ms in any::<Option<i64>>(), now_ms: i64, threshold_s: u32) {
+        let reading = Reading { newest_ms: ms, doubtful: true };
+        let stale = matches!(verdict(reading, now_ms, threshold_s), Verdict::Stale { .. });
+        prop_assert!(!stale);
+    }
+
+    #[test]
+    fn a_verdict_is_the_age_and_nothing_else(
+        age_ms in -10_000_i64..10_000_000, threshold_s in 1_u32..9_000,
+    ) {
+        let verdict = verdict(said(NOW_MS - age_ms), NOW_MS, threshold_s);
+        let stale = age_ms >= (i64::from(threshold_s) + 1) * 1_000;
+        prop_assert_eq!(verdict == Verdict::Live, !stale);
+    }
+}

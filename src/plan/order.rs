@@ -1,0 +1,115 @@
+//! The last step of the plan: everything that goes, coordinator by coordinator, oldest first.
+
+use super::{Doomed, Fate, Plan, Planner, Rival};
+use crate::collection::Position;
+use crate::owners::HeartbeatNumber;
+
+impl Planner<'_> {
+    /// Bring the keys into the order of their coordinators, heartbeats last.
+    pub(super) fn finish(mut self) -> Plan {
+        let families: Vec<(HeartbeatNumber, u32)> = self.chosen.iter().copied().zip(0..).collect();
+        for (number, rank) in &families {
+            let denied = self
+                .heartbeats
+                .positions
+                .get(*number as usize)
+                .and_then(|position| self.collection.get(*position))
+                .is_some_and(|record| record.denied);
+            if denied {
+                self.deny(*rank);
+            }
+        }
+        let mut doomed = self.lay_out();
+        let mut removals = vec![Position::default(); doomed.last().map_or(0, |last| last.end)];
+        let mut rivals = Vec::with_capacity(self.assigned_rivals.len());
+        let mut cursors: Vec<usize> = doomed.iter().map(|d| d.first).collect();
+        let mut pending = self.assigned_rivals.iter().peekable();
+        for (place, (rank, position)) in self.assigned.iter().enumerate() {
+            let Some(cursor) = cursors.get_mut(*rank as usize) else {
+                continue;
+            };
+            let removal = *cursor;
+            *cursor = cursor.saturating_add(1);
+            if let Some(slot) = removals.get_mut(removal) {
+                *slot = *position;
+            }
+            while let Some((_, heartbeat)) = pending.next_if(|(of, _)| *of == place) {
+                rivals.push(Rival {
+                    removal,
+                    heartbeat: *heartbeat,
+                });
+            }
+        }
+        for d in doomed.iter_mut().filter(|d| !d.keeps_heartbeat) {
+            let removal = d.end.saturating_sub(1);
+            let position = self.heartbeats.positions.get(d.heartbeat as usize);
+            if let (Some(slot), Some(position)) = (removals.get_mut(removal), position) {
+                *slot = *position;
+            }
+            let name = self.heartbeat_name(d.heartbeat);
+            self.hasher.load(name);
+            // Its name may be a key of another stale coordinator with a longer id; that one is a
+            // rival like the others then.
+            let longest = match self.fate(name) {
+                Fate::GoesWith(owner) => Some(owner),
+                Fate::Kept | Fate::Vetoed | Fate::Orphaned => None,
+            };
+            let possible = self.rivals.iter().copied().chain(longest);
+            let others = possible.filter(|number| *number != d.heartbeat);
+            rivals.extend(others.map(|heartbeat| Rival { removal, heartbeat }));
+        }
+        rivals.sort_unstable();
+        self.count_removals(&doomed, &removals);
+        Plan {
+            heartbeats: self.heartbeats.positions,
+            doomed,
+            removals,
+            rivals,
+            counts: self.counts,
+            orphans: self.orphans,
+            stale_ids: self.stale_ids,
+            limited: self.limited,
+            truncated: self.question.truncated,
+            refused: self.caught.refused,
+            sights: self.caught.sights,
+        }
+    }
+
+    /// One entry a chosen coordinator, with room for its keys.
+    fn lay_out(&self) -> Vec<Doomed> {
+        let mut sizes = vec![0usize; self.chosen.len()];
+        for (rank, _) in self.assigned.iter() {
+            if let Some(size) = sizes.get_mut(*rank as usize) {
+                *size = size.saturating_add(1);
+            }
+        }
+        let mut first = 0usize;
+        let families = self.chosen.iter().zip(sizes).zip(&self.incomplete);
+        families
+            .map(|((heartbeat, size), keeps_heartbeat)| {
+                let end = first
+                    .saturating_add(size)
+                    .saturating_add(usize::from(!keeps_heartbeat));
+                let doomed = Doomed {
+                    heartbeat: *heartbeat,
+                    first,
+                    end,
+                    keeps_heartbeat: *keeps_heartbeat,
+                };
+                first = end;
+                doomed
+            })
+            .collect()
+    }
+
+    fn count_removals(&mut self, doomed: &[Doomed], removals: &[Position]) {
+        for record in removals
+            .iter()
+            .filter_map(|position| self.collection.get(*position))
+        {
+            self.counts.add_removed(record.family, 1);
+        }
+        let whole = doomed.iter().filter(|d| !d.keeps_heartbeat).count();
+        self.counts.coordinators_removed = whole as u64;
+    }
+}

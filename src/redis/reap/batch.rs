@@ -1,0 +1,67 @@
+//! A batch of keys leaves the keyspace, and is counted.
+
+use super::super::api::OwnString;
+use super::super::keyspace::{self, Refusal};
+use super::{BATCH_KEYS, Reap, Slice};
+use crate::layout::Family;
+
+/// Keys of one batch, by family, each with the number of its owner among the obituaries; 0 without
+/// any.
+pub type Batch = [Vec<(OwnString, usize)>; 6];
+
+impl Reap {
+    /// Remove a batch: one UNLINK a family, so that its count says what was removed of which
+    /// kind, and heartbeats last. All of it is one transaction in AOF and replicas.
+    pub(super) fn unlink(&mut self, slice: Slice, batch: &Batch) -> Result<(), String> {
+        let order = Family::ALL.into_iter().filter(|f| *f != Family::Heartbeat);
+        for family in order.chain([Family::Heartbeat]) {
+            let keys = batch
+                .get(family.index())
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            // In a cluster one command may name keys of one slot only.
+            let size = if slice.cluster {
+                1
+            } else {
+                BATCH_KEYS.max(keys.len())
+            };
+            // For obituaries what went must be counted by owner; without them all have the same.
+            let parts = keys.chunk_by(|(_, owner), (_, next)| owner == next);
+            for part in parts.flat_map(|part| part.chunks(size)) {
+                match keyspace::unlink(slice.ctx, part.iter().map(|(key, _)| key)) {
+                    Ok(count) => {
+                        self.count(family, count, part.len());
+                        let owner = part.first().map(|(_, owner)| *owner);
+                        if let (Some(all), Some(owner)) = (&mut self.obituaries, owner) {
+                            all.removed(owner, family, count);
+                        }
+                    }
+                    Err(Refusal::NotOwned) => {
+                        self.count(family, 0, part.len());
+                        let count = part.len() as u64;
+                        self.counts.keys_not_owned =
+                            self.counts.keys_not_owned.saturating_add(count);
+                    }
+                    Err(Refusal::Refused(text)) => return Err(text),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what UNLINK says that it removed of so many keys.
+    fn count(&mut self, family: Family, count: u64, asked: usize) {
+        self.counts.add_removed(family, count);
+        if family != Family::Heartbeat {
+            return;
+        }
+        self.counts.coordinators_removed = self.counts.coordinators_removed.saturating_add(count);
+        // Where one had gone already, nobody says which.
+        let all = count == asked as u64;
+        for number in self.leaving.drain(..asked.min(self.leaving.len())) {
+            if let Some(removed) = self.removed.get_mut(number as usize) {
+                *removed = all;
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! How a run ends: with a status and a reason, giving back its memory, and then saying so.
+
+use super::super::api::RedisModuleCtx;
+use super::super::born;
+use super::super::reap::Reap;
+use super::super::schedule;
+use super::super::signals::End;
+use super::super::state;
+use super::super::watch;
+use super::super::weigh::Weigh;
+use super::super::worker::{Outcome, Worker};
+use super::judge::Judged;
+use super::look::Explained;
+use super::plan::Planned;
+use super::{Next, Phase, Run, view};
+use crate::collection::Collection;
+use crate::look::Look;
+use crate::plan::Plan;
+use crate::report::{Report, Status};
+use crate::schedule::Change;
+
+/// Memory that is freed on the spot; more is freed by a worker, for it takes long.
+const FREED_AT_ONCE_BYTES: usize = 1 << 20;
+
+impl Run {
+    /// End with the status of a run that was not cut short.
+    pub(super) fn finish(&mut self) -> Next {
+        let Phase::Reaping(reap) = &self.phase else {
+            return self.stop_for(End::InternalError);
+        };
+        if let Some((status, why)) = reap.orphans_stay {
+            return self.stop(status, Some(why.into()));
+        }
+        self.stop(end_status(&reap.plan), None)
+    }
+
+    /// End with the status that goes with a wish.
+    pub(super) fn stop_for(&mut self, end: End) -> Next {
+        let status = match end {
+            End::Cancelled | End::CallerGone | End::ManualRun | End::Cleanup => Status::Cancelled,
+            _ => Status::Interrupted,
+        };
+        self.stop(status, Some(end.reason().into()))
+    }
+
+    /// End, giving back what takes long to give back elsewhere than on the main thread.
+    pub(super) fn stop(&mut self, status: Status, reason: Option<String>) -> Next {
+        let report = Box::new(self.report(status, reason));
+        let phase = std::mem::replace(&mut self.phase, Phase::Moving);
+        let heavy = match &phase {
+            Phase::Collecting(collect) => collect.collection.bytes(),
+            Phase::Weighing(reap, _) | Phase::Reaping(reap) => reap.collection.bytes(),
+            // Its drop waits for a worker that has been told to stop.
+            Phase::Planning(..) | Phase::Judging(..) | Phase::Explaining(..) => usize::MAX,
+            _ => 0,
+        };
+        if heavy <= FREED_AT_ONCE_BYTES {
+            return Next::End(report);
+        }
+        let rest = match phase {
+            Phase::Collecting(collect) => Rest::Collection(collect.collection),
+            Phase::Reaping(reap) => Rest::Reap(reap),
+            Phase::Weighing(reap, weigh) => Rest::Weighing(reap, weigh),
+            Phase::Planning(worker, _) => Rest::Planning(worker),
+            Phase::Judging(worker, _) => Rest::Judging(worker),
+            Phase::Explaining(worker, _) => Rest::Explaining(worker),
+            _ => return Next::End(report),
+        };
+        match Worker::start(self.wakeup.waker(), move || drop(rest)) {
+            Some(worker) => {
+                self.phase = Phase::Releasing(worker, report);
+                Next::WaitForWorker
+            }
+            None => Next::End(report),
+        }
+    }
+
+    pub(super) fn release_step(&mut self) -> Next {
+        let Phase::Releasing(worker, _) = &mut self.phase else {
+            return Next::Slice;
+        };
+        if let Outcome::Busy = worker.take() {
+            return Next::WaitForWorker;
+        }
+        match std::mem::replace(&mut self.phase, Phase::Moving) {
+            Phase::Releasing(_, report) => Next::End(report),
+            _ => self.stop_for(End::InternalError),
+        }
+    }
+
+    /// The run is over: log, remember, answer.
+    pub(super) fn over(mut self: Box<Self>, ctx: *mut RedisModuleCtx, report: Report) {
+        if let Some(command) = self.order.look.as_ref().map(Look::command) {
+            return self.look_over(ctx, command, report);
+        }
+        let database = self.order.database;
+        let change = if self.order.scheduled {
+            schedule::ended(database, &report)
+        } else {
+            Change::None
+        };
+        watch::ended(database, &report);
+        view::log_end(ctx, &report, database);
+        schedule::log_change(ctx, change, &report, database);
+        born::end();
+        let caller = self.order.caller.take();
+        let answer = if self.order.options.json {
+            report.to_wrapper_value()
+        } else {
+            report.to_value()
+        };
+        // The wakeup goes with the run, before anybody can begin another one.
+        drop(self);
+        state::end(report);
+        if let Some(caller) = caller {
+            caller.answer(Ok(answer));
+        }
+        if let Some(successor) = state::take_successor() {
+            successor.begin(ctx);
+        }
+    }
+}
+
+/// What may take long to free.
+#[expect(dead_code, reason = "held only to be dropped by a worker")]
+enum Rest {
+    Collection(Collection),
+    Reap(Box<Reap>),
+    Planning(Worker<Option<Planned>>),
+    Weighing(Box<Reap>, Box<Weigh>),
+    Judging(Worker<Option<Judged>>),
+    Explaining(Worker<Explained>),
+}
+
+/// The status that goes with a plan of which nothing was cut short.
+pub(super) fn end_status(plan: &Plan) -> Status {
+    match (&plan.refused, plan.truncated, plan.limited) {
+        (Some(_), _, _) => Status::Refused,
+        (None, true, _) => Status::Truncated,
+        (None, false, true) => Status::Limited,
+        (None, false, false) => Status::Complete,
+    }
+}

@@ -1,0 +1,169 @@
+//! From the walk to the removal: the plan, made by a worker, and what the run makes of it.
+
+use std::sync::Arc;
+
+use super::super::api::RedisModuleCtx;
+use super::super::cluster;
+use super::super::reap::Reap;
+use super::super::schedule;
+use super::super::signals::{self, End};
+use super::super::weigh::Weigh;
+use super::super::worker::{Outcome, Worker};
+use super::end::end_status;
+use super::{Next, Phase, Run, Walked};
+use crate::explanation::Explanation;
+use crate::look::Look;
+use crate::orphans::{self, Orphans};
+use crate::plan::{self, Question};
+use crate::report::Status;
+use crate::safety::Safety;
+use crate::second_look::SecondLook;
+use crate::settings;
+
+/// What a worker makes of a finished walk.
+#[derive(Debug)]
+pub(super) struct Planned {
+    reap: Box<Reap>,
+    /// With ORPHANS, unless not all that is needed to judge them fits the memory.
+    orphans: Option<Orphans>,
+    /// For EXPLAIN.
+    explanation: Option<Box<Explanation>>,
+}
+
+impl Run {
+    pub(super) fn start_plan(&mut self) -> Next {
+        let Phase::Collecting(collect) = std::mem::replace(&mut self.phase, Phase::Moving) else {
+            return Next::Slice;
+        };
+        let walked = Walked {
+            keys_scanned: collect.keys_scanned,
+            keys_collected: collect.collection.records(),
+            truncated: collect.truncated,
+        };
+        let second_look = self.order.second_look.clone().map(|look| SecondLook {
+            seen: collect.seen,
+            ..look
+        });
+        let mut question = Question {
+            layout: Arc::clone(&self.reader.layout),
+            now_ms: self.started_wall_ms,
+            threshold_s: self.order.threshold_s,
+            pattern: self.order.options.pattern.clone(),
+            limit: self.order.options.limit,
+            ids: self.order.options.ids,
+            truncated: walked.truncated,
+            orphans: self.order.orphan_grace_s.is_some() || self.order.look.is_some(),
+            safety: Safety {
+                protected: settings::PROTECT.get(),
+                breaker_percent: self.order.options.breaker,
+                second_look,
+            },
+        };
+        let collect_max_bytes = collect.limits.collect_max_bytes;
+        let id = match &self.order.look {
+            Some(Look::Explain(explain)) => Some(explain.id.clone()),
+            _ => None,
+        };
+        let breaker_percent = settings::MAX_STALE_PERCENT.get();
+        let breaker_percent = u32::try_from(breaker_percent).unwrap_or(u32::MAX);
+        let collection = collect.collection;
+        let work = move || {
+            if let Some(look) = &mut question.safety.second_look {
+                look.prepare();
+            }
+            let stop = &signals::STOP_WORKER;
+            let (mut plan, explanation) = match id {
+                None => (plan::plan(&collection, &question, stop)?, None),
+                Some(id) => {
+                    let both =
+                        plan::plan_and_explain(&collection, &question, &id, breaker_percent, stop);
+                    let (plan, explanation) = both?;
+                    (plan, Some(Box::new(explanation)))
+                }
+            };
+            let found = std::mem::take(&mut plan.orphans);
+            // Nobody asks about orphans that the id does not own.
+            let is_asked = explanation.as_ref().is_none_or(|e| !e.orphans.is_empty());
+            // What was left out of the walk could speak for any orphan.
+            let needed = found.len().saturating_mul(orphans::ORPHAN_BYTES);
+            let fits = collection.bytes().saturating_add(needed) <= collect_max_bytes;
+            let orphans = if question.orphans && is_asked && !plan.truncated && fits {
+                Some(orphans::gather(&collection, found, &question.layout, stop)?)
+            } else {
+                None
+            };
+            let reap = Box::new(Reap::new(collection, plan));
+            Some(Planned {
+                reap,
+                orphans,
+                explanation,
+            })
+        };
+        match Worker::start(self.wakeup.waker(), work) {
+            Some(worker) => {
+                self.phase = Phase::Planning(worker, walked);
+                Next::WaitForWorker
+            }
+            None => self.stop(
+                Status::Interrupted,
+                Some("the system gave no thread".into()),
+            ),
+        }
+    }
+
+    pub(super) fn plan_step(&mut self, ctx: *mut RedisModuleCtx) -> Next {
+        let Phase::Planning(worker, walked) = &mut self.phase else {
+            return Next::Slice;
+        };
+        let keys_scanned = walked.keys_scanned;
+        let Planned {
+            mut reap,
+            orphans,
+            explanation,
+        } = match worker.take() {
+            Outcome::Busy => return Next::WaitForWorker,
+            Outcome::Done(Some(planned)) => planned,
+            // It stops only when told to, and then there is a wish, which came first.
+            Outcome::Done(None) | Outcome::Failed => return self.stop_for(End::InternalError),
+        };
+        self.explanation = explanation;
+        reap.born = std::mem::take(&mut self.born);
+        reap.replicas = std::mem::take(&mut self.replicas);
+        reap.obituaries = self.obituaries.take();
+        reap.before = self
+            .order
+            .second_look
+            .as_ref()
+            .map(|l| Arc::clone(&l.before));
+        if let Some(sights) = reap.plan.sights.take() {
+            schedule::remember(self.order.database, sights);
+        }
+        if self.order.options.dry_run {
+            // What the plan says is what is told.
+            reap.counts = reap.plan.counts;
+        }
+        reap.counts.keys_scanned = keys_scanned;
+        if let Some(share) = &reap.plan.refused {
+            let (status, why) = (end_status(&reap.plan), share.reason());
+            self.phase = Phase::Reaping(reap);
+            return self.stop(status, Some(why));
+        }
+        let Some(orphans) = orphans else {
+            let asked = self.explanation.as_ref().map(|e| !e.orphans.is_empty());
+            let wanted = asked.unwrap_or(self.order.orphan_grace_s.is_some());
+            if wanted && reap.counts.keys_orphaned > 0 {
+                let why = "orphans stay while blocking.collect-max-bytes is too small; raise it";
+                reap.orphans_stay = Some((Status::Truncated, why));
+            }
+            return self.start_reap(reap);
+        };
+        if cluster::has_others(ctx) {
+            let why = "orphans stay: heartbeats may be on another node of the cluster";
+            reap.orphans_stay = Some((end_status(&reap.plan), why));
+            return self.start_reap(reap);
+        }
+        let weigh = Weigh::new(orphans, self.order.database, self.reader.clone());
+        self.phase = Phase::Weighing(reap, Box::new(weigh));
+        Next::Slice
+    }
+}
