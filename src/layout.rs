@@ -233,8 +233,11 @@ impl Layout {
     /// segments is in `known` where a template leaves the id's extent open. The same reading may
     /// come more than once.
     pub fn readings(&self, name: &[u8], known: &SegmentCounts, visit: &mut dyn FnMut(Reading)) {
-        for template in &self.templates {
-            template.readings(name, Some(known), visit);
+        let word = word_of(name);
+        for (gate, template) in self.gates.iter().zip(&self.templates) {
+            if gate.lets_in(word) {
+                template.readings(name, Some(known), visit);
+            }
         }
     }
 

@@ -49,6 +49,19 @@ fn multiply(a: u64, b: u64) -> u64 {
     reduce(low.wrapping_add(high))
 }
 
+/// To hash a part of a name with fewer segments than this, looking at the part alone is faster than
+/// what comes before it.
+const FEW_SEGMENTS: u8 = 16;
+
+/// Colons of longer names are not counted.
+const LONG_BYTES: usize = 255;
+
+/// The number of colons in a name that is not long.
+fn colons(name: &[u8]) -> u8 {
+    let ones = name.iter().map(|byte| u8::from(*byte == b':'));
+    ones.fold(0, u8::wrapping_add)
+}
+
 /// Hashes of all runs of segments of one name at a time; buffers are reused from name to name.
 #[derive(Debug)]
 pub struct NameHasher {
@@ -60,7 +73,7 @@ pub struct NameHasher {
     powers: Vec<u64>,
     /// The loaded name.
     name: Vec<u8>,
-    /// Where each segment of the loaded name starts, and where one more would.
+    /// Where each segment of the loaded name starts, and where one more would; empty if they are few.
     starts: Vec<usize>,
     /// `beginnings[n]` is the hash of the first n segments of the loaded name.
     beginnings: Vec<u64>,
@@ -87,9 +100,15 @@ impl NameHasher {
         self.name.extend_from_slice(name);
         self.starts.clear();
         self.beginnings.clear();
+        if name.len() > LONG_BYTES || colons(name) >= FEW_SEGMENTS {
+            self.hash_beginnings();
+        }
+    }
+
+    fn hash_beginnings(&mut self) {
         self.beginnings.push(0);
         let (mut start, mut hash) = (0usize, 0);
-        for segment in name.split(|byte| *byte == b':') {
+        for segment in self.name.split(|byte| *byte == b':') {
             self.starts.push(start);
             start = start.saturating_add(segment.len()).saturating_add(1);
             hash = self.append(hash, segment);
@@ -118,7 +137,7 @@ impl NameHasher {
             self.starts.binary_search(&end.saturating_add(1)),
         );
         let (Ok(first), Ok(last)) = bounds else {
-            // Not whole segments. No template reads names so; the hash is the same.
+            // Few segments, or not whole ones, which no template reads; the hash is the same.
             let bytes = self.name.get(start..end).unwrap_or_default();
             let segments = bytes.split(|byte| *byte == b':');
             return segments.fold(0, |hash, segment| self.append(hash, segment));
@@ -132,9 +151,11 @@ impl NameHasher {
         reduce(through.wrapping_add(MODULUS).wrapping_sub(before))
     }
 
-    /// Hash of the whole loaded name.
+    /// Hash of the whole loaded name, to be compared with others of its kind only.
     pub fn whole(&self) -> u64 {
-        spread(self.beginnings.last().copied().unwrap_or_default())
+        let mut hasher = self.segments.build_hasher();
+        hasher.write(&self.name);
+        hasher.finish()
     }
 
     /// Hash of the id that stands there in the loaded name.
@@ -308,7 +329,7 @@ impl Owners {
                 if let Some(entry) = first {
                     go_on = visit(entry.heartbeat, reading);
                 }
-                if reading.swarm.is_none() && go_on {
+                if reading.swarm.is_none() && go_on && !self.any_swarm.is_empty() {
                     let Some(head) = self.any_swarm.find(by_id, same_id) else {
                         return;
                     };
@@ -396,25 +417,37 @@ mod tests {
         let part = hasher.part((2, 6));
         hasher.load(b"bc:a");
         assert_eq!(hasher.part((0, 4)), part);
-        assert_eq!(hasher.whole(), spread(part));
+        let whole = hasher.whole();
+        hasher.load(b"bc:ab");
+        assert_ne!(hasher.whole(), whole);
+        hasher.load(b"bc:a");
+        assert_eq!(hasher.whole(), whole);
     }
 
     #[test]
-    fn whole_segments_and_other_parts_hash_alike() {
-        let name = b"x::a:b:";
+    fn parts_hash_alike_in_short_and_long_names_whole_segments_or_not() {
         let mut hasher = NameHasher::default();
-        hasher.load(name);
-        for start in 0..=name.len() {
-            for end in start..=name.len() {
-                let bytes = &name[start..end];
-                let mut alone = NameHasher {
-                    segments: hasher.segments.clone(),
-                    base: hasher.base,
-                    ..NameHasher::default()
-                };
-                alone.load(bytes);
-                let (part, whole) = (hasher.part((start, end)), alone.whole());
-                assert_eq!(spread(part), whole, "{start}..{end}");
+        let mut alone = NameHasher {
+            segments: hasher.segments.clone(),
+            base: hasher.base,
+            ..NameHasher::default()
+        };
+        let few = "x::a:b:".to_owned();
+        let many = few.repeat(usize::from(FEW_SEGMENTS));
+        let long = format!("x::{}:b:", "a".repeat(LONG_BYTES));
+        for (name, is_indexed) in [(few, false), (many, true), (long, true)] {
+            hasher.load(name.as_bytes());
+            assert_eq!(!hasher.starts.is_empty(), is_indexed, "{name}");
+            for start in 0..=name.len() {
+                for end in start..=name.len() {
+                    let bytes = &name.as_bytes()[start..end];
+                    alone.load(bytes);
+                    assert!(alone.starts.is_empty() || bytes.len() >= usize::from(FEW_SEGMENTS));
+                    let by_itself = bytes.split(|byte| *byte == b':');
+                    let by_itself = by_itself.fold(0, |hash, part| alone.append(hash, part));
+                    assert_eq!(hasher.part((start, end)), by_itself, "{start}..{end}");
+                    assert_eq!(alone.part((0, bytes.len())), by_itself, "{start}..{end}");
+                }
             }
         }
     }

@@ -141,6 +141,8 @@ struct Planner<'c> {
     assigned: Chunked<(u32, Position)>,
     /// Place in `assigned`, and a further stale owner of that key.
     assigned_rivals: Vec<(usize, HeartbeatNumber)>,
+    /// A stale heartbeat, and another one that could own its key.
+    heartbeat_rivals: Vec<(HeartbeatNumber, HeartbeatNumber)>,
     orphans: Vec<Position>,
     stale_ids: Vec<Vec<u8>>,
     /// Stale owners of the key at hand, beside the one it goes with.
@@ -197,6 +199,7 @@ impl<'c> Planner<'c> {
             incomplete: Vec::new(),
             assigned: Chunked::default(),
             assigned_rivals: Vec::new(),
+            heartbeat_rivals: Vec::new(),
             orphans: Vec::new(),
             stale_ids: Vec::new(),
             rivals: Vec::new(),
@@ -233,7 +236,18 @@ impl<'c> Planner<'c> {
             }
             let name = self.heartbeat_name(number);
             self.hasher.load(name);
-            if matches!(self.fate(name), Fate::Vetoed) {
+            let fate = self.fate(name);
+            // The name of a heartbeat may be a key of another stale coordinator with a longer id;
+            // that one is a rival like the others then.
+            let longest = match &fate {
+                Fate::GoesWith(owner) => Some(*owner),
+                Fate::Kept | Fate::Vetoed | Fate::Orphaned => None,
+            };
+            let possible = self.rivals.iter().copied().chain(longest);
+            let others = possible.filter(|other| *other != number);
+            self.heartbeat_rivals
+                .extend(others.map(|other| (number, other)));
+            if matches!(fate, Fate::Vetoed) {
                 self.counts.keys_vetoed = self.counts.keys_vetoed.saturating_add(1);
                 if let Some(vetoed) = self.vetoed.get_mut(number as usize) {
                     *vetoed = true;
@@ -323,6 +337,7 @@ impl<'c> Planner<'c> {
         }
         let place = self.assigned.len();
         self.assigned.push((rank, position));
+        self.counts.add_removed(record.family, 1);
         self.assigned_rivals
             .extend(self.rivals.iter().map(|rival| (place, *rival)));
     }

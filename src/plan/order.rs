@@ -1,7 +1,8 @@
 //! The last step of the plan: everything that goes, coordinator by coordinator, oldest first.
 
-use super::{Doomed, Fate, Plan, Planner, Rival};
+use super::{Doomed, Plan, Planner, Rival};
 use crate::collection::Position;
+use crate::layout::Family;
 use crate::owners::HeartbeatNumber;
 
 impl Planner<'_> {
@@ -19,7 +20,7 @@ impl Planner<'_> {
                 self.deny(*rank);
             }
         }
-        let mut doomed = self.lay_out();
+        let doomed = self.lay_out();
         let mut removals = vec![Position::default(); doomed.last().map_or(0, |last| last.end)];
         let mut rivals = Vec::with_capacity(self.assigned_rivals.len());
         let mut cursors: Vec<usize> = doomed.iter().map(|d| d.first).collect();
@@ -40,26 +41,27 @@ impl Planner<'_> {
                 });
             }
         }
-        for d in doomed.iter_mut().filter(|d| !d.keeps_heartbeat) {
+        for d in doomed.iter().filter(|d| !d.keeps_heartbeat) {
             let removal = d.end.saturating_sub(1);
             let position = self.heartbeats.positions.get(d.heartbeat as usize);
             if let (Some(slot), Some(position)) = (removals.get_mut(removal), position) {
                 *slot = *position;
             }
-            let name = self.heartbeat_name(d.heartbeat);
-            self.hasher.load(name);
-            // Its name may be a key of another stale coordinator with a longer id; that one is a
-            // rival like the others then.
-            let longest = match self.fate(name) {
-                Fate::GoesWith(owner) => Some(owner),
-                Fate::Kept | Fate::Vetoed | Fate::Orphaned => None,
-            };
-            let possible = self.rivals.iter().copied().chain(longest);
-            let others = possible.filter(|number| *number != d.heartbeat);
-            rivals.extend(others.map(|heartbeat| Rival { removal, heartbeat }));
+        }
+        for (number, heartbeat) in &self.heartbeat_rivals {
+            let rank = self.ranks.get(*number as usize).copied().flatten();
+            let of = rank.and_then(|rank| doomed.get(rank as usize));
+            if let Some(of) = of.filter(|d| !d.keeps_heartbeat) {
+                rivals.push(Rival {
+                    removal: of.end.saturating_sub(1),
+                    heartbeat: *heartbeat,
+                });
+            }
         }
         rivals.sort_unstable();
-        self.count_removals(&doomed, &removals);
+        let whole = doomed.iter().filter(|d| !d.keeps_heartbeat).count() as u64;
+        self.counts.add_removed(Family::Heartbeat, whole);
+        self.counts.coordinators_removed = whole;
         Plan {
             heartbeats: self.heartbeats.positions,
             doomed,
@@ -100,16 +102,5 @@ impl Planner<'_> {
                 doomed
             })
             .collect()
-    }
-
-    fn count_removals(&mut self, doomed: &[Doomed], removals: &[Position]) {
-        for record in removals
-            .iter()
-            .filter_map(|position| self.collection.get(*position))
-        {
-            self.counts.add_removed(record.family, 1);
-        }
-        let whole = doomed.iter().filter(|d| !d.keeps_heartbeat).count();
-        self.counts.coordinators_removed = whole as u64;
     }
 }
