@@ -15,9 +15,7 @@ use blocking_harness::{
 };
 
 use crate::explain::{explain, fates, maps};
-use crate::ground::long_run::{
-    MOMENTS, Moment, Slow, World, assert_healthy, wait_for, wait_until_idle,
-};
+use crate::ground::long_run::{MOMENTS, Moment, Slow, World, assert_healthy, wait_until_idle};
 use crate::list::entries;
 
 const NAME: &str = "blocking.families";
@@ -381,7 +379,7 @@ fn a_run_under_way_keeps_the_layout_it_began_with() -> Result<()> {
         let other = write_family(&mut conn, b"c-1", OLD_MS)?;
         let slow = Slow::start(&server)?;
         cleanup_async(&mut conn, &[])?;
-        wait_for(&mut conn, moment)?;
+        slow.hold_at(&mut conn, moment)?;
         set(&mut conn, OTHER)?;
         ensure!(world.dead_keys_left(&mut conn)? > 0, "{TOO_LATE}");
         drop(slow);
@@ -423,7 +421,7 @@ fn births_follow_the_layout_of_the_run() -> Result<()> {
     set(&mut conn, &teams)?;
     let slow = Slow::start(&server)?;
     cleanup_async(&mut conn, &[])?;
-    wait_for(&mut conn, Moment::Reaping)?;
+    slow.hold_at(&mut conn, Moment::Reaping)?;
     set(&mut conn, &built_in)?;
     let last = world.dead.len() - 1;
     let id = world.dead.ids()[last].clone();

@@ -177,8 +177,13 @@ impl Slow {
     pub fn hold_at(&self, conn: &mut Connection, moment: Moment) -> Result<i64> {
         self.holds.store(false, Ordering::Relaxed);
         let number = wait_for(conn, moment)?;
-        self.holds.store(true, Ordering::Relaxed);
+        self.hold();
         Ok(number)
+    }
+
+    /// The same for a run that the test has met in another way.
+    pub fn hold(&self) {
+        self.holds.store(true, Ordering::Relaxed);
     }
 }
 

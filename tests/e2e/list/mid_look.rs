@@ -6,9 +6,7 @@ use anyhow::{Result, bail, ensure};
 use blocking_harness::redis::{Connection, RedisResult, Value, cmd};
 use blocking_harness::{FAMILY_SIZE, Server, cleanup, error_text, reply_map, wait_for_value};
 
-use crate::ground::long_run::{
-    DEADLINE, Moment, Raw, Slow, World, assert_healthy, run, status, wait_for,
-};
+use crate::ground::long_run::{DEADLINE, Moment, Raw, Slow, World, assert_healthy, run, status};
 
 pub const LOOKS: [&[&str]; 2] = [&["BLOCKING.LIST"], &["BLOCKING.EXPLAIN", "dead-00007"]];
 
@@ -68,7 +66,7 @@ fn a_look_that_cannot_go_on_says_why() -> Result<()> {
             World::load(&mut conn)?;
             let slow = Slow::start(&server)?;
             let looker = Looker::start(&server, words)?;
-            wait_for(&mut conn, Moment::Collecting)?;
+            slow.hold_at(&mut conn, Moment::Collecting)?;
             run(&mut conn, act)?;
             let text = error_text(&looker.answer().unwrap_err());
             let expected = format!("{code} {} did not get to its end: {why}", words[0]);
@@ -91,7 +89,7 @@ fn whoever_goes_takes_his_look_with_him() -> Result<()> {
             let mut looker = Raw::connect(&server)?;
             let id = looker.id()?;
             looker.send(&words.join(" "))?;
-            let number = wait_for(&mut conn, Moment::Collecting)?;
+            let number = slow.hold_at(&mut conn, Moment::Collecting)?;
             ensure!(status(&mut conn)?.map("current")?.text("look")? == words[0]);
             // Nothing of the module may be unloaded under it.
             let unloaded = run(&mut conn, "MODULE UNLOAD blocking");
@@ -132,7 +130,7 @@ fn a_replica_that_becomes_a_primary_ends_its_look() -> Result<()> {
     for words in LOOKS {
         let slow = Slow::start(&replica)?;
         let looker = Looker::start(&replica, words)?;
-        wait_for(&mut there, Moment::Collecting)?;
+        slow.hold_at(&mut there, Moment::Collecting)?;
         run(&mut there, "REPLICAOF NO ONE")?;
         let text = error_text(&looker.answer().unwrap_err());
         let why = "the server's role changed";
@@ -167,7 +165,7 @@ fn a_look_under_way_keeps_the_layout_and_the_fields_it_began_with() -> Result<()
     for words in LOOKS {
         let slow = Slow::start(&server)?;
         let looker = Looker::start(&server, words)?;
-        wait_for(&mut conn, Moment::Collecting)?;
+        slow.hold_at(&mut conn, Moment::Collecting)?;
         config(&mut conn, "heartbeat=beat:{id}", "seen")?;
         drop(slow);
         let reply = reply_map(looker.answer()?)?;

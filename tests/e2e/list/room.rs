@@ -25,7 +25,7 @@ fn a_second_one_is_told_who_is_there() -> Result<()> {
     World::load(&mut conn)?;
     let slow = Slow::start(&server)?;
     let caller = Caller::start(&server, &["DRYRUN"])?;
-    wait_for(&mut conn, Moment::Collecting)?;
+    slow.hold_at(&mut conn, Moment::Collecting)?;
     let rest = "is running: run , % of the keyspace, started  s ago; see BLOCKING.STATUS";
     for words in LOOKS {
         let error = cmd(words[0]).arg(&words[1..]).query::<Value>(&mut conn);
@@ -35,7 +35,7 @@ fn a_second_one_is_told_who_is_there() -> Result<()> {
     let _ = caller.answer()?;
     for there in LOOKS {
         let looker = Looker::start(&server, there)?;
-        wait_for(&mut conn, Moment::Collecting)?;
+        slow.hold_at(&mut conn, Moment::Collecting)?;
         for words in LOOKS {
             let error = cmd(words[0]).arg(&words[1..]).query::<Value>(&mut conn);
             let text = told(&error.unwrap_err());
@@ -57,7 +57,7 @@ fn a_cleanup_takes_the_place_of_a_look() -> Result<()> {
         let world = World::load(&mut conn)?;
         let slow = Slow::start(&server)?;
         let looker = Looker::start(&server, words)?;
-        wait_for(&mut conn, Moment::Collecting)?;
+        slow.hold_at(&mut conn, Moment::Collecting)?;
         let caller = Caller::start(&server, &[])?;
         let text = error_text(&looker.answer().unwrap_err());
         let why = "a cleanup took its place";

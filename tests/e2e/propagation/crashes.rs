@@ -251,6 +251,8 @@ fn a_file_cut_anywhere_in_a_run_leaves_no_family_without_its_heartbeat() -> Resu
     let world = World::load_sized(&mut conn, 100, 10, 50)?;
     load_orphans(&mut conn)?;
     rewrite(&mut conn)?;
+    // With `everysec` a write waits for the sync before it, and the reply does not wait for the write.
+    run(&mut conn, "CONFIG SET appendfsync always")?;
     let reply = cleanup(&mut conn, &[])?;
     ensure!(reply.int("keys_removed")? == world.dead_keys() as i64);
     server.kill9()?;

@@ -44,6 +44,7 @@ fn a_flush_ends_it_and_the_next_round_comes_all_the_same() -> Result<()> {
         let slow = Slow::start(&server)?;
         set(&mut conn, "interval-seconds", 1)?;
         wait_for_scheduled(&mut conn, state)?;
+        slow.hold();
         run(&mut conn, "FLUSHALL")?;
         write_pair(&mut conn, "new", OLD_MS)?;
         drop(slow);

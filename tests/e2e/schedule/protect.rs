@@ -7,7 +7,7 @@ use super::{
     OLD_MS, eager, exists, info, left, more_runs, set, wait_until_gone, write, write_pair,
 };
 use crate::ground::long_run::{
-    MOMENTS, Slow, World, assert_healthy, ended, ending, wait_for, wait_until_idle,
+    MOMENTS, Slow, World, assert_healthy, ended, ending, wait_until_idle,
 };
 
 #[test]
@@ -92,7 +92,7 @@ fn a_change_in_the_middle_of_a_run_holds_at_once() -> Result<()> {
         let slow = Slow::start(&server)?;
         set(&mut conn, "protect", "nobody")?;
         cleanup_async(&mut conn, &[])?;
-        wait_for(&mut conn, moment)?;
+        slow.hold_at(&mut conn, moment)?;
         // The same again changes nothing.
         set(&mut conn, "protect", "nobody")?;
         let last = world.dead.len() - 1;
@@ -126,7 +126,7 @@ fn a_value_that_stays_the_same_does_not_end_a_run() -> Result<()> {
     World::load(&mut conn)?;
     let slow = Slow::start(&server)?;
     cleanup_async(&mut conn, &[])?;
-    wait_for(&mut conn, MOMENTS[1])?;
+    slow.hold_at(&mut conn, MOMENTS[1])?;
     set(&mut conn, "protect", "a b")?;
     drop(slow);
     let report = wait_until_idle(&mut conn)?;

@@ -11,7 +11,7 @@ use super::{
     wait_for_scheduled, wait_until_gone, write_pair,
 };
 use crate::ground::long_run::{
-    Caller, Moment, Raw, Slow, World, assert_healthy, run, wait_for, wait_until_idle,
+    Caller, Moment, Raw, Slow, World, assert_healthy, run, wait_until_idle,
 };
 
 #[test]
@@ -112,6 +112,7 @@ fn long_scheduled_run(state: &str) -> Result<(Server, World, Slow)> {
     let slow = Slow::start(&server)?;
     set(&mut conn, "interval-seconds", 1)?;
     wait_for_scheduled(&mut conn, state)?;
+    slow.hold();
     Ok((server, world, slow))
 }
 
@@ -232,7 +233,7 @@ fn rounds_that_meet_a_manual_run_are_skipped_and_not_queued() -> Result<()> {
     World::load(&mut conn)?;
     let slow = Slow::start(&server)?;
     cleanup_async(&mut conn, &[])?;
-    wait_for(&mut conn, Moment::Collecting)?;
+    slow.hold_at(&mut conn, Moment::Collecting)?;
     set(&mut conn, "interval-seconds", 1)?;
     wait_for_value(
         "three rounds to be skipped",

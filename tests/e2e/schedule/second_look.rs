@@ -159,6 +159,7 @@ fn a_value_that_changes_before_its_turn_is_a_sign_of_life() -> Result<()> {
     last_waiting(&mut conn)?;
     let slow = Slow::start(&server)?;
     wait_for_scheduled(&mut conn, "reaping")?;
+    slow.hold();
     let late = world.dead.len() - 1;
     let keys = world.dead.family_keys(late);
     let name = String::from_utf8_lossy(&keys[0]).into_owned();
