@@ -18,6 +18,22 @@ const US_PER_S: u64 = 1_000_000;
 /// Jitter of a round: up to one part in so many of the interval.
 const JITTER_PART: u64 = 10;
 
+/// However short the threshold: a server that stands still for less than this, in milliseconds,
+/// has merely been busy.
+const STANDSTILL_MIN_MS: u64 = 5_000;
+
+/// How long a server may stand still, in milliseconds, before it counts as one that was away: a
+/// quarter of the threshold or, with orphans, of the grace if that is shorter. Heartbeats expire
+/// meanwhile that nobody can refresh, and the TTL of many is half the threshold.
+pub fn standstill_ms(threshold_s: u64, orphan_grace_s: u64) -> i64 {
+    let shortest_s = match orphan_grace_s {
+        0 => threshold_s,
+        grace_s => threshold_s.min(grace_s),
+    };
+    let quarter_ms = shortest_s.saturating_mul(250);
+    i64::try_from(quarter_ms.max(STANDSTILL_MIN_MS)).unwrap_or(i64::MAX)
+}
+
 /// The settings that say when and where.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'w> {

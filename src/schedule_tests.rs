@@ -298,3 +298,25 @@ fn what_it_shows_of_itself() {
     world.play(100, 610, wanted(&[0]));
     assert_eq!(info(&world, 650), [1, 100, 50, 50, 1, 0, 0, 0, 0, 0]);
 }
+
+#[test]
+fn how_long_a_server_may_stand_still() {
+    // Threshold and grace in seconds, and what is allowed in milliseconds.
+    let table = [
+        (600, 0, 150_000),
+        (600, 86_400, 150_000),
+        (600, 600, 150_000),
+        (600, 60, 15_000),
+        (600, 1, 5_000),
+        (2, 0, 5_000),
+        (21, 0, 5_250),
+        (u64::MAX, 0, i64::MAX),
+    ];
+    for (threshold_s, grace_s, allowed_ms) in table {
+        assert_eq!(
+            standstill_ms(threshold_s, grace_s),
+            allowed_ms,
+            "{threshold_s} {grace_s}"
+        );
+    }
+}
