@@ -8,7 +8,7 @@
 use std::collections::hash_map::RandomState;
 use std::ffi::c_void;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis_module::raw;
 
@@ -162,7 +162,11 @@ fn start(ctx: *mut RedisModuleCtx, database: u32) -> bool {
         scheduled: true,
         second_look: settings::SECOND_LOOK
             .get()
-            .then(|| second_look(database))
+            .then(|| {
+                let (now_us, interval_s) =
+                    (system::monotonic_us(), settings::INTERVAL_SECONDS.get());
+                second_look(|schedule| schedule.sights_before(database, now_us, interval_s))
+            })
             .flatten(),
         orphan_grace_s: grace_s.filter(|seconds| *seconds > 0),
         warm_up_left_s: 0,
@@ -180,15 +184,15 @@ pub fn sights_of_the_next(database: i32) -> Option<SecondLook> {
     let is_on = settings::INTERVAL_SECONDS.get() > 0 && settings::SECOND_LOOK.get();
     let is_listed = settings::DATABASES.get().contains(&database);
     (is_on && is_listed)
-        .then(|| second_look(database))
+        .then(|| second_look(|schedule| schedule.sights(database)))
         .flatten()
 }
 
-fn second_look(database: u32) -> Option<SecondLook> {
+fn second_look(before: impl FnOnce(&Schedule) -> Arc<Sights>) -> Option<SecondLook> {
     let listed = settings::DATABASES.get().len();
     keeper().as_ref().map(|keeper| SecondLook {
         prints: keeper.prints.clone(),
-        before: keeper.schedule.sights(database),
+        before: before(&keeper.schedule),
         most: Schedule::most_sights(listed),
         seen: Seen::default(),
     })

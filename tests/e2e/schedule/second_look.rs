@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
-use blocking_harness::redis::Connection;
+use anyhow::{Context, Result, bail, ensure};
+use blocking_harness::redis::{self, Connection};
 use blocking_harness::{Server, TOO_LATE, cleanup, wait_for_value};
 
 use super::{
-    DEADLINE, OLD_MS, eager, exists, info, left, more_runs, set, status, wait_for_scheduled,
-    wait_until_gone, write, write_pair,
+    DEADLINE, OLD_MS, eager, exists, info, left, more_runs, schedule, set, status,
+    wait_for_scheduled, wait_until_gone, write, write_pair,
 };
 use crate::ground::long_run::{Slow, World, assert_healthy, run};
 
@@ -171,4 +171,49 @@ fn a_value_that_changes_before_its_turn_is_a_sign_of_life() -> Result<()> {
     let there = blocking_harness::existing_keys(&mut conn, keys)?;
     ensure!(there.len() >= 5, "{there:?}");
     world.assert_others_are_whole(&mut conn)
+}
+
+/// Sets one interval after the other, each of which begins with a round at random, until that is about to come.
+fn hasten(conn: &mut Connection) -> Result<()> {
+    for interval_s in [20, 21].into_iter().cycle() {
+        set(conn, "interval-seconds", interval_s)?;
+        let next_s = || {
+            schedule(conn)?
+                .get("next_run_s")
+                .cloned()
+                .context("no field")
+        };
+        let known = |next: &redis::Value| *next != redis::Value::Nil;
+        let next_s = wait_for_value("the next round", DEADLINE, next_s, known)?;
+        if matches!(next_s, redis::Value::Int(0 | 1)) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Whoever writes times that look old must have had the time to write once more.
+#[test]
+fn a_moment_after_the_first_look_is_no_second_look() -> Result<()> {
+    for _ in 0..5 {
+        let server = start()?;
+        let mut conn = server.client()?;
+        set(&mut conn, "interval-seconds", 3_600)?;
+        write_pair(&mut conn, "skewed", OLD_MS)?;
+        let mut runs = Vec::new();
+        for _ in 0..2 {
+            hasten(&mut conn)?;
+            runs.push((Instant::now(), more_runs(&mut conn, 1)?));
+        }
+        let [(first, _), (second, last)] = &runs[..] else {
+            bail!("not two runs");
+        };
+        if second.duration_since(*first) > Duration::from_secs(8) {
+            continue;
+        }
+        ensure!(last.int("keys_removed")? == 0, "{last:?}");
+        ensure!(last.int("coordinators_waiting")? == 1, "{last:?}");
+        return Ok(());
+    }
+    bail!(TOO_LATE)
 }
