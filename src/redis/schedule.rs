@@ -103,7 +103,13 @@ unsafe extern "C" fn on_cron(
 /// A server that was stopped, or whose clock was set forward, has missed beats or makes everybody
 /// look older, as one does that was away. The wall clock sees both. A run under way ends: it would
 /// find heartbeats gone that nobody could refresh, and take the keys of the living for orphans.
-fn look_for_a_standstill() {
+///
+/// While writes are paused nobody can beat either, so the time counts as one in which the server
+/// stood still. Runs ask before every slice: the first one after a pause must know.
+pub fn look_for_a_standstill() {
+    if api::writes_are_paused() {
+        return;
+    }
     let now_ms = api::wall_ms();
     let threshold_s = settings::THRESHOLD_SECONDS.get();
     let allowed_ms = standstill_ms(threshold_s, settings::ORPHAN_GRACE_SECONDS.get());

@@ -258,6 +258,27 @@ fn what_a_standstill_is_follows_the_grace_of_orphans() -> Result<()> {
     assert_signals_are_there(&mut conn, &lives)
 }
 
+/// Nobody could beat while writes were paused, so it was a standstill for all who live.
+#[test]
+fn a_long_pause_of_writes_is_a_standstill() -> Result<()> {
+    let server = eager().arg("blocking.orphan-grace-seconds", 2).start()?;
+    let mut conn = server.client()?;
+    more_runs(&mut conn, 1)?;
+    let lives: Vec<String> = (0..20).map(|n| format!("lives-{n}")).collect();
+    write_orphans_to_be(&mut conn, &lives)?;
+    run(&mut conn, "CLIENT PAUSE 5500 WRITE")?;
+    set(&mut conn, "warm-up-seconds", 3)?;
+    let began = Instant::now();
+    wait_for_value(
+        "a warm-up after the pause",
+        DEADLINE,
+        || Ok((began.elapsed(), info(&mut conn, "warm_up_left_s")?)),
+        |(elapsed, left_s)| *elapsed > Duration::from_secs(5) && *left_s > 0,
+    )?;
+    assert_signals_are_there(&mut conn, &lives)?;
+    assert_healthy(&server)
+}
+
 /// Coordinators whose heartbeat expires soon, each with a signal that is old.
 fn write_orphans_to_be(conn: &mut Connection, ids: &[String]) -> Result<()> {
     let now_ms = server_now_ms(conn)?;
