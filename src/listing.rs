@@ -14,8 +14,9 @@ use crate::report::Cost;
 use crate::value::Value;
 use crate::vitals::Vitals;
 
-/// Names longer than this together are not kept: one name may be 256 KiB long.
-const MAX_NAME_BYTES: usize = 16 << 20;
+/// Names longer than this together are not kept: one may be 256 KiB long, and the reply is written
+/// in one piece.
+const MAX_NAME_BYTES: usize = 1 << 20;
 
 /// One coordinator as it is listed.
 #[derive(Debug)]

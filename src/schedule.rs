@@ -18,6 +18,22 @@ const US_PER_S: u64 = 1_000_000;
 /// Jitter of a round: up to one part in so many of the interval.
 const JITTER_PART: u64 = 10;
 
+/// However short the threshold: a server that stands still for less than this, in milliseconds,
+/// has merely been busy.
+const STANDSTILL_MIN_MS: u64 = 5_000;
+
+/// How long a server may stand still, in milliseconds, before it counts as one that was away: a
+/// quarter of the threshold or, with orphans, of the grace if that is shorter. Heartbeats expire
+/// meanwhile that nobody can refresh, and the TTL of many is half the threshold.
+pub fn standstill_ms(threshold_s: u64, orphan_grace_s: u64) -> i64 {
+    let shortest_s = match orphan_grace_s {
+        0 => threshold_s,
+        grace_s => threshold_s.min(grace_s),
+    };
+    let quarter_ms = shortest_s.saturating_mul(250);
+    i64::try_from(quarter_ms.max(STANDSTILL_MIN_MS)).unwrap_or(i64::MAX)
+}
+
 /// The settings that say when and where.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'w> {
@@ -96,6 +112,8 @@ struct Breaker {
 struct Memory {
     breaker: Option<Breaker>,
     sights: Arc<Sights>,
+    /// When the run that saw them began.
+    looked_us: u64,
 }
 
 /// The schedule of this server.
@@ -110,6 +128,8 @@ pub struct Schedule {
     left: usize,
     /// The place in the list of the database that is next. A round that was cut short goes on there.
     next: usize,
+    /// When the last run began.
+    began_us: u64,
     memory: BTreeMap<u32, Memory>,
     last_ended_us: Option<u64>,
     runs: u64,
@@ -207,6 +227,7 @@ impl Schedule {
                 self.left = self.left.min(wanted.databases.len()).saturating_sub(1);
                 let place = self.next.checked_rem(wanted.databases.len())?;
                 self.next = place.saturating_add(1);
+                self.began_us = now_us;
                 wanted.databases.get(place).copied()
             }
             // Whatever is left of the round waits for the next one.
@@ -230,6 +251,18 @@ impl Schedule {
         memory.map(|m| Arc::clone(&m.sights)).unwrap_or_default()
     }
 
+    /// The same for a run that begins now: nothing if the last one began less than half an interval
+    /// ago, as it can when the interval was changed. A second look a moment after the first proves
+    /// nothing.
+    pub fn sights_before(&self, database: u32, now_us: u64, interval_s: u64) -> Arc<Sights> {
+        let looked_us = self.memory.get(&database).map(|memory| memory.looked_us);
+        let apart_us = now_us.saturating_sub(looked_us.unwrap_or_default());
+        if apart_us < interval_us(interval_s) / 2 {
+            return Arc::default();
+        }
+        self.sights(database)
+    }
+
     /// How many coordinators of one database may be remembered.
     pub fn most_sights(databases: usize) -> usize {
         (MAX_SIGHTS / databases.max(1)).max(1)
@@ -238,7 +271,9 @@ impl Schedule {
     /// Keep what a run saw in this database.
     pub fn remember(&mut self, database: u32, sights: Sights) {
         if sights.len() > 0 {
-            self.memory.entry(database).or_default().sights = Arc::new(sights);
+            let memory = self.memory.entry(database).or_default();
+            memory.sights = Arc::new(sights);
+            memory.looked_us = self.began_us;
         } else if let Some(memory) = self.memory.get_mut(&database) {
             memory.sights = Arc::default();
         }

@@ -256,9 +256,8 @@ fn the_breaker_opens_once_and_closes_once() {
     assert_eq!((schedule.trips, schedule.runs), (3, 9));
 }
 
-#[test]
-fn a_flush_forgets_what_was_seen_and_not_that_the_breaker_is_open() {
-    let mut schedule = Schedule::new(0, false);
+/// What a run remembers that saw one stale coordinator.
+fn one_sight() -> Sights {
     let prints = crate::second_look::Prints::default();
     let look = crate::second_look::SecondLook {
         seen: {
@@ -270,8 +269,35 @@ fn a_flush_forgets_what_was_seen_and_not_that_the_breaker_is_open() {
         before: Arc::default(),
         most: 9,
     };
+    look.remember([b"a".as_slice()].into_iter())
+}
+
+#[test]
+fn a_moment_after_the_first_look_is_no_second_look() {
+    let mut world = World::new();
+    let mut shown = Wanted {
+        warm_up_s: 0,
+        ..wanted(&[0])
+    };
+    assert_eq!(world.tick(0, shown), Some(0));
+    world.schedule.remember(0, one_sight());
+    // Another interval, and its first round comes at once.
+    shown.interval_s = 99;
+    assert_eq!(world.tick(2 * S, shown), Some(0));
+    let before = |world: &World, at_s: u64| world.schedule.sights_before(0, at_s * S, 99).len();
+    assert_eq!((before(&world, 2), before(&world, 49)), (0, 0));
+    assert_eq!((before(&world, 50), before(&world, 99)), (1, 1));
+    // EXPLAIN asks for the run that is still to come.
+    assert_eq!(world.schedule.sights(0).len(), 1);
+    world.schedule.remember(0, one_sight());
+    assert_eq!((before(&world, 51), before(&world, 52)), (0, 1));
+}
+
+#[test]
+fn a_flush_forgets_what_was_seen_and_not_that_the_breaker_is_open() {
+    let mut schedule = Schedule::new(0, false);
     for database in [0, 1] {
-        schedule.remember(database, look.remember([b"a".as_slice()].into_iter()));
+        schedule.remember(database, one_sight());
         schedule.ended(0, database, &report(Status::Refused));
     }
     let seen = |schedule: &Schedule| [0, 1].map(|database| schedule.sights(database).len());
@@ -297,4 +323,26 @@ fn what_it_shows_of_itself() {
     assert_eq!(info(&world, 100), [1, 100, 500, 0, 0, 0, 0, 0, 0, 500]);
     world.play(100, 610, wanted(&[0]));
     assert_eq!(info(&world, 650), [1, 100, 50, 50, 1, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn how_long_a_server_may_stand_still() {
+    // Threshold and grace in seconds, and what is allowed in milliseconds.
+    let table = [
+        (600, 0, 150_000),
+        (600, 86_400, 150_000),
+        (600, 600, 150_000),
+        (600, 60, 15_000),
+        (600, 1, 5_000),
+        (2, 0, 5_000),
+        (21, 0, 5_250),
+        (u64::MAX, 0, i64::MAX),
+    ];
+    for (threshold_s, grace_s, allowed_ms) in table {
+        assert_eq!(
+            standstill_ms(threshold_s, grace_s),
+            allowed_ms,
+            "{threshold_s} {grace_s}"
+        );
+    }
 }

@@ -128,6 +128,8 @@ fn key_arrives(name: &[u8]) {
 /// Everything born since the run began, indexed by what it could own.
 #[derive(Debug, Default)]
 pub struct Born {
+    /// Taken over, but not indexed yet.
+    arrived: Vec<Vec<u8>>,
     names: Vec<Vec<u8>>,
     owners: Owners,
     hasher: NameHasher,
@@ -155,20 +157,33 @@ impl Born {
         }
     }
 
-    /// Take over what arrived since the last look.
-    pub fn catch_up(&mut self) {
-        let arrived = match ARRIVED.lock() {
-            Ok(mut arrived) => std::mem::take(&mut arrived.0),
-            Err(_) => return signals::wish(End::InternalError),
-        };
-        for name in arrived {
-            let Ok(number) = HeartbeatNumber::try_from(self.names.len()) else {
-                return signals::wish(End::TooManyBorn);
-            };
-            // The same name may be born twice; one entry is enough.
-            if !self.knows(&name) {
-                self.names.push(name);
-                self.owners.add(number, &self.names, &mut self.hasher);
+    /// Take over what arrived since the last look, until `time_is_up`, which is asked after every
+    /// name; true when all is known. Until then nothing may be removed.
+    pub fn catch_up(&mut self, time_is_up: &mut dyn FnMut() -> bool) -> bool {
+        loop {
+            while let Some(name) = self.arrived.pop() {
+                let Ok(number) = HeartbeatNumber::try_from(self.names.len()) else {
+                    signals::wish(End::TooManyBorn);
+                    return false;
+                };
+                // The same name may be born twice; one entry is enough.
+                if !self.knows(&name) {
+                    self.names.push(name);
+                    self.owners.add(number, &self.names, &mut self.hasher);
+                }
+                if time_is_up() {
+                    return false;
+                }
+            }
+            match ARRIVED.lock() {
+                Ok(mut arrived) if !arrived.0.is_empty() => {
+                    self.arrived = std::mem::take(&mut arrived.0);
+                }
+                Ok(_) => return true,
+                Err(_) => {
+                    signals::wish(End::InternalError);
+                    return false;
+                }
             }
         }
     }

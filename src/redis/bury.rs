@@ -19,6 +19,10 @@ use crate::orphans::{self, Doomed, Orphans};
 use crate::plan::MAX_OWNERS;
 use crate::report::Counts;
 
+/// A new key of more segments than this could be of so many ids that looking them all up would take
+/// longer than a slice.
+const MAX_SEGMENTS_BORN: usize = 1024;
+
 /// Orphans on their way out.
 #[derive(Debug)]
 pub struct Bury {
@@ -34,6 +38,10 @@ pub struct Bury {
     unchanged: HashSet<u32>,
     /// Heartbeats may be on other nodes of a cluster.
     is_blind: bool,
+    /// Keys that were written since the run began, not heard of yet.
+    births: Vec<Vec<u8>>,
+    /// Not all of those are known, or can be: no orphan goes any more.
+    births_are_lost: bool,
 }
 
 /// What of the rest of the run a removal needs.
@@ -73,6 +81,8 @@ impl Bury {
             no_heartbeat: HashSet::new(),
             unchanged: HashSet::new(),
             is_blind: false,
+            births: Vec::new(),
+            births_are_lost: false,
         }
     }
 
@@ -114,7 +124,6 @@ impl Bury {
             // Others may have joined since the run began.
             self.is_blind = slice.cluster && cluster::has_others(slice.ctx);
         }
-        let keys_are_known = self.hear_of_births(born);
         let mut bytes = 0u64;
         for _ in 0..room {
             let Some(doomed) = self.orphans.doomed.get(self.next).copied() else {
@@ -130,7 +139,7 @@ impl Bury {
                 Fate::NotOwned
             } else if born.protects(record.name) {
                 Fate::Vetoed
-            } else if keys_are_known {
+            } else if !self.births_are_lost {
                 self.look_again(slice, collection, record.name, &name, doomed)
             } else {
                 Fate::TooYoung
@@ -167,15 +176,32 @@ impl Bury {
         bytes
     }
 
-    /// Take over the keys that were written since the run began; false if not all are known.
-    fn hear_of_births(&mut self, born: &mut Born) -> bool {
-        let Some(names) = born.take_keys() else {
-            return false;
-        };
-        for name in names {
-            let only_reading = orphans::only_reading(&name, &mut self.sole);
-            self.orphans.claims.load(&name);
-            self.orphans.claims.born(&name, only_reading);
+    /// Take over the keys that were written since the run began, until `time_is_up`, which is asked
+    /// after every key; true when that is done. Until then no orphan may be removed.
+    pub fn hear_of_births(
+        &mut self,
+        born: &mut Born,
+        time_is_up: &mut dyn FnMut() -> bool,
+    ) -> bool {
+        while !self.births_are_lost {
+            while let Some(name) = self.births.pop() {
+                let segments = memchr::memchr_iter(b':', &name).count();
+                if segments > MAX_SEGMENTS_BORN {
+                    self.births_are_lost = true;
+                    return true;
+                }
+                let only_reading = orphans::only_reading(&name, &mut self.sole);
+                self.orphans.claims.load(&name);
+                self.orphans.claims.born(&name, only_reading);
+                if time_is_up() {
+                    return false;
+                }
+            }
+            match born.take_keys() {
+                Some(names) if names.is_empty() => return true,
+                Some(names) => self.births = names,
+                None => self.births_are_lost = true,
+            }
         }
         true
     }

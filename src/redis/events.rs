@@ -53,7 +53,6 @@ unsafe extern "C" fn on_flush(
         // SAFETY: 3; the server passes this structure with this event.
         let info = unsafe { data.cast::<raw::RedisModuleFlushInfo>().as_ref() };
         let running = signals::running_db();
-        sightings::forget();
         // -1 stands for all databases.
         if info.is_none_or(|info| info.dbnum == -1 || Some(info.dbnum) == running) {
             end(End::Flushed);
@@ -61,6 +60,7 @@ unsafe extern "C" fn on_flush(
         let database = info.map_or(-1, |info| info.dbnum);
         schedule::on_flush(database);
         watch::forget(database);
+        sightings::forget(database);
     });
 }
 
@@ -74,7 +74,6 @@ unsafe extern "C" fn on_swap(
         // SAFETY: 3; the server passes this structure with this event.
         let info = unsafe { data.cast::<raw::RedisModuleSwapDbInfo>().as_ref() };
         let running = signals::running_db();
-        sightings::forget();
         if info.is_none_or(|i| [Some(i.dbnum_first), Some(i.dbnum_second)].contains(&running)) {
             end(End::Swapped);
         }
@@ -82,6 +81,7 @@ unsafe extern "C" fn on_swap(
         for database in both {
             schedule::on_flush(database);
             watch::forget(database);
+            sightings::forget(database);
         }
     });
 }
@@ -93,7 +93,7 @@ unsafe extern "C" fn on_loading(
     _data: *mut c_void,
 ) {
     api::guard((), || {
-        sightings::forget();
+        sightings::forget(-1);
         end(End::Loading);
         schedule::on_loading();
         watch::forget(-1);
@@ -107,7 +107,7 @@ unsafe extern "C" fn on_role(
     _data: *mut c_void,
 ) {
     api::guard((), || {
-        sightings::forget();
+        sightings::forget(-1);
         end(End::RoleChanged);
         watch::forget(-1);
         schedule::on_role(subevent != raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER);

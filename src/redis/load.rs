@@ -87,7 +87,7 @@ fn load(ctx: *mut RedisModuleCtx, argc: i32) -> Result<(), String> {
     state::load();
     watch::load();
     obituaries::load();
-    sightings::forget();
+    sightings::forget(-1);
     set_options(ctx);
     for (command, handler) in COMMANDS {
         register(ctx, command, handler).map_err(|what| format!("{}: {what}", command.name))?;
@@ -126,7 +126,7 @@ pub unsafe extern "C" fn RedisModule_OnUnload(ctx: *mut RedisModuleCtx) -> i32 {
         leave_nothing();
         state::load();
         watch::load();
-        sightings::forget();
+        sightings::forget(-1);
         api::OK
     })
 }

@@ -157,9 +157,15 @@ impl Reap {
             if replicas.are_too_far_behind(slice.ctx, *written_bytes) {
                 return Progress::Paused(Waiting::Replicas);
             }
-            self.born.catch_up();
-            let mut batch = Batch::default();
             let orphans = self.families_are_over();
+            let Self { born, bury, .. } = self;
+            let bury = bury.as_mut().filter(|_| orphans);
+            if !born.catch_up(time_is_up)
+                || bury.is_some_and(|bury| !bury.hear_of_births(born, time_is_up))
+            {
+                return Progress::Unfinished;
+            }
+            let mut batch = Batch::default();
             if orphans {
                 self.fill_orphans(slice, &mut batch, time_is_up);
             } else {

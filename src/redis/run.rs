@@ -260,6 +260,7 @@ impl Run {
         if let Phase::Releasing(..) = self.phase {
             return self.release_step();
         }
+        schedule::look_for_a_standstill();
         if let Some(end) = signals::wished() {
             return self.stop_for(end);
         }

@@ -8,20 +8,20 @@
 use std::collections::hash_map::RandomState;
 use std::ffi::c_void;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis_module::raw;
 
 use super::api::{self, Level, RedisModuleCtx, rm};
 use super::keyspace;
 use super::order::Order;
-use super::signals::End;
+use super::signals::{self, End};
 use super::state;
 use super::system;
 use super::wakeup::Wakeup;
 use crate::options::{CleanupOptions, IDS_DEFAULT};
 use crate::report::Report;
-use crate::schedule::{Change, Schedule, Wanted};
+use crate::schedule::{Change, Schedule, Wanted, standstill_ms};
 use crate::second_look::{Prints, SecondLook, Seen, Sights};
 use crate::settings;
 use crate::value::Value;
@@ -37,10 +37,6 @@ struct Keeper {
 
 /// Locked for moments only, and never while the server is called.
 static KEEPER: Mutex<Option<Keeper>> = Mutex::new(None);
-
-/// However short the threshold: a server that stands still for less than this, in milliseconds,
-/// has merely been busy.
-const STANDSTILL_MIN_MS: u64 = 5_000;
 
 fn keeper() -> MutexGuard<'static, Option<Keeper>> {
     KEEPER.lock().unwrap_or_else(PoisonError::into_inner)
@@ -105,17 +101,30 @@ unsafe extern "C" fn on_cron(
 }
 
 /// A server that was stopped, or whose clock was set forward, has missed beats or makes everybody
-/// look older, as one does that was away. The wall clock sees both.
-fn look_for_a_standstill() {
+/// look older, as one does that was away. The wall clock sees both. A run under way ends: it would
+/// find heartbeats gone that nobody could refresh, and take the keys of the living for orphans.
+///
+/// While writes are paused nobody can beat either, so the time counts as one in which the server
+/// stood still. Runs ask before every slice: the first one after a pause must know.
+pub fn look_for_a_standstill() {
+    if api::writes_are_paused() {
+        return;
+    }
     let now_ms = api::wall_ms();
-    let half_ms = settings::THRESHOLD_SECONDS.get().saturating_mul(500);
-    let allowed_ms = i64::try_from(half_ms.max(STANDSTILL_MIN_MS)).unwrap_or(i64::MAX);
-    if let Some(keeper) = keeper().as_mut() {
+    let threshold_s = settings::THRESHOLD_SECONDS.get();
+    let allowed_ms = standstill_ms(threshold_s, settings::ORPHAN_GRACE_SECONDS.get());
+    let stood_still = keeper().as_mut().is_some_and(|keeper| {
         let missed_ms = now_ms.saturating_sub(keeper.last_tick_wall_ms);
         keeper.last_tick_wall_ms = now_ms;
-        if missed_ms > allowed_ms {
+        let stood_still = missed_ms > allowed_ms;
+        if stood_still {
             keeper.schedule.start_warm_up(system::monotonic_us());
         }
+        stood_still
+    });
+    if stood_still && state::progress().is_some_and(|run| run.look.is_none()) {
+        signals::wish(End::StoodStill);
+        state::wake();
     }
 }
 
@@ -159,7 +168,11 @@ fn start(ctx: *mut RedisModuleCtx, database: u32) -> bool {
         scheduled: true,
         second_look: settings::SECOND_LOOK
             .get()
-            .then(|| second_look(database))
+            .then(|| {
+                let (now_us, interval_s) =
+                    (system::monotonic_us(), settings::INTERVAL_SECONDS.get());
+                second_look(|schedule| schedule.sights_before(database, now_us, interval_s))
+            })
             .flatten(),
         orphan_grace_s: grace_s.filter(|seconds| *seconds > 0),
         warm_up_left_s: 0,
@@ -177,15 +190,15 @@ pub fn sights_of_the_next(database: i32) -> Option<SecondLook> {
     let is_on = settings::INTERVAL_SECONDS.get() > 0 && settings::SECOND_LOOK.get();
     let is_listed = settings::DATABASES.get().contains(&database);
     (is_on && is_listed)
-        .then(|| second_look(database))
+        .then(|| second_look(|schedule| schedule.sights(database)))
         .flatten()
 }
 
-fn second_look(database: u32) -> Option<SecondLook> {
+fn second_look(before: impl FnOnce(&Schedule) -> Arc<Sights>) -> Option<SecondLook> {
     let listed = settings::DATABASES.get().len();
     keeper().as_ref().map(|keeper| SecondLook {
         prints: keeper.prints.clone(),
-        before: keeper.schedule.sights(database),
+        before: before(&keeper.schedule),
         most: Schedule::most_sights(listed),
         seen: Seen::default(),
     })

@@ -32,9 +32,14 @@ fn new(layout: &Arc<Layout>) -> Memory {
     }
 }
 
-/// Forget everything: the data is not what it was.
-pub fn forget() {
-    *lock() = None;
+/// Forget a database, whose data is not what it was; all of them if its number is negative.
+pub fn forget(database: i32) {
+    let mut memory = lock();
+    if database < 0 {
+        *memory = None;
+    } else if let Some(memory) = memory.as_mut() {
+        memory.databases.remove(&database);
+    }
 }
 
 /// What a run that reads names by this layout needs to know: what was seen in its database, and how

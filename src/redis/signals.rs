@@ -16,6 +16,7 @@ pub enum End {
     /// A look makes room.
     Cleanup,
     ProtectChanged,
+    StoodStill,
     Flushed,
     Swapped,
     Loading,
@@ -32,6 +33,7 @@ impl End {
             Self::ManualRun => "a manual run took its place",
             Self::Cleanup => "a cleanup took its place",
             Self::ProtectChanged => "blocking.protect changed",
+            Self::StoodStill => "the server stood still, or its clock was set forward",
             Self::CallerGone => "the caller went away",
             Self::Flushed => "the database was flushed",
             Self::Swapped => "the database was swapped",
@@ -42,12 +44,13 @@ impl End {
         }
     }
 
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Cancelled,
         Self::CallerGone,
         Self::ManualRun,
         Self::Cleanup,
         Self::ProtectChanged,
+        Self::StoodStill,
         Self::Flushed,
         Self::Swapped,
         Self::Loading,

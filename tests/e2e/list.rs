@@ -196,11 +196,11 @@ fn what_cannot_be_asked() -> Result<()> {
         ),
         (
             &["COUNT", "0"],
-            "ERR COUNT must be an integer from 1 to 10000 coordinators, got '0'".into(),
+            "ERR COUNT must be an integer from 1 to 1000 coordinators, got '0'".into(),
         ),
         (
             &["COUNT"],
-            "ERR COUNT needs a value: an integer from 1 to 10000 coordinators".into(),
+            "ERR COUNT needs a value: an integer from 1 to 1000 coordinators".into(),
         ),
         (
             &["THRESHOLD", "x"],

@@ -479,3 +479,22 @@ fn a_node_with_all_slots_removes_orphans_and_one_of_several_refuses() -> Result<
     ensure!(first.is_alive() && second.is_alive());
     Ok(())
 }
+
+#[test]
+fn a_flush_of_another_database_forgets_nothing_of_this_one() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    let mut other = server.client_db(1)?;
+    let orphans = ["ORPHANS", "1"];
+    let () = cmd("SET")
+        .arg("blocking:signal:a")
+        .arg("x")
+        .query(&mut conn)?;
+    let reply = cleanup(&mut conn, &orphans)?;
+    ensure!(reply.int("orphans_too_young")? == 1, "{reply:?}");
+    std::thread::sleep(Duration::from_millis(3_500));
+    let () = cmd("FLUSHDB").query(&mut other)?;
+    let reply = cleanup(&mut conn, &orphans)?;
+    ensure!(reply.int("orphans_removed")? == 1, "{reply:?}");
+    Ok(())
+}

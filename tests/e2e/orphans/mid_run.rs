@@ -4,9 +4,12 @@
 //! protected by it, must be there after the run.
 
 use anyhow::{Context, Result, ensure};
-use blocking_harness::redis::Connection;
-use blocking_harness::{dbsize, server_now_ms};
+use blocking_harness::redis::{self, Connection};
+use blocking_harness::{
+    Server, TOO_LATE, cleanup_async, dbsize, load_foreign, server_now_ms, wait_for_value,
+};
 
+use crate::ground::long_run::{DEADLINE, state, wait_until_idle};
 use crate::hard_cases::mid_run::{
     Deed, STEPS_MAX, Seen, ensure_there, in_every_part_of, slow_server,
 };
@@ -121,5 +124,79 @@ fn whoever_shows_life_before_the_slice_keeps_everything() -> Result<()> {
         )
         .with_context(|| format!("what came was {name}"))?;
     }
+    Ok(())
+}
+
+/// Whatever is written while a run is on must be heard of before anything goes, and that takes as long as it takes: not
+/// in one slice.
+#[test]
+fn what_is_written_meanwhile_is_heard_of_in_slices() -> Result<()> {
+    for family in ["signal", "heartbeat"] {
+        let usual = slices_with_births(family, 0)?;
+        let slices = slices_with_births(family, 300_000)?;
+        ensure!(
+            slices > usual + 2_500,
+            "{family}: {slices} slices, {usual} without"
+        );
+    }
+    Ok(())
+}
+
+/// How many slices a run has in which so many keys are written; the walk does not find them any more.
+fn slices_with_births(family: &str, born: usize) -> Result<i64> {
+    let server = Server::builder()
+        .arg("blocking.slice-us", 50)
+        .arg("blocking.idle-cpu-percent", 1)
+        .start()?;
+    let mut conn = server.client()?;
+    load(&mut conn, 1_700_000_000_000)?;
+    load_foreign(&mut conn, 20_000, |_| ())?;
+    let names = (0..born).map(|n| format!("blocking:{family}:born-{n}"));
+    let pairs: Vec<(String, u8)> = names.map(|name| (name, 1)).collect();
+    let names: Vec<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
+    cleanup_async(&mut conn, &["ORPHANS"])?;
+    wait_until_collecting(&mut conn)?;
+    if born > 0 {
+        // In two commands, so that the run gets no further meanwhile.
+        redis::cmd("MSET").arg(&pairs).exec(&mut conn)?;
+        redis::cmd("UNLINK").arg(&names).exec(&mut conn)?;
+    }
+    ensure!(state(&mut conn)? == "collecting", "{TOO_LATE}");
+    redis::cmd("CONFIG")
+        .arg(&["SET", "blocking.idle-cpu-percent", "100"])
+        .exec(&mut conn)?;
+    let last = wait_until_idle(&mut conn)?;
+    ensure!(last.text("status")? == "complete", "{last:?}");
+    ensure!(last.int("orphans_removed")? == IDS * 5, "{last:?}");
+    last.int("slices")
+}
+
+fn wait_until_collecting(conn: &mut Connection) -> Result<()> {
+    let is_collecting = |state: &String| state == "collecting";
+    wait_for_value("the run", DEADLINE, || state(conn), is_collecting).map(drop)
+}
+
+/// To look a name up that could be of a hundred thousand ids would be one long piece: then no orphan goes.
+#[test]
+fn a_new_key_full_of_colons_is_not_taken_apart() -> Result<()> {
+    let server = slow_server()?;
+    let mut conn = server.client()?;
+    load(&mut conn, 1_700_000_000_000)?;
+    load_foreign(&mut conn, 20_000, |_| ())?;
+    cleanup_async(&mut conn, &["ORPHANS"])?;
+    wait_for_value(
+        "the run",
+        DEADLINE,
+        || state(&mut conn),
+        |s| s == "collecting",
+    )?;
+    let name = format!("blocking:idempotency:{}", "a:".repeat(100_000));
+    write(&mut conn, [(&name, "1")])?;
+    redis::cmd("UNLINK").arg(&name).exec(&mut conn)?;
+    ensure!(state(&mut conn)? == "collecting", "{TOO_LATE}");
+    let last = wait_until_idle(&mut conn)?;
+    ensure!(last.text("status")? == "complete", "{last:?}");
+    ensure!(last.int("orphans_removed")? == 0, "{last:?}");
+    ensure!(last.int("orphans_too_young")? == IDS * 5, "{last:?}");
     Ok(())
 }

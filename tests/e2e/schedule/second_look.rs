@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use blocking_harness::redis::Connection;
 use blocking_harness::{Server, TOO_LATE, cleanup, wait_for_value};
 
@@ -172,4 +172,40 @@ fn a_value_that_changes_before_its_turn_is_a_sign_of_life() -> Result<()> {
     let there = blocking_harness::existing_keys(&mut conn, keys)?;
     ensure!(there.len() >= 5, "{there:?}");
     world.assert_others_are_whole(&mut conn)
+}
+
+/// Sets one interval after the other, each of which begins with a round at random, until that is about to come.
+fn hasten(conn: &mut Connection) -> Result<()> {
+    for interval_s in [60, 61].into_iter().cycle() {
+        set(conn, "interval-seconds", interval_s)?;
+        // The server looks at it ten times a second.
+        std::thread::sleep(Duration::from_millis(250));
+        if info(conn, "schedule_next_run_s")? <= 4 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Whoever writes times that look old must have had the time to write once more.
+#[test]
+fn a_moment_after_the_first_look_is_no_second_look() -> Result<()> {
+    for _ in 0..5 {
+        let server = start()?;
+        let mut conn = server.client()?;
+        set(&mut conn, "interval-seconds", 3_600)?;
+        write_pair(&mut conn, "skewed", OLD_MS)?;
+        hasten(&mut conn)?;
+        more_runs(&mut conn, 1)?;
+        let first = Instant::now();
+        hasten(&mut conn)?;
+        let last = more_runs(&mut conn, 1)?;
+        // Half an interval is thirty seconds.
+        if first.elapsed() < Duration::from_secs(25) {
+            ensure!(last.int("keys_removed")? == 0, "{last:?}");
+            ensure!(last.int("coordinators_waiting")? == 1, "{last:?}");
+            return Ok(());
+        }
+    }
+    bail!(TOO_LATE)
 }

@@ -6,8 +6,11 @@ use anyhow::{Result, ensure};
 use blocking_harness::redis::{self, Connection};
 use blocking_harness::{Server, cleanup, server_now_ms, wait_for_value};
 
-use super::{DEADLINE, OLD_MS, eager, info, left, more_runs, set, wait_until_gone, write_pair};
-use crate::ground::long_run::{assert_healthy, run};
+use super::{
+    DEADLINE, OLD_MS, eager, info, left, more_runs, set, wait_for_scheduled, wait_until_gone,
+    write_pair,
+};
+use crate::ground::long_run::{Slow, World, assert_healthy, run, wait_until_idle};
 
 const DEAD: &str = "blocking:heartbeat:dead";
 
@@ -200,4 +203,107 @@ fn a_standstill_begins_it_anew() -> Result<()> {
         .arg("blocking:heartbeat:lives")
         .query(&mut conn)?;
     assert_healthy(&server)
+}
+
+/// Heartbeats that expire while the server stands still leave orphans of the living behind.
+#[test]
+fn a_standstill_ends_the_run_under_way() -> Result<()> {
+    let server = eager()
+        .arg("blocking.interval-seconds", 0)
+        .arg("blocking.orphan-grace-seconds", 2)
+        .start()?;
+    let mut conn = server.client()?;
+    let world = World::load_sized(&mut conn, 0, 0, 20_000)?;
+    let lives: Vec<String> = (0..20).map(|n| format!("lives-{n}")).collect();
+    let slow = Slow::start(&server)?;
+    write_orphans_to_be(&mut conn, &lives)?;
+    set(&mut conn, "interval-seconds", 1)?;
+    wait_for_scheduled(&mut conn, "collecting")?;
+    // From the standstill on, so that nothing else can begin.
+    set(&mut conn, "warm-up-seconds", 3_600)?;
+    write_orphans_to_be(&mut conn, &lives)?;
+    server.freeze()?;
+    std::thread::sleep(Duration::from_millis(5_500));
+    server.thaw()?;
+    drop(slow);
+    let last = wait_until_idle(&mut conn)?;
+    let why = "the server stood still, or its clock was set forward";
+    ensure!(last.text("status")? == "interrupted", "{last:?}");
+    ensure!(last.text("reason")? == why, "{last:?}");
+    assert_signals_are_there(&mut conn, &lives)?;
+    world.assert_others_are_whole(&mut conn)?;
+    assert_healthy(&server)
+}
+
+/// With a short grace a short standstill is enough.
+#[test]
+fn what_a_standstill_is_follows_the_grace_of_orphans() -> Result<()> {
+    let server = eager()
+        .arg("blocking.warm-up-seconds", 4)
+        .arg("blocking.orphan-grace-seconds", 2)
+        .start()?;
+    let mut conn = server.client()?;
+    more_runs(&mut conn, 1)?;
+    let lives = ["lives-0".to_owned(), "lives-1".to_owned()];
+    write_orphans_to_be(&mut conn, &lives)?;
+    server.freeze()?;
+    std::thread::sleep(Duration::from_millis(5_500));
+    server.thaw()?;
+    wait_for_value(
+        "another warm-up",
+        DEADLINE,
+        || info(&mut conn, "warm_up_left_s"),
+        |left| *left > 0,
+    )?;
+    assert_signals_are_there(&mut conn, &lives)
+}
+
+/// Nobody could beat while writes were paused, so it was a standstill for all who live.
+#[test]
+fn a_long_pause_of_writes_is_a_standstill() -> Result<()> {
+    let server = eager().arg("blocking.orphan-grace-seconds", 2).start()?;
+    let mut conn = server.client()?;
+    more_runs(&mut conn, 1)?;
+    let lives: Vec<String> = (0..20).map(|n| format!("lives-{n}")).collect();
+    write_orphans_to_be(&mut conn, &lives)?;
+    run(&mut conn, "CLIENT PAUSE 5500 WRITE")?;
+    set(&mut conn, "warm-up-seconds", 3)?;
+    let began = Instant::now();
+    wait_for_value(
+        "a warm-up after the pause",
+        DEADLINE,
+        || Ok((began.elapsed(), info(&mut conn, "warm_up_left_s")?)),
+        |(elapsed, left_s)| *elapsed > Duration::from_secs(5) && *left_s > 0,
+    )?;
+    assert_signals_are_there(&mut conn, &lives)?;
+    assert_healthy(&server)
+}
+
+/// Coordinators whose heartbeat expires soon, each with a signal that is old.
+fn write_orphans_to_be(conn: &mut Connection, ids: &[String]) -> Result<()> {
+    let now_ms = server_now_ms(conn)?;
+    for id in ids {
+        let heartbeat = format!("blocking:heartbeat:{id}");
+        redis::cmd("SET")
+            .arg((heartbeat, now_ms, "PX", 4_000))
+            .exec(conn)?;
+        let signal = format!(r#"{{"timestamp":{OLD_MS}}}"#);
+        super::write(conn, &format!("blocking:signal:{id}"), signal)?;
+    }
+    Ok(())
+}
+
+fn assert_signals_are_there(conn: &mut Connection, ids: &[String]) -> Result<()> {
+    let keys: Vec<String> = ids
+        .iter()
+        .map(|id| format!("blocking:signal:{id}"))
+        .collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let there = super::exists(conn, &keys)?;
+    ensure!(
+        there == keys.len() as i64,
+        "{there} of {} are left",
+        keys.len()
+    );
+    Ok(())
 }
