@@ -21,6 +21,7 @@ use super::obituaries;
 use super::order::Order;
 use super::reap::{self, Reap};
 use super::replicas::Replicas;
+use super::schedule;
 use super::signals::{self, End};
 use super::state;
 use super::system;

@@ -137,6 +137,13 @@ fn start(ctx: *mut RedisModuleCtx, database: u32) -> bool {
     if !is_primary || flags & loading != 0 || !keyspace::select(ctx, number) {
         return false;
     }
+    if let Some(why) = keyspace::refusal_of_writes(ctx) {
+        // Beats are refused like all writes, so this is a standstill for all who live.
+        let line = format!("scheduled cleanup put off, and a warm-up begins: {why}");
+        api::log(ctx, Level::Warning, &line);
+        with_schedule(|schedule| schedule.start_warm_up(system::monotonic_us()));
+        return false;
+    }
     let Some(wakeup) = Wakeup::new() else {
         api::log(
             ctx,

@@ -279,6 +279,58 @@ fn a_long_pause_of_writes_is_a_standstill() -> Result<()> {
     assert_healthy(&server)
 }
 
+/// Whoever cannot write cannot beat, and when he can again the next round must not come first.
+#[test]
+fn a_server_that_refuses_writes_is_not_judged() -> Result<()> {
+    let server = eager()
+        .arg("blocking.orphan-grace-seconds", 2)
+        .arg("blocking.dry-run", "yes")
+        .start()?;
+    let mut conn = server.client()?;
+    more_runs(&mut conn, 1)?;
+    let refusals = [
+        ("maxmemory", "1", "0", "OOM"),
+        ("min-replicas-to-write", "1", "0", "NOREPLICAS"),
+    ];
+    for (setting, refuses, accepts, code) in refusals {
+        set(&mut conn, "warm-up-seconds", 0)?;
+        let lives: Vec<String> = (0..20).map(|n| format!("lives-{n}")).collect();
+        write_orphans_to_be(&mut conn, &lives)?;
+        run(&mut conn, &format!("CONFIG SET {setting} {refuses}"))?;
+        wait_for_value(
+            "a warm-up",
+            DEADLINE,
+            || {
+                set(&mut conn, "warm-up-seconds", 3_600)?;
+                let left_s = info(&mut conn, "warm_up_left_s")?;
+                set(&mut conn, "warm-up-seconds", 1)?;
+                Ok(left_s)
+            },
+            |left_s| *left_s >= 3_600,
+        )?;
+        set(&mut conn, "dry-run", "no")?;
+        let runs = info(&mut conn, "schedule_runs")?;
+        // Longer than their heartbeats last.
+        std::thread::sleep(Duration::from_millis(4_500));
+        ensure!(
+            info(&mut conn, "schedule_runs")? == runs,
+            "{code}: it judged"
+        );
+        set(&mut conn, "warm-up-seconds", 3_600)?;
+        run(&mut conn, &format!("CONFIG SET {setting} {accepts}"))?;
+        assert_signals_are_there(&mut conn, &lives)?;
+        set(&mut conn, "dry-run", "yes")?;
+        let line = format!("scheduled cleanup put off, and a warm-up begins: {code}");
+        ensure!(server.log().contains(&line), "{}", server.log());
+    }
+    ensure!(
+        !redis::cmd("EXISTS")
+            .arg("blocking:probe")
+            .query::<bool>(&mut conn)?
+    );
+    assert_healthy(&server)
+}
+
 /// Coordinators whose heartbeat expires soon, each with a signal that is old.
 fn write_orphans_to_be(conn: &mut Connection, ids: &[String]) -> Result<()> {
     let now_ms = server_now_ms(conn)?;
