@@ -1,12 +1,14 @@
 //! One run as named states: collect, plan, with ORPHANS weigh and judge, reap; one step of it a
 //! slice. A look is a run that ends before anything is removed.
 
+mod doctor;
 mod judge;
 mod look;
 mod view;
 
 use std::sync::Arc;
 
+use doctor::{Diagnosis, Examination};
 use judge::{Judged, Judging};
 use look::{Explained, Found};
 
@@ -31,6 +33,7 @@ use super::watch;
 use super::weigh::Weigh;
 use super::worker::{Outcome, Worker};
 use crate::collection::Collection;
+use crate::doctor::Study;
 use crate::explanation::Explanation;
 use crate::look::Look;
 use crate::obituary::Obituaries;
@@ -67,6 +70,9 @@ enum Phase {
     /// EXPLAIN, when all is known: putting it together, and reading the heartbeats of the id.
     Explaining(Worker<Explained>, Walked),
     Telling(Box<Tell>),
+    /// DOCTOR, when the walk is over: the study of what it brought, and a look at some keys by name.
+    Studying(Worker<Option<Study>>, Box<Diagnosis>),
+    Examining(Box<Examination>),
     /// Everything is done but giving memory back.
     Releasing(Worker<()>, Box<Report>),
     /// Between two states, and after the last.
@@ -174,10 +180,10 @@ impl Run {
         };
         let now_us = system::monotonic_us();
         wakeup.arm(0);
-        let list = Self::list_phase(ctx, order.look.as_ref(), order.threshold_s, &reader);
+        let look = Self::look_phase(ctx, &order, &limits);
         let dry = order.options.dry_run;
         Self {
-            phase: list.unwrap_or_else(|| Phase::Collecting(Collect::new(ctx, limits, dry))),
+            phase: look.unwrap_or_else(|| Phase::Collecting(Collect::new(ctx, limits, dry))),
             wakeup,
             born: match order.look {
                 // Nothing is removed, so nothing has to be kept for those who are born meanwhile.
@@ -297,6 +303,7 @@ impl Run {
             Phase::Planning(..) => return self.plan_step(ctx),
             Phase::Judging(..) => return self.judge_step(),
             Phase::Explaining(..) => return self.explain_step(),
+            Phase::Studying(..) => return self.study_step(),
             _ => {}
         }
         // A look writes nothing.
@@ -325,6 +332,7 @@ impl Run {
             Phase::Weighing(..) => self.weigh_step(ctx, &mut time_is_up),
             Phase::Listing(_) => self.list_step(ctx, &user, &mut time_is_up),
             Phase::Telling(_) => self.tell_step(ctx, &user, &mut time_is_up),
+            Phase::Examining(_) => self.examine_step(ctx, &user, &mut time_is_up),
             Phase::Reaping(_) => {
                 let cluster = flags & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0;
                 self.reap_step(ctx, &user, cluster, &mut time_is_up)
@@ -370,6 +378,9 @@ impl Run {
         let Phase::Collecting(collect) = std::mem::replace(&mut self.phase, Phase::Moving) else {
             return Next::Slice;
         };
+        if collect.survey.is_some() {
+            return self.start_study(collect);
+        }
         let walked = Walked {
             keys_scanned: collect.keys_scanned,
             keys_collected: collect.collection.records(),
@@ -568,7 +579,10 @@ impl Run {
             Phase::Collecting(collect) => collect.collection.bytes(),
             Phase::Weighing(reap, _) | Phase::Reaping(reap) => reap.collection.bytes(),
             // Its drop waits for a worker that has been told to stop.
-            Phase::Planning(..) | Phase::Judging(..) | Phase::Explaining(..) => usize::MAX,
+            Phase::Planning(..)
+            | Phase::Judging(..)
+            | Phase::Explaining(..)
+            | Phase::Studying(..) => usize::MAX,
             _ => 0,
         };
         if heavy <= FREED_AT_ONCE_BYTES {
@@ -581,6 +595,7 @@ impl Run {
             Phase::Planning(worker, _) => Rest::Planning(worker),
             Phase::Judging(worker, _) => Rest::Judging(worker),
             Phase::Explaining(worker, _) => Rest::Explaining(worker),
+            Phase::Studying(worker, _) => Rest::Studying(worker),
             _ => return Next::End(report),
         };
         match Worker::start(self.wakeup.waker(), move || drop(rest)) {
@@ -647,6 +662,7 @@ enum Rest {
     Weighing(Box<Reap>, Box<Weigh>),
     Judging(Worker<Option<Judged>>),
     Explaining(Worker<Explained>),
+    Studying(Worker<Option<Study>>),
 }
 
 fn end_status(plan: &Plan) -> Status {
