@@ -109,6 +109,19 @@ pub const EXPLAIN: Command = Command {
     ],
 };
 
+pub const DOCTOR: Command = Command {
+    name: "blocking.doctor",
+    flags: "readonly deny-script blocking",
+    arity: -1,
+    acl_categories: "read slow dangerous blocking",
+    summary: "Says in plain sentences what is wrong with coordinators, settings and schedule, the most serious first.",
+    complexity: "O(N) for the walk with N being the number of keys in the database, in slices of \
+                 blocking.slice-us, plus one GET for each heartbeat and one MEMORY USAGE for each of at most \
+                 1,000 orphans a family.",
+    since: "0.2.0",
+    arguments: &[argument("json", "JSON", ArgumentKind::Keyword)],
+};
+
 pub const STATUS: Command = Command {
     name: "blocking.status",
     flags: "allow-loading allow-stale fast",
@@ -162,6 +175,8 @@ pub const HELP_TEXT: &[&str] = &[
     "    COUNT: list at most this many (100).",
     "EXPLAIN id [THRESHOLD seconds] [JSON]",
     "    Show what CLEANUP would do with one coordinator and its keys, and why.",
+    "DOCTOR [JSON]",
+    "    Say in plain sentences what is wrong, the most serious first, and what to do.",
     "STATUS [JSON]",
     "    Show the cleanup under way, the last result, the totals since load and the schedule.",
     "CANCEL",
@@ -178,7 +193,7 @@ mod tests {
     fn help_names_every_option_and_is_plain() {
         let text = HELP_TEXT.join("\n");
         assert!(text.is_ascii());
-        for command in [CLEANUP, LIST, EXPLAIN, STATUS, CANCEL, HELP] {
+        for command in [CLEANUP, LIST, EXPLAIN, DOCTOR, STATUS, CANCEL, HELP] {
             let word = command.name.trim_start_matches("blocking.").to_uppercase();
             assert!(
                 HELP_TEXT.iter().any(|line| line.starts_with(&word)),

@@ -19,6 +19,15 @@ pub const DEFAULT: &str = "heartbeat=blocking:heartbeat:{id} \
     state=swarm:{swarm}:blocking:{id} \
     never=swarm:{swarm}:state";
 
+/// How names begin that look like the built-in layout's and are left alone on purpose: unfinished
+/// work, escalations, spawns, retries.
+pub const LEFT_ALONE: [&str; 4] = [
+    "coordinator:work:",
+    "coordinator:escalation:",
+    "coordinator:spawn:",
+    "blocking:retry:",
+];
+
 /// More templates are refused: a key that might be one of a family is held against all of them.
 const MAX_TEMPLATES: usize = 64;
 

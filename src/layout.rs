@@ -216,6 +216,11 @@ impl Layout {
         self.never.iter().any(|never| never.fits(name))
     }
 
+    /// How the keys of each template begin.
+    pub fn beginnings(&self) -> impl Iterator<Item = &[u8]> {
+        self.templates.iter().map(|template| &*template.prefix)
+    }
+
     /// Every coordinator that the heartbeat `name` could be the heartbeat of; none for other keys.
     pub fn beating(&self, name: &[u8], visit: &mut dyn FnMut(Reading)) {
         for template in self.heartbeats() {

@@ -23,6 +23,7 @@ mod claims;
 mod collection;
 mod commands;
 mod databases;
+mod doctor;
 mod error;
 mod evidence;
 mod explanation;

@@ -1,4 +1,4 @@
-//! What `BLOCKING.LIST` and `BLOCKING.EXPLAIN` are asked: looks, which change nothing.
+//! What `BLOCKING.LIST`, `BLOCKING.EXPLAIN` and `BLOCKING.DOCTOR` are asked: looks, which change nothing.
 //!
 //! Argument bytes become typed options, by the rules of `options.rs`.
 
@@ -23,6 +23,8 @@ pub const COUNT_DEFAULT: u32 = 100;
 pub const LIST_OPTIONS: &str = "STALE, LIVE, UNREADABLE, THRESHOLD, MATCH, COUNT, JSON";
 /// The same for `BLOCKING.EXPLAIN`.
 pub const EXPLAIN_OPTIONS: &str = "THRESHOLD, JSON";
+/// The same for `BLOCKING.DOCTOR`.
+pub const DOCTOR_OPTIONS: &str = "JSON";
 
 const COUNT_ACCEPTED: &str = "an integer from 1 to 1000 coordinators";
 
@@ -74,11 +76,18 @@ pub struct ExplainOptions {
     pub json: bool,
 }
 
+/// What `BLOCKING.DOCTOR` was asked.
+#[derive(Debug, Clone, Copy)]
+pub struct DoctorOptions {
+    pub json: bool,
+}
+
 /// A look.
 #[derive(Debug, Clone)]
 pub enum Look {
     List(ListOptions),
     Explain(ExplainOptions),
+    Doctor(DoctorOptions),
 }
 
 impl Look {
@@ -87,6 +96,7 @@ impl Look {
         match self {
             Self::List(_) => "BLOCKING.LIST",
             Self::Explain(_) => "BLOCKING.EXPLAIN",
+            Self::Doctor(_) => "BLOCKING.DOCTOR",
         }
     }
 
@@ -98,6 +108,7 @@ impl Look {
                 let exactly = Pattern::exactly(&explain.id);
                 (explain.threshold_s, Some(exactly), explain.json)
             }
+            Self::Doctor(doctor) => (None, None, doctor.json),
         };
         CleanupOptions {
             threshold_s,
@@ -175,6 +186,20 @@ pub fn parse_explain(args: &[&[u8]]) -> Result<ExplainOptions, Error> {
     Ok(ExplainOptions {
         id: id.to_vec(),
         threshold_s,
+        json: json.is_some(),
+    })
+}
+
+/// Reads the arguments of `BLOCKING.DOCTOR`, the command name left out.
+pub fn parse_doctor(args: &[&[u8]]) -> Result<DoctorOptions, Error> {
+    let mut json = None;
+    for word in args {
+        match canonical(word, DOCTOR_OPTIONS) {
+            Some(option @ "JSON") => once(&mut json, option, || Ok(()))?,
+            _ => return Err(unknown(word, "BLOCKING.DOCTOR", DOCTOR_OPTIONS)),
+        }
+    }
+    Ok(DoctorOptions {
         json: json.is_some(),
     })
 }
@@ -266,6 +291,29 @@ mod tests {
             explain("a STALE").unwrap_err(),
             "ERR unknown option 'STALE' for BLOCKING.EXPLAIN; accepted are THRESHOLD, JSON"
         );
+    }
+
+    #[test]
+    fn options_of_doctor() {
+        assert!(!parse_doctor(&[]).unwrap().json);
+        assert!(parse_doctor(&[b"json"]).unwrap().json);
+        let table: [(&[&[u8]], &str); 2] = [
+            (
+                &[b"THRESHOLD"],
+                "ERR unknown option 'THRESHOLD' for BLOCKING.DOCTOR; accepted is JSON",
+            ),
+            (
+                &[b"JSON", b"JSON"],
+                "ERR JSON is given more than once; each option is accepted at most once",
+            ),
+        ];
+        for (args, error) in table {
+            assert_eq!(parse_doctor(args).unwrap_err().to_string(), error);
+        }
+        // Everybody counts: no pattern, and the threshold of the settings.
+        let options = Look::Doctor(DoctorOptions { json: true }).as_cleanup();
+        assert!(options.pattern.is_none() && options.threshold_s.is_none());
+        assert!(options.dry_run && options.json);
     }
 
     #[test]

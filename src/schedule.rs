@@ -116,6 +116,15 @@ struct Memory {
     looked_us: u64,
 }
 
+/// How things stand for one database; times are seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outlook {
+    pub is_replica: bool,
+    pub next_run_s: Option<u64>,
+    pub warm_up_left_s: u64,
+    pub breaker_open_s: Option<u64>,
+}
+
 /// The schedule of this server.
 #[derive(Debug, Default)]
 pub struct Schedule {
@@ -331,6 +340,19 @@ impl Schedule {
     fn open(&self) -> impl Iterator<Item = (u32, &Breaker)> {
         let memory = self.memory.iter();
         memory.filter_map(|(database, m)| Some((*database, m.breaker.as_ref()?)))
+    }
+
+    /// How things stand for this database.
+    pub fn outlook(&self, now_us: u64, warm_up_s: u64, database: u32) -> Outlook {
+        let since_s = |us: u64| now_us.saturating_sub(us) / US_PER_S;
+        let mut open = self.open();
+        let breaker = open.find(|(open, _)| *open == database);
+        Outlook {
+            is_replica: self.is_replica,
+            next_run_s: self.next_s(now_us),
+            warm_up_left_s: self.warm_up_left_s(now_us, warm_up_s),
+            breaker_open_s: breaker.map(|(_, breaker)| since_s(breaker.since_us)),
+        }
     }
 
     /// The field `schedule` of STATUS.

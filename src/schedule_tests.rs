@@ -346,3 +346,29 @@ fn how_long_a_server_may_stand_still() {
         );
     }
 }
+
+#[test]
+fn the_outlook_is_that_of_one_database() {
+    let mut schedule = Schedule::new(0, false);
+    let wanted = wanted(&[0, 3]);
+    schedule.tick(0, wanted, Busy::Idle, &mut || 0);
+    schedule.ended(5 * S, 3, &report(Status::Refused));
+    let warm_up_s = wanted.warm_up_s;
+    let here = schedule.outlook(9 * S, warm_up_s, 3);
+    assert_eq!(here.breaker_open_s, Some(4));
+    assert_eq!(here.next_run_s, schedule.next_s(9 * S));
+    assert_eq!(
+        here.warm_up_left_s,
+        schedule.warm_up_left_s(9 * S, warm_up_s)
+    );
+    assert!(!here.is_replica && here.next_run_s.is_some());
+    assert_eq!(schedule.outlook(9 * S, warm_up_s, 0).breaker_open_s, None);
+    schedule.change_role(10 * S, true);
+    schedule.tick(11 * S, wanted, Busy::Idle, &mut || 0);
+    let there = schedule.outlook(12 * S, warm_up_s, 3);
+    let expected = (true, None, None);
+    assert_eq!(
+        (there.is_replica, there.next_run_s, there.breaker_open_s),
+        expected
+    );
+}

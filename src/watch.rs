@@ -43,12 +43,33 @@ impl Left {
     }
 }
 
+/// A run that is over, in short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastRun {
+    pub run: u64,
+    pub status: Status,
+    pub dry_run: bool,
+    pub coordinators_removed: u64,
+    pub keys_removed: u64,
+    pub reason: Option<String>,
+    /// The monotonic clock.
+    pub ended_us: u64,
+}
+
+/// The last runs over one database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LastRuns {
+    pub scheduled: Option<LastRun>,
+    pub manual: Option<LastRun>,
+}
+
 /// What is known of runs that are over.
 #[derive(Debug, Default)]
 pub struct Watch {
     complete_us: Option<u64>,
-    /// At most one for each database of the server.
+    /// At most one for each database of the server, as the next.
     left: BTreeMap<i32, Left>,
+    last: BTreeMap<i32, LastRuns>,
 }
 
 impl Watch {
@@ -56,6 +77,7 @@ impl Watch {
         Self {
             complete_us: None,
             left: BTreeMap::new(),
+            last: BTreeMap::new(),
         }
     }
 
@@ -68,6 +90,25 @@ impl Watch {
         if matches!(report.status, Status::Complete | Status::Limited) {
             self.left.insert(database, Left::by(report));
         }
+        let last = self.last.entry(database).or_default();
+        let place = match report.scheduled {
+            Some(_) => &mut last.scheduled,
+            None => &mut last.manual,
+        };
+        *place = Some(LastRun {
+            run: report.run,
+            status: report.status,
+            dry_run: report.dry_run,
+            coordinators_removed: report.counts.coordinators_removed,
+            keys_removed: report.counts.keys_removed(),
+            reason: report.reason.clone(),
+            ended_us: now_us,
+        });
+    }
+
+    /// The last runs over this database, whatever became of its content since.
+    pub fn last_runs(&self, database: i32) -> LastRuns {
+        self.last.get(&database).cloned().unwrap_or_default()
     }
 
     /// A database has other content than before; all of them if the number is negative.
@@ -182,6 +223,34 @@ mod tests {
         assert_eq!(left(&watch), [14, 4, 4, 10, 10]);
         watch.forget(-1);
         assert_eq!(left(&watch), [0; 5]);
+    }
+
+    #[test]
+    fn the_last_runs_of_each_database_are_kept_whatever_becomes_of_it() {
+        let mut watch = Watch::new();
+        assert_eq!(watch.last_runs(0), LastRuns::default());
+        let run = |number: u64, scheduled: Option<u64>, status: Status| Report {
+            run: number,
+            scheduled,
+            ..report(status, false, counts())
+        };
+        watch.ended(7, 0, &run(1, None, Status::Complete));
+        watch.ended(8, 3, &run(2, Some(3), Status::Refused));
+        watch.ended(9, 0, &run(3, Some(0), Status::Complete));
+        watch.ended(10, 0, &run(4, None, Status::Cancelled));
+        watch.forget(-1);
+        let numbers = |database: i32| {
+            let LastRuns { scheduled, manual } = watch.last_runs(database);
+            let number = |run: Option<LastRun>| run.map(|run| (run.run, run.ended_us));
+            (number(scheduled), number(manual))
+        };
+        assert_eq!(numbers(0), (Some((3, 9)), Some((4, 10))));
+        assert_eq!(numbers(3), (Some((2, 8)), None));
+        let refused = watch.last_runs(3).scheduled.unwrap();
+        assert_eq!(
+            (refused.status, refused.coordinators_removed),
+            (Status::Refused, 3)
+        );
     }
 
     #[test]

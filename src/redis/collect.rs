@@ -4,10 +4,12 @@
 
 use super::acl::User;
 use super::api::{OwnString, RedisModuleCtx};
+use super::glimpse;
 use super::keyspace;
 use super::replicas::Replicas;
 use super::scan::{Cursor, SeenKey};
 use crate::collection::{Collection, Record};
+use crate::doctor::Survey;
 use crate::layout::Family;
 use crate::second_look::{Beat, Reader, Seen};
 
@@ -45,6 +47,10 @@ pub struct Collect {
     /// Family keys were left out for lack of memory.
     pub truncated: bool,
     pub limits: Limits,
+    /// For DOCTOR: what it counts beside what is collected. Then every heartbeat is read in full.
+    pub survey: Option<Box<Survey>>,
+    /// For DOCTOR, which goes on counting: the heartbeats alone did not fit.
+    pub is_overfull: bool,
     /// Heartbeats to be read by name, when the step that found them is over.
     to_read: Vec<Vec<u8>>,
     /// The walk is over, but for heartbeats still to be read.
@@ -63,6 +69,8 @@ impl Collect {
             keys_scanned: 0,
             truncated: false,
             limits,
+            survey: None,
+            is_overfull: false,
             to_read: Vec::new(),
             is_over: false,
             has_written: false,
@@ -85,7 +93,7 @@ impl Collect {
         loop {
             // The last step may have found some too, so this comes before the test for the end.
             while let Some(name) = self.to_read.pop() {
-                self.read_by_name(ctx, user, &name);
+                self.read_by_name(ctx, user, now_ms, &name);
                 // A page may be all heartbeats, and each as large as a heartbeat may be.
                 if time_is_up() {
                     return Walk::Unfinished;
@@ -95,7 +103,10 @@ impl Collect {
             let others_max = self.limits.collect_max_bytes / 100 * OTHERS_PERCENT;
             self.truncated = self.truncated || bytes > others_max;
             if bytes > self.limits.collect_max_bytes {
-                return Walk::TooManyHeartbeats;
+                if self.survey.is_none() {
+                    return Walk::TooManyHeartbeats;
+                }
+                self.is_overfull = true;
             }
             if self.is_over {
                 return Walk::Finished;
@@ -105,6 +116,7 @@ impl Collect {
                 seen: &mut self.seen,
                 keys_scanned: &mut self.keys_scanned,
                 to_read: &mut self.to_read,
+                survey: self.survey.as_deref_mut(),
                 reader: &self.limits.reader,
                 truncated: self.truncated,
                 user,
@@ -120,10 +132,25 @@ impl Collect {
         }
     }
 
-    fn read_by_name(&mut self, ctx: *mut RedisModuleCtx, user: &User, name: &[u8]) {
+    fn read_by_name(&mut self, ctx: *mut RedisModuleCtx, user: &User, now_ms: i64, name: &[u8]) {
         let string = OwnString::new(name);
         let reader = &self.limits.reader;
-        if let Some(beat) = keyspace::read_heartbeat(ctx, &string, reader) {
+        let beat = match &mut self.survey {
+            // The plan must know whoever lives, even where the caller may not be told of him.
+            Some(survey) if !user.may_read(string.as_ptr()) => {
+                survey.deny_heartbeat();
+                keyspace::read_heartbeat(ctx, &string, reader)
+            }
+            Some(survey) => glimpse::vitals(ctx, &string, reader, None).map(|vitals| {
+                survey.add(name, &vitals, now_ms);
+                Beat {
+                    reading: vitals.reading,
+                    print: 0,
+                }
+            }),
+            None => keyspace::read_heartbeat(ctx, &string, reader),
+        };
+        if let Some(beat) = beat.filter(|_| !self.is_overfull) {
             if let Some(prints) = &reader.prints {
                 self.seen.push(prints, name, beat.print);
             }
@@ -148,6 +175,7 @@ struct Found<'c> {
     seen: &'c mut Seen,
     keys_scanned: &'c mut u64,
     to_read: &'c mut Vec<Vec<u8>>,
+    survey: Option<&'c mut Survey>,
     reader: &'c Reader,
     truncated: bool,
     user: &'c User,
@@ -158,6 +186,12 @@ impl Found<'_> {
     fn visit(&mut self, key: &SeenKey) {
         *self.keys_scanned = self.keys_scanned.saturating_add(1);
         let Some(family) = self.reader.layout.family_of(key.name) else {
+            if let Some(survey) = &mut self.survey
+                && survey.concerns(key.name)
+                && !key.is_expired(self.now_ms)
+            {
+                survey.add_stranger(key.name, key.may_be_read_by(self.user));
+            }
             return;
         };
         // A key whose TTL has passed does not exist, even while the server still holds it.
@@ -165,7 +199,11 @@ impl Found<'_> {
             return;
         }
         if family == Family::Heartbeat {
-            match key.heartbeat(self.reader) {
+            let at_once = match self.survey {
+                Some(_) => None,
+                None => key.heartbeat(self.reader),
+            };
+            match at_once {
                 Some(beat) => {
                     if let Some(prints) = &self.reader.prints {
                         self.seen.push(prints, key.name, beat.print);

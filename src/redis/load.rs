@@ -32,10 +32,11 @@ const OLDEST: (i32, i32, i32) = (7, 0, 6);
 /// would have to carry along. Elsewhere the bit means nothing.
 const OPTIONS_HANDLE_ATOMIC_SLOT_MIGRATION: u32 = 1 << 5;
 
-const COMMANDS: [(&Command, Handler); 6] = [
+const COMMANDS: [(&Command, Handler); 7] = [
     (&commands::CLEANUP, command::cleanup),
     (&commands::LIST, look::list),
     (&commands::EXPLAIN, look::explain),
+    (&commands::DOCTOR, look::doctor),
     (&commands::STATUS, command::status),
     (&commands::CANCEL, command::cancel),
     (&commands::HELP, command::help),

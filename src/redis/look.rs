@@ -1,4 +1,4 @@
-//! LIST and EXPLAIN: looks, which take the place of a run and change nothing.
+//! LIST, EXPLAIN and DOCTOR: looks, which take the place of a run and change nothing.
 //!
 //! One place, so that two walks never share the main thread. A cleanup, by hand or by the schedule,
 //! does not wait for a look: the look makes room, and its caller is told.
@@ -43,6 +43,21 @@ pub unsafe extern "C" fn explain(
         let arguments = unsafe { command::arguments(argv, argc) };
         let options = look::parse_explain(&arguments);
         let started = options.and_then(|options| start(ctx, Look::Explain(options)));
+        command::answer(ctx, started.map(|()| None))
+    })
+}
+
+/// BLOCKING.DOCTOR
+pub unsafe extern "C" fn doctor(
+    ctx: *mut RedisModuleCtx,
+    argv: *mut *mut RedisModuleString,
+    argc: i32,
+) -> i32 {
+    api::guard(api::ERR, || {
+        // SAFETY: 3.
+        let arguments = unsafe { command::arguments(argv, argc) };
+        let options = look::parse_doctor(&arguments);
+        let started = options.and_then(|options| start(ctx, Look::Doctor(options)));
         command::answer(ctx, started.map(|()| None))
     })
 }

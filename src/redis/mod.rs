@@ -22,6 +22,7 @@ mod caller;
 mod cluster;
 mod collect;
 mod command;
+mod doctor;
 mod events;
 mod glimpse;
 mod info;

@@ -1,12 +1,14 @@
 //! One run as named states: collect, plan, with ORPHANS weigh and judge, reap; one step of it a
 //! slice. A look is a run that ends before anything is removed.
 
+mod doctor;
 mod end;
 mod judge;
 mod look;
 mod plan;
 mod view;
 
+use doctor::{Diagnosis, Examination};
 use judge::{Judged, Judging};
 use look::{Explained, Found};
 use plan::Planned;
@@ -29,6 +31,7 @@ use super::tell::Tell;
 use super::wakeup::Wakeup;
 use super::weigh::Weigh;
 use super::worker::Worker;
+use crate::doctor::Study;
 use crate::explanation::Explanation;
 use crate::obituary::Obituaries;
 use crate::pace::{self, Pace, Shares, Turn};
@@ -57,6 +60,9 @@ enum Phase {
     /// EXPLAIN, when all is known: putting it together, and reading the heartbeats of the id.
     Explaining(Worker<Explained>, Walked),
     Telling(Box<Tell>),
+    /// DOCTOR, when the walk is over: the study of what it brought, and a look at some keys by name.
+    Studying(Worker<Option<Study>>, Box<Diagnosis>),
+    Examining(Box<Examination>),
     /// Everything is done but giving memory back.
     Releasing(Worker<()>, Box<Report>),
     /// Between two states, and after the last.
@@ -154,10 +160,10 @@ impl Run {
         };
         let now_us = system::monotonic_us();
         wakeup.arm(0);
-        let list = Self::list_phase(ctx, order.look.as_ref(), order.threshold_s, &reader);
+        let look = Self::look_phase(ctx, &order, &limits);
         let dry = order.options.dry_run;
         Self {
-            phase: list.unwrap_or_else(|| Phase::Collecting(Collect::new(ctx, limits, dry))),
+            phase: look.unwrap_or_else(|| Phase::Collecting(Collect::new(ctx, limits, dry))),
             wakeup,
             born: match order.look {
                 // Nothing is removed, so nothing has to be kept for those who are born meanwhile.
@@ -278,6 +284,7 @@ impl Run {
             Phase::Planning(..) => return self.plan_step(ctx),
             Phase::Judging(..) => return self.judge_step(),
             Phase::Explaining(..) => return self.explain_step(),
+            Phase::Studying(..) => return self.study_step(),
             _ => {}
         }
         // A look writes nothing.
@@ -306,6 +313,7 @@ impl Run {
             Phase::Weighing(..) => self.weigh_step(ctx, &mut time_is_up),
             Phase::Listing(_) => self.list_step(ctx, &user, &mut time_is_up),
             Phase::Telling(_) => self.tell_step(ctx, &user, &mut time_is_up),
+            Phase::Examining(_) => self.examine_step(ctx, &user, &mut time_is_up),
             Phase::Reaping(_) => {
                 let cluster = flags & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0;
                 self.reap_step(ctx, &user, cluster, &mut time_is_up)

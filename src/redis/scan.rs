@@ -62,6 +62,15 @@ impl SeenKey<'_> {
         }
     }
 
+    /// Whether the user may read it.
+    pub fn may_be_read_by(&self, user: &User) -> bool {
+        if self.string.is_null() {
+            user.may_read(OwnString::new(self.name).as_ptr())
+        } else {
+            user.may_read(self.string)
+        }
+    }
+
     /// What its value says as a heartbeat; `None` if it must be read by name after the visit.
     pub fn heartbeat(&self, reader: &Reader) -> Option<Beat> {
         if self.key.is_null() {

@@ -21,7 +21,7 @@ use super::system;
 use super::wakeup::Wakeup;
 use crate::options::{CleanupOptions, IDS_DEFAULT};
 use crate::report::Report;
-use crate::schedule::{Change, Schedule, Wanted, standstill_ms};
+use crate::schedule::{Change, Outlook, Schedule, Wanted, standstill_ms};
 use crate::second_look::{Prints, SecondLook, Seen, Sights};
 use crate::settings;
 use crate::value::Value;
@@ -251,6 +251,12 @@ pub fn warm_up_left_s() -> u64 {
 /// replica.
 pub fn judging_since_us() -> Option<u64> {
     with_schedule(|schedule| schedule.judging_since_us(settings::warm_up_s())).flatten()
+}
+
+/// How things stand for this database.
+pub fn outlook(database: u32) -> Outlook {
+    let (now_us, warm_up_s) = (system::monotonic_us(), settings::warm_up_s());
+    with_schedule(|schedule| schedule.outlook(now_us, warm_up_s, database)).unwrap_or_default()
 }
 
 /// The field `schedule` of STATUS.

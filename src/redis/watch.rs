@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{schedule, system};
 use crate::report::Report;
-use crate::watch::Watch;
+use crate::watch::{LastRuns, Watch};
 
 /// Locked for moments only, and never while the server is called.
 static WATCH: Mutex<Watch> = Mutex::new(Watch::new());
@@ -26,6 +26,11 @@ pub fn ended(database: i32, report: &Report) {
 /// A database has other content than before; all of them if the number is negative.
 pub fn forget(database: i32) {
     watch().forget(database);
+}
+
+/// The last runs over this database.
+pub fn last_runs(database: i32) -> LastRuns {
+    watch().last_runs(database)
 }
 
 /// The fields of INFO, without the module's name.

@@ -1,7 +1,7 @@
-//! BLOCKING.LIST: who beats, since when, and for how long still; and what LIST and EXPLAIN, as looks, must not do to anybody.
+//! BLOCKING.LIST: who beats, since when, and for how long still; and what LIST, EXPLAIN and DOCTOR, as looks, must not do to anybody.
 
 /// A look makes room, or its ground moves.
-mod mid_look;
+pub mod mid_look;
 /// What is in the way of whom: cleanups, schedules, other looks.
 mod room;
 
@@ -215,15 +215,15 @@ fn what_cannot_be_asked() -> Result<()> {
         let error = command(&mut conn, "BLOCKING.LIST", args).unwrap_err();
         assert_eq!(error_text(&error), text, "{args:?}");
     }
-    for name in ["BLOCKING.LIST", "BLOCKING.EXPLAIN"] {
+    for name in ["BLOCKING.LIST", "BLOCKING.EXPLAIN", "BLOCKING.DOCTOR"] {
         let mut queued = redis::pipe();
         queued.atomic().cmd(name).arg("id");
-        let mut queued_list = redis::pipe();
-        queued_list.atomic().cmd(name);
-        let pipe = if name == "BLOCKING.LIST" {
-            &queued_list
-        } else {
+        let mut queued_alone = redis::pipe();
+        queued_alone.atomic().cmd(name);
+        let pipe = if name == "BLOCKING.EXPLAIN" {
             &queued
+        } else {
+            &queued_alone
         };
         let error = pipe.query::<Value>(&mut conn).unwrap_err().to_string();
         let text = format!("{name} cannot wait inside MULTI or a script");
@@ -330,6 +330,8 @@ fn a_look_does_not_wait_for_writes() -> Result<()> {
     assert_eq!(list(&mut conn, &[])?.int("coordinators_checked")?, 6);
     let told = command(&mut conn, "BLOCKING.EXPLAIN", &["dead"])?;
     assert_eq!(told.text("verdict")?, "stale");
+    let lines: Vec<String> = cmd("BLOCKING.DOCTOR").query(&mut conn)?;
+    ensure!(!lines.is_empty());
     let () = cmd("CLIENT").arg("UNPAUSE").query(&mut conn)?;
     assert!(server.is_alive());
     Ok(())

@@ -6,6 +6,8 @@ mod acl;
 mod arguments;
 /// Cluster mode on one node.
 mod cluster;
+/// DOCTOR finds what is there, with its numbers, and nothing else.
+mod doctor;
 /// EXPLAIN says what a dry run does.
 mod explain;
 /// Key layouts of other fleets.

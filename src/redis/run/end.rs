@@ -14,6 +14,7 @@ use super::look::Explained;
 use super::plan::Planned;
 use super::{Next, Phase, Run, view};
 use crate::collection::Collection;
+use crate::doctor::Study;
 use crate::look::Look;
 use crate::plan::Plan;
 use crate::report::{Report, Status};
@@ -51,7 +52,10 @@ impl Run {
             Phase::Collecting(collect) => collect.collection.bytes(),
             Phase::Weighing(reap, _) | Phase::Reaping(reap) => reap.collection.bytes(),
             // Its drop waits for a worker that has been told to stop.
-            Phase::Planning(..) | Phase::Judging(..) | Phase::Explaining(..) => usize::MAX,
+            Phase::Planning(..)
+            | Phase::Judging(..)
+            | Phase::Explaining(..)
+            | Phase::Studying(..) => usize::MAX,
             _ => 0,
         };
         if heavy <= FREED_AT_ONCE_BYTES {
@@ -64,6 +68,7 @@ impl Run {
             Phase::Planning(worker, _) => Rest::Planning(worker),
             Phase::Judging(worker, _) => Rest::Judging(worker),
             Phase::Explaining(worker, _) => Rest::Explaining(worker),
+            Phase::Studying(worker, _) => Rest::Studying(worker),
             _ => return Next::End(report),
         };
         match Worker::start(self.wakeup.waker(), move || drop(rest)) {
@@ -130,6 +135,7 @@ enum Rest {
     Weighing(Box<Reap>, Box<Weigh>),
     Judging(Worker<Option<Judged>>),
     Explaining(Worker<Explained>),
+    Studying(Worker<Option<Study>>),
 }
 
 /// The status that goes with a plan of which nothing was cut short.

@@ -1,24 +1,26 @@
 //! A look as a run: LIST walks and is done; EXPLAIN goes the way of a dry run with ORPHANS as far as
-//! the id's keys need it, and then says what came out.
+//! the id's keys need it, and then says what came out. What DOCTOR does is in `doctor.rs`.
 
 use std::sync::Arc;
 
 use super::super::acl::User;
 use super::super::api::RedisModuleCtx;
 use super::super::bury::Bury;
+use super::super::collect::Limits;
 use super::super::list::List;
+use super::super::order::Order;
 use super::super::reap::Reap;
 use super::super::schedule;
 use super::super::state;
 use super::super::tell::Tell;
 use super::super::worker::{Outcome, Worker};
 use super::{Next, Phase, Run, Walked};
+use crate::doctor;
 use crate::error::Error;
 use crate::explanation::{Answer, Circumstances, Explanation};
 use crate::listing::Listing;
 use crate::look::Look;
 use crate::report::{Report, Status};
-use crate::second_look::Reader;
 use crate::value::Value;
 
 /// What a look found.
@@ -26,6 +28,7 @@ use crate::value::Value;
 pub(super) enum Found {
     List(Box<Listing>, u64),
     Explain(Box<Answer>),
+    Doctor(Box<doctor::Answer>),
 }
 
 /// What a worker makes of a plan that is to be explained.
@@ -37,18 +40,22 @@ pub(super) struct Explained {
 
 impl Run {
     /// How a look begins; `None` for a cleanup and for EXPLAIN, which begins like one.
-    pub(super) fn list_phase(
+    pub(super) fn look_phase(
         ctx: *mut RedisModuleCtx,
-        look: Option<&Look>,
-        threshold_s: u32,
-        reader: &Reader,
+        order: &Order,
+        limits: &Limits,
     ) -> Option<Phase> {
-        let Some(Look::List(options)) = look else {
-            return None;
-        };
-        let listing = Listing::new(options.clone(), threshold_s, Arc::clone(&reader.layout));
-        let list = List::new(ctx, listing, reader.clone());
-        Some(Phase::Listing(Box::new(list)))
+        let reader = &limits.reader;
+        match order.look.as_ref()? {
+            Look::List(options) => {
+                let layout = Arc::clone(&reader.layout);
+                let listing = Listing::new(options.clone(), order.threshold_s, layout);
+                let list = List::new(ctx, listing, reader.clone());
+                Some(Phase::Listing(Box::new(list)))
+            }
+            Look::Doctor(_) => Some(Self::doctor_phase(ctx, limits.clone(), order.database)),
+            Look::Explain(_) => None,
+        }
     }
 
     pub(super) fn list_step(
@@ -187,6 +194,7 @@ impl Found {
         match self {
             Self::List(listing, keys_scanned) => listing.to_value(*keys_scanned, &report.cost),
             Self::Explain(answer) => answer.to_value(&report.cost),
+            Self::Doctor(answer) => answer.to_value(&report.cost),
         }
     }
 }

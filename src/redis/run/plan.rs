@@ -35,6 +35,9 @@ impl Run {
         let Phase::Collecting(collect) = std::mem::replace(&mut self.phase, Phase::Moving) else {
             return Next::Slice;
         };
+        if collect.survey.is_some() {
+            return self.start_study(collect);
+        }
         let walked = Walked {
             keys_scanned: collect.keys_scanned,
             keys_collected: collect.collection.records(),

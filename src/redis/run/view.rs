@@ -26,6 +26,14 @@ impl Run {
                 keys_scanned: walked.keys_scanned,
                 ..Counts::default()
             },
+            Phase::Studying(_, diagnosis) => Counts {
+                keys_scanned: diagnosis.walked.keys_scanned,
+                ..Counts::default()
+            },
+            Phase::Examining(examination) => Counts {
+                keys_scanned: examination.diagnosis.walked.keys_scanned,
+                ..Counts::default()
+            },
             Phase::Listing(list) => Counts {
                 keys_scanned: list.keys_scanned,
                 ..Counts::default()
@@ -126,6 +134,14 @@ impl Run {
                 progress.keys_done = done;
                 progress.keys_to_weigh = self.keys_weighed;
                 progress.keys_weighed = self.keys_weighed;
+            }
+            Phase::Studying(_, diagnosis) => {
+                progress.activity = Activity::Planning;
+                progress.keys_collected = diagnosis.keys_collected;
+            }
+            Phase::Examining(examination) => {
+                progress.activity = Activity::Planning;
+                progress.keys_collected = examination.diagnosis.keys_collected;
             }
             Phase::Telling(_) => progress.activity = Activity::Planning,
             Phase::Releasing(..) | Phase::Moving => progress.activity = Activity::Reaping,

@@ -8,7 +8,9 @@ use blocking_harness::{Reply, Server, reply_map};
 
 use super::say;
 
-const SUBCOMMANDS: [&str; 6] = ["cleanup", "list", "explain", "status", "cancel", "help"];
+const SUBCOMMANDS: [&str; 7] = [
+    "cleanup", "list", "explain", "doctor", "status", "cancel", "help",
+];
 
 /// Name, type and keyword of an option in COMMAND DOCS.
 type Documented = (&'static str, &'static str, &'static str);
@@ -46,10 +48,11 @@ fn command_info_shows_arity_and_flags() -> Result<()> {
         .collect::<Result<_>>()?;
     let quick: &[&str] = &["module", "loading", "stale", "fast"];
     let look: &[&str] = &["readonly", "module", "noscript", "blocking"];
-    let expected: [(&str, i64, &[&str]); 6] = [
+    let expected: [(&str, i64, &[&str]); 7] = [
         ("cleanup", -1, &["write", "module", "noscript", "blocking"]),
         ("list", -1, look),
         ("explain", -2, look),
+        ("doctor", -1, look),
         ("status", -1, quick),
         ("cancel", 1, quick),
         ("help", 1, quick),
@@ -130,10 +133,11 @@ fn command_docs_show_every_option() -> Result<()> {
         ("count", "integer", "COUNT"),
         json,
     ];
-    let expected: [(&str, &[Documented]); 6] = [
+    let expected: [(&str, &[Documented]); 7] = [
         ("cleanup", &cleanup),
         ("list", &list),
         ("explain", &[("id", "string", ""), seconds, json]),
+        ("doctor", &[json]),
         ("status", &[json]),
         ("cancel", &[]),
         ("help", &[]),
@@ -144,7 +148,9 @@ fn command_docs_show_every_option() -> Result<()> {
         for field in ["summary", "complexity"] {
             assert!(!command.text(field)?.is_empty(), "{name} {field}");
         }
-        let is_look = name.ends_with("list") || name.ends_with("explain");
+        let is_look = ["list", "explain", "doctor"]
+            .iter()
+            .any(|look| name.ends_with(look));
         let since = if is_look { "0.2.0" } else { "0.1.0" };
         assert_eq!(command.text("since")?, since, "{name}");
         assert_eq!(command.text("module")?, "blocking", "{name}");
@@ -205,6 +211,8 @@ LIST [STALE | LIVE | UNREADABLE] [THRESHOLD seconds] [MATCH id-pattern] [COUNT n
     COUNT: list at most this many (100).
 EXPLAIN id [THRESHOLD seconds] [JSON]
     Show what CLEANUP would do with one coordinator and its keys, and why.
+DOCTOR [JSON]
+    Say in plain sentences what is wrong, the most serious first, and what to do.
 STATUS [JSON]
     Show the cleanup under way, the last result, the totals since load and the schedule.
 CANCEL

@@ -3,12 +3,16 @@
 use std::thread::JoinHandle;
 
 use anyhow::{Result, bail, ensure};
-use blocking_harness::redis::{Connection, RedisResult, Value, cmd};
+use blocking_harness::redis::{self, Connection, RedisResult, Value, cmd};
 use blocking_harness::{FAMILY_SIZE, Server, cleanup, error_text, reply_map, wait_for_value};
 
 use crate::ground::long_run::{DEADLINE, Moment, Raw, Slow, World, assert_healthy, run, status};
 
-pub const LOOKS: [&[&str]; 2] = [&["BLOCKING.LIST"], &["BLOCKING.EXPLAIN", "dead-00007"]];
+pub const LOOKS: [&[&str]; 3] = [
+    &["BLOCKING.LIST"],
+    &["BLOCKING.EXPLAIN", "dead-00007"],
+    &["BLOCKING.DOCTOR"],
+];
 
 /// Somebody who waits for a look in a thread of his own.
 pub struct Looker(JoinHandle<RedisResult<Value>>);
@@ -168,7 +172,21 @@ fn a_look_under_way_keeps_the_layout_and_the_fields_it_began_with() -> Result<()
         slow.hold_at(&mut conn, Moment::Collecting)?;
         config(&mut conn, "heartbeat=beat:{id}", "seen")?;
         drop(slow);
-        let reply = reply_map(looker.answer()?)?;
+        let answer = looker.answer()?;
+        if words[0] == "BLOCKING.DOCTOR" {
+            let lines: Vec<String> = redis::from_redis_value(answer)?;
+            ensure!(
+                !lines.iter().any(|line| line.starts_with("problem")),
+                "{lines:#?}"
+            );
+            config(
+                &mut conn,
+                &built_in[1],
+                "timestamp lastHeartbeat last_heartbeat",
+            )?;
+            continue;
+        }
+        let reply = reply_map(answer)?;
         if words[0] == "BLOCKING.LIST" {
             ensure!(reply.int("coordinators_unreadable")? == 0, "{reply:?}");
             // While its table grows, the server may report one twice.

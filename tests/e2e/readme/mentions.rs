@@ -91,6 +91,12 @@ fn every_reply_field_is_explained() -> Result<()> {
         }
     }
 
+    // What findings have of their own is held against the page by a unit test.
+    mentions("fields of DOCTOR", {
+        let all = json_names(&json(&mut conn, "BLOCKING.DOCTOR")?);
+        all.into_iter().collect::<Vec<_>>()
+    })?;
+
     // One transaction, so that nothing of the run comes between starting it and asking.
     let (_, status, _): (i64, Value, String) = redis::pipe()
         .atomic()
@@ -120,7 +126,9 @@ fn every_reply_field_is_explained() -> Result<()> {
 fn every_option_setting_and_info_field_is_explained() -> Result<()> {
     let server = Server::start()?;
     let mut conn = server.client3()?;
-    for name in ["CLEANUP", "LIST", "EXPLAIN", "STATUS", "CANCEL", "HELP"] {
+    for name in [
+        "CLEANUP", "LIST", "EXPLAIN", "DOCTOR", "STATUS", "CANCEL", "HELP",
+    ] {
         let name = format!("BLOCKING.{name}");
         ensure!(
             README.contains(&format!("### {name}\n")),
@@ -225,6 +233,7 @@ fn every_error_stands_there_word_for_word() -> Result<()> {
         "BLOCKING.LIST FOO",
         "BLOCKING.EXPLAIN a FOO",
         "BLOCKING.EXPLAIN ",
+        "BLOCKING.DOCTOR FOO",
         "BLOCKING.LIST STALE LIVE",
         "BLOCKING.LIST COUNT",
         "BLOCKING.LIST COUNT 0",
@@ -249,6 +258,7 @@ fn every_error_stands_there_word_for_word() -> Result<()> {
         "BLOCKING.CLEANUP",
         "BLOCKING.LIST",
         "BLOCKING.EXPLAIN a",
+        "BLOCKING.DOCTOR",
         "BLOCKING.CLEANUP ASYNC",
         "BLOCKING.CLEANUP ASYNC",
     ] {
@@ -283,7 +293,7 @@ fn every_error_stands_there_word_for_word() -> Result<()> {
     errors.push(error_text(&mut conn, "BLOCKING.CLEANUP")?);
     assert_eq!(
         errors.iter().collect::<BTreeSet<_>>().len(),
-        27,
+        29,
         "{errors:#?}"
     );
     mentions("errors", errors)

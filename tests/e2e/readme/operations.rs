@@ -87,6 +87,27 @@ fn every_command_is_accepted_and_the_rights_are_enough() -> Result<()> {
     ] {
         ensure!(is_refused(&mut watcher, line, "NOPERM")?, "{line}");
     }
+    let mut work = redis::cmd("SET");
+    work.arg(&["coordinator:work:1", "x"]).exec(&mut conn)?;
+    let mut physician = user(&server, "physician")?;
+    ensure!(is_refused(
+        &mut physician,
+        "GET blocking:signal:dead",
+        "NOPERM"
+    )?);
+    ensure!(is_refused(&mut physician, "BLOCKING.CLEANUP", "NOPERM")?);
+    let told: Vec<String> = redis::cmd("BLOCKING.DOCTOR").query(&mut physician)?;
+    ensure!(
+        told.iter().any(|line| line.contains("coordinator:work:")),
+        "{told:#?}"
+    );
+    ensure!(
+        !told.iter().any(|line| line.contains("may not read")),
+        "{told:#?}"
+    );
+    redis::cmd("DEL")
+        .arg("coordinator:work:1")
+        .exec(&mut conn)?;
     let mut janitor = user(&server, "janitor")?;
     ensure!(is_refused(
         &mut janitor,

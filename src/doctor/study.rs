@@ -1,0 +1,165 @@
+//! What follows from all that the walk collected: away from the main thread, with the planner itself.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::ids::{self, Ids};
+use super::{Settings, Walked};
+use crate::collection::{Collection, Position};
+use crate::layout::{Family, Layout};
+use crate::plan::{self, Question};
+use crate::protect::Protected;
+use crate::report::Counts;
+use crate::safety::{Safety, Share};
+
+/// Thresholds that are tried beside the one of the settings, in seconds.
+const THRESHOLDS_S: [u32; 4] = [300, 600, 900, 3600];
+
+/// At most so many orphans of a family are measured.
+pub const MAX_SAMPLE: u64 = 1_000;
+
+/// Names of orphans to be measured are not longer than this together.
+const MAX_SAMPLE_BYTES: usize = 4 << 20;
+
+/// What a cleanup would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forecast {
+    pub threshold_s: u32,
+    pub counts: Counts,
+    /// Why the breaker of a scheduled run would be open.
+    pub share: Option<Share>,
+}
+
+/// Keys of nobody.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Orphaned {
+    /// By family, without those that are protected.
+    pub found: [u64; Family::ALL.len()],
+    pub protected: u64,
+    /// Some of them, spread evenly over those of each family.
+    pub sample: Vec<(Family, Vec<u8>)>,
+}
+
+impl Orphaned {
+    /// All of them.
+    pub fn all(&self) -> u64 {
+        let add = |sum: u64, found: &u64| sum.saturating_add(*found);
+        self.found.iter().fold(self.protected, add)
+    }
+}
+
+/// What was found out; what could not be for lack of memory is not there.
+#[derive(Debug, Default)]
+pub struct Study {
+    /// The smallest threshold first.
+    pub forecasts: Vec<Forecast>,
+    pub ids: Option<Ids>,
+    pub orphaned: Option<Orphaned>,
+}
+
+impl Study {
+    /// The forecast for this threshold.
+    pub fn at(&self, threshold_s: u32) -> Option<&Forecast> {
+        let mut all = self.forecasts.iter();
+        all.find(|forecast| forecast.threshold_s == threshold_s)
+    }
+}
+
+/// Everything that the collection tells; `None` if told to stop. One plan is made after the other, so
+/// that memory is that of one.
+pub fn study(
+    collection: &Collection,
+    walked: Walked,
+    settings: &Settings,
+    layout: &Arc<Layout>,
+    protected: &Arc<Protected>,
+    now_ms: i64,
+    stop: &AtomicBool,
+) -> Option<Study> {
+    let mut out = Study::default();
+    // Without all heartbeats nobody's keys could be judged.
+    if walked.is_overfull {
+        return Some(out);
+    }
+    out.ids = Some(ids::look(collection, layout, stop)?);
+    let mut thresholds_s = THRESHOLDS_S.to_vec();
+    thresholds_s.push(settings.threshold_s);
+    thresholds_s.sort_unstable();
+    thresholds_s.dedup();
+    for threshold_s in thresholds_s {
+        // Orphans are the same at every threshold: keys of which no owner has a heartbeat.
+        let is_own = threshold_s == settings.threshold_s;
+        let question = Question {
+            layout: Arc::clone(layout),
+            now_ms,
+            threshold_s,
+            pattern: None,
+            limit: None,
+            ids: 0,
+            truncated: walked.is_truncated,
+            orphans: is_own && !walked.is_truncated,
+            safety: Safety {
+                protected: Arc::clone(protected),
+                ..Safety::default()
+            },
+        };
+        let plan = plan::plan(collection, &question, stop)?;
+        out.forecasts.push(Forecast {
+            threshold_s,
+            counts: plan.counts,
+            share: share(&plan.counts, settings.max_stale_percent),
+        });
+        if question.orphans {
+            out.orphaned = Some(sample(collection, &plan.orphans, plan.counts.keys_orphaned));
+        }
+    }
+    Some(out)
+}
+
+/// What the breaker of a scheduled run would say.
+fn share(counts: &Counts, percent: u32) -> Option<Share> {
+    let safety = Safety {
+        breaker_percent: Some(percent),
+        ..Safety::default()
+    };
+    let (checked, stale) = (counts.coordinators_checked, counts.coordinators_stale);
+    let unreadable = counts.coordinators_unreadable;
+    let live = checked.saturating_sub(stale).saturating_sub(unreadable);
+    let judged = stale.saturating_sub(counts.coordinators_protected);
+    safety.share(checked, judged, live)
+}
+
+fn sample(collection: &Collection, orphans: &[Position], all: u64) -> Orphaned {
+    let mut out = Orphaned {
+        protected: all.saturating_sub(orphans.len() as u64),
+        ..Orphaned::default()
+    };
+    let records = || orphans.iter().filter_map(|p| collection.get(*p));
+    for record in records() {
+        if let Some(found) = out.found.get_mut(record.family.index()) {
+            *found = found.saturating_add(1);
+        }
+    }
+    let mut passed = [0u64; Family::ALL.len()];
+    let mut bytes = 0usize;
+    for record in records() {
+        let index = record.family.index();
+        let (Some(found), Some(passed)) = (out.found.get(index), passed.get_mut(index)) else {
+            continue;
+        };
+        let wanted = MAX_SAMPLE.min(*found);
+        let share = |n: u64| n.saturating_mul(wanted) / (*found).max(1);
+        let is_chosen = share(passed.saturating_add(1)) > share(*passed);
+        *passed = passed.saturating_add(1);
+        let with_it = bytes.saturating_add(record.name.len());
+        if is_chosen && with_it <= MAX_SAMPLE_BYTES {
+            bytes = with_it;
+            out.sample.push((record.family, record.name.to_vec()));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+#[path = "study_tests.rs"]
+mod tests;
