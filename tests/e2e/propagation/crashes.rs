@@ -19,7 +19,7 @@ use crate::ground::long_run::{DEADLINE, World, assert_healthy, run, status};
 
 const KILLS: u64 = 20;
 const CUTS: u64 = 15;
-const ACKS: i64 = 200_000;
+const ACKS: i64 = 60_000;
 const ORPHANS: usize = 50;
 
 /// When the file is synced makes no difference to what a killed process leaves in it. But it decides how much of the
