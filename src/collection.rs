@@ -9,9 +9,14 @@ use crate::layout::Family;
 const FIRST_CHUNK_BYTES: usize = 16 * 1024;
 const CHUNK_BYTES: usize = 1024 * 1024;
 
-/// Flags (1 byte), length of the name (4 bytes), beat (8 bytes, heartbeats only), name.
-const HEADER_BYTES: usize = 5;
+// A record: flags (1 byte), length of the name (1 byte, or 5 for a long one), beat (8 bytes, heartbeats
+// only), name.
+const FLAGS_BYTES: usize = 1;
+const LENGTH_BYTES: usize = 4;
 const BEAT_BYTES: usize = 8;
+
+/// Stands in the byte for the length, and the length comes behind it: names are seldom so long.
+const LONG: u8 = u8::MAX;
 
 const FAMILY_MASK: u8 = 0b0000_0111;
 const DENIED: u8 = 0b0000_1000;
@@ -76,12 +81,16 @@ impl Collection {
             }
             beat_ms = Some(beat.newest_ms.unwrap_or_default());
         }
-        let size = HEADER_BYTES
+        let short = u8::try_from(length).ok().filter(|length| *length < LONG);
+        let header = FLAGS_BYTES + 1 + if short.is_some() { 0 } else { LENGTH_BYTES };
+        let size = header
             .saturating_add(beat_ms.map_or(0, |_| BEAT_BYTES))
             .saturating_add(record.name.len());
         let chunk = self.chunk_with_room(size);
-        chunk.push(flags);
-        chunk.extend_from_slice(&length.to_le_bytes());
+        chunk.extend_from_slice(&[flags, short.unwrap_or(LONG)]);
+        if short.is_none() {
+            chunk.extend_from_slice(&length.to_le_bytes());
+        }
         if let Some(ms) = beat_ms {
             chunk.extend_from_slice(&ms.to_le_bytes());
         }
@@ -150,10 +159,14 @@ impl Collection {
 /// The record at the beginning of `bytes`, and its size.
 fn read_record(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
     let (&flags, rest) = bytes.split_first()?;
-    let (length, mut rest) = rest.split_first_chunk::<4>()?;
-    let length = u32::from_le_bytes(*length) as usize;
+    let (&short, mut rest) = rest.split_first()?;
+    let mut length = usize::from(short);
+    if short == LONG {
+        let (long, after) = rest.split_first_chunk::<LENGTH_BYTES>()?;
+        length = u32::from_le_bytes(*long) as usize;
+        rest = after;
+    }
     let family = Family::from_index((flags & FAMILY_MASK) as usize)?;
-    let mut size = HEADER_BYTES.saturating_add(length);
     let mut beat = None;
     if family == Family::Heartbeat {
         let (ms, after) = rest.split_first_chunk::<BEAT_BYTES>()?;
@@ -162,8 +175,9 @@ fn read_record(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
             doubtful: flags & DOUBTFUL != 0,
         });
         rest = after;
-        size = size.saturating_add(BEAT_BYTES);
     }
+    let header = bytes.len().saturating_sub(rest.len());
+    let size = header.saturating_add(length);
     let record = Record {
         name: rest.get(..length)?,
         family,
@@ -190,11 +204,18 @@ mod tests {
         }
     }
 
+    /// Of any bytes, now and then about as long as a short length can say, or much longer.
+    fn any_name() -> impl Strategy<Value = Vec<u8>> {
+        let short = prop::collection::vec(any::<u8>(), 1..60);
+        let long = prop_oneof![250..260usize, 65_530..65_540usize];
+        prop_oneof![8 => short, 1 => long.prop_map(|bytes| vec![b'x'; bytes])]
+    }
+
     proptest! {
         #[test]
         fn what_goes_in_comes_out(
             keys in prop::collection::vec(
-                (prop::collection::vec(any::<u8>(), 1..60), 0usize..6, any::<bool>(), any::<Option<i64>>()),
+                (any_name(), 0usize..6, any::<bool>(), any::<Option<i64>>()),
                 0..200,
             ),
         ) {

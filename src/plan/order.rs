@@ -1,9 +1,11 @@
 //! The last step of the plan: everything that goes, coordinator by coordinator, oldest first.
 
+use std::sync::Arc;
+
 use super::{Doomed, Plan, Planner, Rival};
 use crate::collection::Position;
 use crate::layout::Family;
-use crate::owners::HeartbeatNumber;
+use crate::owners::{HeartbeatNumber, Owners};
 
 impl Planner<'_> {
     /// Bring the keys into the order of their coordinators, heartbeats last.
@@ -20,6 +22,8 @@ impl Planner<'_> {
                 self.deny(*rank);
             }
         }
+        // Nobody is looked up any more, and what follows takes as much memory.
+        self.owners = Owners::new(Arc::clone(&self.question.layout));
         let doomed = self.lay_out();
         let mut removals = vec![Position::default(); doomed.last().map_or(0, |last| last.end)];
         let mut rivals = Vec::with_capacity(self.assigned_rivals.len());
