@@ -22,8 +22,17 @@ use crate::commands::{self, ArgumentKind, Command};
 #[global_allocator]
 static ALLOCATOR: redis_module::alloc::RedisAlloc = redis_module::alloc::RedisAlloc;
 
-/// 0.1.0 as MODULE LIST shows it: major * 10000 + minor * 100 + patch.
-const VERSION: i32 = 100;
+/// As MODULE LIST shows it: major * 10000 + minor * 100 + patch.
+const VERSION: i32 = number(env!("CARGO_PKG_VERSION_MAJOR")) * 10_000
+    + number(env!("CARGO_PKG_VERSION_MINOR")) * 100
+    + number(env!("CARGO_PKG_VERSION_PATCH"));
+
+const fn number(digits: &str) -> i32 {
+    match i32::from_str_radix(digits, 10) {
+        Ok(number) => number,
+        Err(_) => 0,
+    }
+}
 
 /// Earlier servers crash on calls that a run makes from timers.
 const OLDEST: (i32, i32, i32) = (7, 0, 6);

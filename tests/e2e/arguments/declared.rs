@@ -229,3 +229,24 @@ HELP
     );
     Ok(())
 }
+
+#[test]
+fn module_list_shows_the_version_of_the_package() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    let modules: Vec<Value> = blocking_harness::redis::cmd("MODULE")
+        .arg("LIST")
+        .query(&mut conn)?;
+    let modules = modules.into_iter().map(reply_map);
+    let modules = modules.collect::<Result<Vec<Reply>>>()?;
+    let ours = modules
+        .iter()
+        .find(|module| module.text("name").is_ok_and(|name| name == "blocking"));
+    let parts = env!("CARGO_PKG_VERSION")
+        .split('.')
+        .map(str::parse::<i64>)
+        .collect::<Result<Vec<_>, _>>()?;
+    let expected = parts.iter().fold(0, |version, part| version * 100 + part);
+    assert_eq!(ours.context("not loaded")?.int("ver")?, expected);
+    Ok(())
+}
