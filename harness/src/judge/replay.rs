@@ -357,7 +357,15 @@ impl<'l> Replay<'l> {
                 // A run that was cut short may leave a key, but never without its heartbeat.
                 let all_gone = owners.iter().all(|owner| !self.keys.contains_key(owner));
                 if is_there && (run.scope == Scope::Full || all_gone) {
-                    left_over.push(key.clone());
+                    let told = owners.iter().map(|owner| {
+                        let there = if self.keys.contains_key(owner) {
+                            "there"
+                        } else {
+                            "gone"
+                        };
+                        format!("{} {there}", shown(owner))
+                    });
+                    left_over.push((key.clone(), told.collect::<Vec<_>>().join(", ")));
                 }
                 self.seen.due_and_gone += u64::from(!is_there);
             } else if is_there && !run.written.contains(key) && run.scope == Scope::Full {
@@ -368,9 +376,10 @@ impl<'l> Replay<'l> {
                     u64::from(!speakers.is_empty() && !speakers.iter().any(is_old));
             }
         }
-        for key in left_over {
+        for (key, owners) in left_over {
             self.find(format!(
-                "run {number} left {}, all of whose owners were dead all the time",
+                "run {number} ({:?}) left {}, all of whose owners were dead all the time: {owners}",
+                run.scope,
                 shown(&key)
             ));
         }
