@@ -343,17 +343,28 @@ impl<'l> Replay<'l> {
         };
         // Nothing stands here: any heartbeat written meanwhile may have spoken for the key.
         let nobody = Heartbeats::default();
+        let all = run.due.keys().chain(run.due.values().flatten());
+        let ending: HashSet<&Vec<u8>> = all
+            .filter(|key| self.ends_before(key, &run, now_ms + EXPIRY_MARGIN_MS))
+            .collect();
         let quiet: HashSet<&Vec<u8>> = run
             .due
             .keys()
             .filter(|key| !run.written.contains(*key))
             .filter(|key| run.beaten.owners(key, &nobody).is_empty())
-            .filter(|key| !self.ends_before(key, &run, now_ms + EXPIRY_MARGIN_MS))
+            .filter(|key| !ending.contains(*key))
             .collect();
+        // A heartbeat whose TTL passes may leave the name of another one to somebody living. Whoever's own heartbeat that
+        // is stays, with all that is his.
+        let may_change_hands = |owner: &Vec<u8>| {
+            let mut others = run.due.get(owner).into_iter().flatten();
+            others.any(|other| ending.contains(other))
+        };
         let mut left_over = Vec::new();
         for (key, owners) in &run.due {
             let is_there = self.keys.contains_key(key);
-            if quiet.contains(key) && owners.iter().all(|owner| quiet.contains(owner)) {
+            let is_sure = |owner| quiet.contains(owner) && !may_change_hands(owner);
+            if quiet.contains(key) && owners.iter().all(is_sure) {
                 // A run that was cut short may leave a key, but never without its heartbeat.
                 let all_gone = owners.iter().all(|owner| !self.keys.contains_key(owner));
                 if is_there && (run.scope == Scope::Full || all_gone) {
@@ -550,6 +561,33 @@ mod tests {
             in_a_run("SET swarm:s:blocking:heartbeat:a:b 50\nUNLINK blocking:heartbeat:a");
         assert!(outcome.findings.is_empty(), "{outcome:?}");
         assert_eq!(outcome.seen.kept_for_newborn, 2);
+    }
+
+    #[test]
+    fn whose_heartbeat_may_come_to_be_a_living_ones_key_may_stay_with_all_that_is_his() {
+        // The heartbeat of `a` in swarm `s` would be a key of `heartbeat:a`, who lives, as soon as that swarm has no
+        // heartbeat of that name any more: and its TTL passes during the run, or has passed unnoticed before.
+        let odd = "swarm:s:blocking:heartbeat:heartbeat:a";
+        let before = |odd: &str| {
+            format!(
+                "SET swarm:s:blocking:heartbeat:a 10
+                 SET swarm:s:blocking:a 1
+                 SET {odd}
+                 SET blocking:heartbeat:heartbeat:a 49
+                 SET fleet:mark begin_1_3_full"
+            )
+        };
+        let end = "SET fleet:mark end_1";
+        for (odd, gone) in [
+            (format!("{odd} 10 PXAT 51000"), String::new()),
+            (format!("{odd} 10 PXAT 51000"), format!("DEL {odd}")),
+        ] {
+            let outcome = replayed(&format!("{}\n{gone}\n{end}", before(&odd)), &TIMES);
+            assert!(outcome.findings.is_empty(), "{outcome:?}");
+        }
+        // It does not wait for one that stays dead.
+        let outcome = replayed(&format!("{}\n{end}", before(&format!("{odd} 10"))), &TIMES);
+        assert_eq!(outcome.findings.len(), 3, "{outcome:?}");
     }
 
     #[test]
