@@ -56,14 +56,17 @@ fn a_started_server_waits_and_a_manual_run_says_so() -> Result<()> {
     Ok(())
 }
 
+/// Long enough for a test that is kept from running for seconds: beats that come too late are nobody's fault but its own.
+const PATIENCE_S: u64 = 10;
+
 #[test]
 fn after_a_restart_with_an_old_rdb_whoever_beats_within_the_warm_up_keeps_everything() -> Result<()>
 {
     let back: Vec<String> = (0..10).map(|n| format!("back-{n}")).collect();
     let back: Vec<&str> = back.iter().map(String::as_str).collect();
     let server = eager()
-        .arg("blocking.threshold-seconds", 2)
-        .arg("blocking.warm-up-seconds", 3)
+        .arg("blocking.threshold-seconds", PATIENCE_S)
+        .arg("blocking.warm-up-seconds", PATIENCE_S)
         .arg("blocking.interval-seconds", 0)
         .start()?;
     let mut conn = server.client()?;
@@ -74,26 +77,38 @@ fn after_a_restart_with_an_old_rdb_whoever_beats_within_the_warm_up_keeps_everyt
     for line in ["CONFIG REWRITE", "SAVE"] {
         run(&mut conn, line)?;
     }
+    let began = Instant::now();
     server.restart()?;
     let mut conn = server.client()?;
     ensure!(left(&mut conn, &back)? == 20, "the file was not loaded");
-    let began = Instant::now();
     // They come back one by one, all of them before it is over.
     for id in &back {
         let now_ms = server_now_ms(&mut conn)?;
         write_beat(&mut conn, id, now_ms)?;
         std::thread::sleep(Duration::from_millis(100));
     }
-    while left(&mut conn, &["dead"])? > 0 || began.elapsed() < Duration::from_secs(6) {
+    let mut longest_gap = began.elapsed();
+    let mut last_beats = Instant::now();
+    // Rounds in which the dead one is gone, so that the living were judged, too.
+    let mut rounds_without_him = 0;
+    while rounds_without_him < 50 {
         ensure!(began.elapsed() < DEADLINE, "the dead one is still there");
         for id in &back {
             let now_ms = server_now_ms(&mut conn)?;
             write_beat(&mut conn, id, now_ms)?;
         }
+        longest_gap = longest_gap.max(last_beats.elapsed());
+        last_beats = Instant::now();
+        rounds_without_him += u32::from(left(&mut conn, &["dead"])? == 0);
         std::thread::sleep(Duration::from_millis(20));
     }
-    ensure!(left(&mut conn, &back)? == 20, "a living one lost keys");
-    ensure!(left(&mut conn, &["dead"])? == 0);
+    let kept = left(&mut conn, &back)?;
+    let log = server.log();
+    ensure!(
+        kept == 20,
+        "{kept} of 20 keys are left; the longest time without beats was {longest_gap:?}; {log}"
+    );
+    ensure!(began.elapsed() >= Duration::from_secs(PATIENCE_S));
     assert_healthy(&server)
 }
 
