@@ -23,13 +23,12 @@ pub unsafe extern "C" fn list(
     argv: *mut *mut RedisModuleString,
     argc: i32,
 ) -> i32 {
-    api::guard(api::ERR, || {
-        // SAFETY: 3.
-        let arguments = unsafe { command::arguments(argv, argc) };
-        let options = look::parse_list(&arguments);
-        let started = options.and_then(|options| start(ctx, Look::List(options)));
-        command::answer(ctx, started.map(|()| None))
-    })
+    // SAFETY: 3.
+    unsafe {
+        ask(ctx, argv, argc, |words| {
+            look::parse_list(words).map(Look::List)
+        })
+    }
 }
 
 /// BLOCKING.EXPLAIN
@@ -38,13 +37,12 @@ pub unsafe extern "C" fn explain(
     argv: *mut *mut RedisModuleString,
     argc: i32,
 ) -> i32 {
-    api::guard(api::ERR, || {
-        // SAFETY: 3.
-        let arguments = unsafe { command::arguments(argv, argc) };
-        let options = look::parse_explain(&arguments);
-        let started = options.and_then(|options| start(ctx, Look::Explain(options)));
-        command::answer(ctx, started.map(|()| None))
-    })
+    // SAFETY: 3.
+    unsafe {
+        ask(ctx, argv, argc, |words| {
+            look::parse_explain(words).map(Look::Explain)
+        })
+    }
 }
 
 /// BLOCKING.DOCTOR
@@ -53,11 +51,25 @@ pub unsafe extern "C" fn doctor(
     argv: *mut *mut RedisModuleString,
     argc: i32,
 ) -> i32 {
+    // SAFETY: 3.
+    unsafe {
+        ask(ctx, argv, argc, |words| {
+            look::parse_doctor(words).map(Look::Doctor)
+        })
+    }
+}
+
+/// What the three have in common.
+unsafe fn ask(
+    ctx: *mut RedisModuleCtx,
+    argv: *mut *mut RedisModuleString,
+    argc: i32,
+    parse: impl FnOnce(&[&[u8]]) -> Result<Look, Error>,
+) -> i32 {
     api::guard(api::ERR, || {
         // SAFETY: 3.
         let arguments = unsafe { command::arguments(argv, argc) };
-        let options = look::parse_doctor(&arguments);
-        let started = options.and_then(|options| start(ctx, Look::Doctor(options)));
+        let started = parse(&arguments).and_then(|look| start(ctx, look));
         command::answer(ctx, started.map(|()| None))
     })
 }

@@ -327,6 +327,20 @@ impl Run {
         next
     }
 
+    /// Have a worker do this, and wait for it in the phase that goes with it.
+    fn start_work<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> T + Send + 'static,
+        phase: impl FnOnce(Worker<T>) -> Phase,
+    ) -> Next {
+        let Some(worker) = Worker::start(self.wakeup.waker(), work) else {
+            let why = "the system gave no thread";
+            return self.stop(Status::Interrupted, Some(why.into()));
+        };
+        self.phase = phase(worker);
+        Next::WaitForWorker
+    }
+
     fn look_later(&mut self, waiting: Waiting) -> Next {
         self.waiting = Some(waiting);
         let longer_us = self.look_after_us.saturating_mul(2);

@@ -12,7 +12,7 @@ use super::super::schedule;
 use super::super::signals::{self, End};
 use super::super::system;
 use super::super::watch;
-use super::super::worker::{Outcome, Worker};
+use super::super::worker::Outcome;
 use super::look::Found;
 use super::{Next, Phase, Run};
 use crate::doctor::{self, Answer, Facts, Settings, Study, Survey, Walked};
@@ -78,16 +78,7 @@ impl Run {
                 stop,
             )
         };
-        match Worker::start(self.wakeup.waker(), work) {
-            Some(worker) => {
-                self.phase = Phase::Studying(worker, Box::new(diagnosis));
-                Next::WaitForWorker
-            }
-            None => self.stop(
-                Status::Interrupted,
-                Some("the system gave no thread".into()),
-            ),
-        }
+        self.start_work(work, |worker| Phase::Studying(worker, Box::new(diagnosis)))
     }
 
     pub(super) fn study_step(&mut self) -> Next {

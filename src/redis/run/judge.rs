@@ -6,11 +6,11 @@ use super::super::reap::Reap;
 use super::super::sightings;
 use super::super::signals::{self, End};
 use super::super::weigh::Weigh;
-use super::super::worker::{Outcome, Worker};
+use super::super::worker::Outcome;
 use super::{Next, Phase, Run};
 use crate::first_seen::FirstSeen;
 use crate::orphans;
-use crate::report::{Counts, Status};
+use crate::report::Counts;
 
 /// What a worker makes of what was read of orphans.
 #[derive(Debug)]
@@ -86,16 +86,7 @@ impl Run {
             reap.bury = Some(Bury::new(orphans, key, grace_s));
             Some(Judged { reap, seen })
         };
-        match Worker::start(self.wakeup.waker(), work) {
-            Some(worker) => {
-                self.phase = Phase::Judging(worker, judging);
-                Next::WaitForWorker
-            }
-            None => self.stop(
-                Status::Interrupted,
-                Some("the system gave no thread".into()),
-            ),
-        }
+        self.start_work(work, |worker| Phase::Judging(worker, judging))
     }
 
     pub(super) fn judge_step(&mut self) -> Next {

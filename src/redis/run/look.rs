@@ -13,7 +13,7 @@ use super::super::reap::Reap;
 use super::super::schedule;
 use super::super::state;
 use super::super::tell::Tell;
-use super::super::worker::{Outcome, Worker};
+use super::super::worker::Outcome;
 use super::{Next, Phase, Run, Walked};
 use crate::doctor;
 use crate::error::Error;
@@ -98,16 +98,7 @@ impl Run {
                 orphans_stay,
             }
         };
-        match Worker::start(self.wakeup.waker(), work) {
-            Some(worker) => {
-                self.phase = Phase::Explaining(worker, walked);
-                Next::WaitForWorker
-            }
-            None => self.stop(
-                Status::Interrupted,
-                Some("the system gave no thread".into()),
-            ),
-        }
+        self.start_work(work, |worker| Phase::Explaining(worker, walked))
     }
 
     pub(super) fn explain_step(&mut self) -> Next {

@@ -8,7 +8,7 @@ use super::super::reap::Reap;
 use super::super::schedule;
 use super::super::signals::{self, End};
 use super::super::weigh::Weigh;
-use super::super::worker::{Outcome, Worker};
+use super::super::worker::Outcome;
 use super::end::end_status;
 use super::{Next, Phase, Run, Walked};
 use crate::explanation::Explanation;
@@ -102,16 +102,7 @@ impl Run {
                 explanation,
             })
         };
-        match Worker::start(self.wakeup.waker(), work) {
-            Some(worker) => {
-                self.phase = Phase::Planning(worker, walked);
-                Next::WaitForWorker
-            }
-            None => self.stop(
-                Status::Interrupted,
-                Some("the system gave no thread".into()),
-            ),
-        }
+        self.start_work(work, |worker| Phase::Planning(worker, walked))
     }
 
     pub(super) fn plan_step(&mut self, ctx: *mut RedisModuleCtx) -> Next {
