@@ -10,7 +10,8 @@ use hashbrown::HashTable;
 use crate::collection::{Collection, Position};
 use crate::heartbeat::{self, Verdict};
 use crate::layout::{Layout, Reading};
-use crate::owners::{HeartbeatNumber, NameHasher, Names};
+use crate::name_hash::NameHasher;
+use crate::owners::{HeartbeatNumber, Names};
 use crate::plan::{Question, RECORDS_PER_LOOK};
 
 /// A heartbeat's name by its number, as the owners index wants it.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 use crate::layout::{Layout, Reading, SegmentCounts};
-use crate::owners::NameHasher;
+use crate::name_hash::NameHasher;
 
 /// Told apart from an id without a swarm: the same id in whatever swarm.
 const ANY_SWARM: u64 = 0x5851_f42d_4c95_7f2d;

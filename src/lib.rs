@@ -34,6 +34,7 @@ mod json;
 mod layout;
 mod listing;
 mod look;
+mod name_hash;
 mod obituary;
 mod options;
 mod orphans;

@@ -29,6 +29,8 @@ pub mod heartbeat;
 pub mod layout;
 #[path = "../../src/look.rs"]
 pub mod look;
+#[path = "../../src/name_hash.rs"]
+pub mod name_hash;
 #[path = "../../src/options.rs"]
 pub mod options;
 #[path = "../../src/orphans.rs"]

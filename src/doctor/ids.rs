@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 use crate::census;
 use crate::collection::{Collection, Position};
 use crate::layout::Layout;
-use crate::owners::NameHasher;
+use crate::name_hash::NameHasher;
 use crate::plan::RECORDS_PER_LOOK;
 
 /// How many examples are kept, for the caller may not be allowed to see the first.

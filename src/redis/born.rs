@@ -15,7 +15,8 @@ use redis_module::raw;
 use super::api::{self, RedisModuleCtx, RedisModuleString, rm};
 use super::signals::{self, End};
 use crate::layout::{Family, Layout};
-use crate::owners::{HeartbeatNumber, NameHasher, Names, Owners};
+use crate::name_hash::NameHasher;
+use crate::owners::{HeartbeatNumber, Names, Owners};
 
 /// More bytes of names than this end the run: it would otherwise grow without bound.
 const MAX_BYTES: usize = 64 << 20;
