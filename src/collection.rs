@@ -35,7 +35,7 @@ pub struct Position {
 pub struct Record<'c> {
     pub name: &'c [u8],
     pub family: Family,
-    /// The caller's ACL user may not delete this key.
+    /// The caller's ACL user may not delete this key; known of dry runs and looks only.
     pub denied: bool,
     /// For heartbeats: what its value said.
     pub beat: Option<Reading>,

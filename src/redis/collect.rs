@@ -57,6 +57,9 @@ pub struct Collect {
     is_over: bool,
     /// The walk has removed expired keys, of which replicas have to be told.
     has_written: bool,
+    /// Whether it is noted of each key that the user may not delete it. Who removes finds that out
+    /// in time, when the key is to go; who only tells has no other occasion.
+    notes_denied: bool,
 }
 
 impl Collect {
@@ -74,6 +77,7 @@ impl Collect {
             to_read: Vec::new(),
             is_over: false,
             has_written: false,
+            notes_denied: dry,
         }
     }
 
@@ -119,6 +123,7 @@ impl Collect {
                 survey: self.survey.as_deref_mut(),
                 reader: &self.limits.reader,
                 truncated: self.truncated,
+                notes_denied: self.notes_denied,
                 user,
                 now_ms,
             };
@@ -154,7 +159,7 @@ impl Collect {
             if let Some(prints) = &reader.prints {
                 self.seen.push(prints, name, beat.print);
             }
-            let denied = !user.may_delete(string.as_ptr());
+            let denied = self.notes_denied && !user.may_delete(string.as_ptr());
             push_heartbeat(&mut self.collection, name, denied, beat);
         }
     }
@@ -178,11 +183,16 @@ struct Found<'c> {
     survey: Option<&'c mut Survey>,
     reader: &'c Reader,
     truncated: bool,
+    notes_denied: bool,
     user: &'c User,
     now_ms: i64,
 }
 
 impl Found<'_> {
+    fn is_denied(&self, key: &SeenKey) -> bool {
+        self.notes_denied && !key.may_be_deleted_by(self.user)
+    }
+
     fn visit(&mut self, key: &SeenKey) {
         *self.keys_scanned = self.keys_scanned.saturating_add(1);
         let Some(family) = self.reader.layout.family_of(key.name) else {
@@ -208,7 +218,7 @@ impl Found<'_> {
                     if let Some(prints) = &self.reader.prints {
                         self.seen.push(prints, key.name, beat.print);
                     }
-                    let denied = !key.may_be_deleted_by(self.user);
+                    let denied = self.is_denied(key);
                     push_heartbeat(self.collection, key.name, denied, beat);
                 }
                 None => self.to_read.push(key.name.to_vec()),
@@ -217,7 +227,7 @@ impl Found<'_> {
             self.collection.push(Record {
                 name: key.name,
                 family,
-                denied: !key.may_be_deleted_by(self.user),
+                denied: self.is_denied(key),
                 beat: None,
             });
         }
