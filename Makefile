@@ -9,7 +9,7 @@ list = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup servers build demo run unit harness e2e matrix timers contrib test soak fuzz valgrind reliability bench \
-  bench-full lint clean
+  bench-full profile lint clean
 
 CARGO ?= cargo
 export CARGO
@@ -107,6 +107,12 @@ bench: setup servers build ## Measures the module against scripts and clients; w
 
 bench-full: FULL = --full
 bench-full: bench ## The same on all keyspaces and all servers, for hours
+
+profile: ## Counts the instructions of every way on the main thread, with valgrind; writes docs/profile.md
+	@scripts/setup.sh profile
+	@$(MAKE) --no-print-directory build
+	$(CARGO) build --locked --release --package blocking-bench
+	@$(TARGET_DIR)/release/profile
 
 fuzz: ## Fuzzes the parsers, the key matcher and the plan; SECONDS=600 for ten minutes each
 	@scripts/setup.sh fuzz

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what building, testing and the demo need on a Debian machine, and says what and why.
-# `setup.sh fuzz`, `setup.sh valgrind` and `setup.sh contrib` install what only those targets need as well.
+# `setup.sh fuzz`, `setup.sh valgrind`, `setup.sh profile` and `setup.sh contrib` install what only those targets need as well.
 # Must not touch anything that is there already: no upgrades, and no server that was installed before.
 set -eu
 
@@ -70,6 +70,7 @@ list_missing() {
     have cc || need gcc "the linker that Rust calls"
     case " $* " in *" fuzz "*) have c++ || need g++ "the fuzzer's own library is C++; needed by 'make fuzz' only" ;; esac
     case " $* " in *" valgrind "*) have valgrind || need valgrind "it watches the module's memory; needed by 'make valgrind' only" ;; esac
+    case " $* " in *" profile "*) have callgrind_control || need valgrind "it counts instructions; needed by 'make profile' only" ;; esac
     case " $* " in *" contrib "*) have systemd-analyze || need systemd "systemd-analyze checks units; needed by 'make contrib' only" ;; esac
     have_headers || need libc6-dev "the C headers that bindgen reads, and the libraries to link with"
 }

@@ -19,6 +19,8 @@ pub mod options;
 pub mod page;
 /// SVG.
 pub mod plots;
+/// Instructions instead of time.
+pub mod profile;
 /// A measured round as data.
 pub mod record;
 /// All of them.

@@ -196,7 +196,8 @@ pub fn slices(on: On<'_>) -> Option<String> {
     ))
 }
 
-fn table<const N: usize>(form: Form, header: [&str; N]) -> Table {
+/// An empty table with this header.
+pub fn table<const N: usize>(form: Form, header: [&str; N]) -> Table {
     let mut table = Table::new();
     table.load_style(form.style());
     table.set_header(header);

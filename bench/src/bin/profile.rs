@@ -1,0 +1,19 @@
+//! `make profile`. Must do nothing but start it.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use blocking_bench::profile;
+
+fn main() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = Path::new("docs/profile.md");
+    let done = std::env::set_current_dir(root).map_err(Into::into);
+    match done.and_then(|()| profile::run(page, &profile::classic()?)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("profile: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

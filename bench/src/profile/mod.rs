@@ -1,0 +1,109 @@
+//! `make profile`: how many instructions a server's main thread executes for each way, and what for. Times depend on what
+//! else the machine does; instructions hardly do, so this shows what no tuning can get below.
+//! Must not be taken for time: an instruction that waits for memory counts as much as one that does not.
+
+/// Starting, stopping and reading callgrind.
+mod callgrind;
+/// docs/profile.md.
+mod page;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use blocking_harness::known::{self, Found};
+use blocking_harness::redis;
+use indicatif::ProgressBar;
+
+use crate::ground::Ground;
+use crate::interrupt;
+use crate::machine::Machine;
+use crate::ways::{Client, LIMIT, Limit, MODULE, Module, ScriptB, Way};
+use crate::works::{self, CLASSIC, Work};
+use callgrind::Counts;
+
+/// Stands in for the server.
+const WATCHED: &str = "scripts/callgrind-server.sh";
+/// Under valgrind everything takes some fifty times as long, so slices as a clock measures them would be fifty times as
+/// many. With these they are about as many as they are without it.
+const SLICE_US: u32 = 10_000;
+/// What the server does from time to time, whatever else it does; fifty times as often here.
+const BY_THE_CLOCK: &str = "serverCron";
+/// What the limit consists of.
+const LIMIT_COMMANDS: [&str; 2] = ["scanCommand", "unlinkCommand"];
+
+/// What one way took.
+pub struct Taken {
+    pub way: &'static str,
+    /// Instructions of the main thread for one removed key.
+    pub per_key: f64,
+    counts: Counts,
+    keys: u64,
+}
+
+impl Taken {
+    fn per_key(&self, instructions: u64) -> f64 {
+        instructions as f64 / self.keys as f64
+    }
+}
+
+/// Measures on the system's server, or the one of BLOCKING_SERVER_BIN, and writes the page.
+pub fn run(page: &Path, work: &Work) -> Result<()> {
+    interrupt::install()?;
+    let known = known::find(Path::new("scripts/servers.list"), Path::new(".servers"))?;
+    let system = known.into_iter().next().context("no server")?;
+    let title = system.title();
+    let found = system.found.map_err(anyhow::Error::msg)?;
+    let watched = Found {
+        program: PathBuf::from(WATCHED).canonicalize()?,
+        version: found.version,
+    };
+    let ground = Ground::make(&watched, work, &ProgressBar::hidden())?;
+    let ways: [&dyn Way; 4] = [&ScriptB, &Client, &Module::default(), &Limit];
+    let mut all = Vec::new();
+    for way in ways {
+        let taken = taken(&ground, way).with_context(|| way.name())?;
+        println!(
+            "{title}, {}: {:.0} instructions a key",
+            taken.way, taken.per_key
+        );
+        all.push(taken);
+    }
+    page::write(page, &Machine::describe(), &title, &ground, &all)
+}
+
+pub fn classic() -> Result<Work> {
+    let mut works = works::usual(true).into_iter();
+    works
+        .find(|work| work.name == CLASSIC)
+        .context("no classic case")
+}
+
+fn taken(ground: &Ground, way: &dyn Way) -> Result<Taken> {
+    ground.renew()?;
+    let mut conn = ground.patient_client()?;
+    way.prepare(&mut conn)?;
+    if way.name() == MODULE {
+        let set = ("blocking.slice-us", SLICE_US);
+        let () = redis::cmd("CONFIG").arg("SET").arg(set).query(&mut conn)?;
+    }
+    let (done, counts) = callgrind::counted(&ground.server, || way.run(ground, &mut conn))?;
+    ground.check_all_gone(done.removed)?;
+    let instructions = match way.name() {
+        LIMIT => {
+            let commands = LIMIT_COMMANDS.map(|name| counts.inclusive(name));
+            ensure!(
+                commands.iter().all(|count| *count > 0),
+                "the server has no symbols"
+            );
+            commands.iter().sum()
+        }
+        _ => counts.total - counts.inclusive(BY_THE_CLOCK),
+    };
+    let keys = ground.doomed();
+    Ok(Taken {
+        way: way.name(),
+        per_key: instructions as f64 / keys as f64,
+        counts,
+        keys,
+    })
+}
