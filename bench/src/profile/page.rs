@@ -79,8 +79,8 @@ Written by `make profile`; every figure on this page comes from one run of it.
 - server: {server}, under valgrind's callgrind
 - work: {} coordinators of six keys, {} of them stale
 
-What is counted are the instructions of the server's main thread, divided by the {} keys that are removed. They are the same
-on a busy machine and on a quiet one, but they are not time: an instruction that waits for memory counts as much as one
+What is counted are the instructions of the server's main thread, divided by the {} keys that are removed. They hardly differ
+between a busy machine and a quiet one, but they are not time: an instruction that waits for memory counts as much as one
 that does not. The limit is what the commands SCAN and UNLINK take by themselves; the other ways are all that the main
 thread does meanwhile, but for the server's regular work.
 
