@@ -1,5 +1,5 @@
 //! Generates the C declarations that `src/redis/` needs from the system's own headers, so that no
-//! source file holds a hand-written one: clocks everywhere, timerfd where the system has it.
+//! source file holds a hand-written one: clocks everywhere, timerfd and eventfd where the system has them.
 
 use std::path::PathBuf;
 
@@ -11,12 +11,12 @@ fn main() {
     let mut headers = "#include <time.h>\n".to_owned();
     if has_timerfd {
         println!("cargo:rustc-cfg=has_timerfd");
-        headers += "#include <sys/timerfd.h>\n#include <unistd.h>\n";
+        headers += "#include <sys/eventfd.h>\n#include <sys/timerfd.h>\n#include <unistd.h>\n";
     }
     let bindings = bindgen::Builder::default()
         .header_contents("system.h", &headers)
-        .allowlist_function("clock_gettime|timerfd_create|timerfd_settime|close")
-        .allowlist_var("CLOCK_MONOTONIC|CLOCK_THREAD_CPUTIME_ID|TFD_NONBLOCK|TFD_CLOEXEC")
+        .allowlist_function("clock_gettime|timerfd_create|timerfd_settime|eventfd|read|write|close")
+        .allowlist_var("CLOCK_MONOTONIC|CLOCK_THREAD_CPUTIME_ID|TFD_NONBLOCK|TFD_CLOEXEC|EFD_NONBLOCK|EFD_CLOEXEC")
         .merge_extern_blocks(true)
         .layout_tests(false)
         .generate()

@@ -4,7 +4,7 @@
 //!
 //! 1. Every API pointer reached through `rm!` is in `api::REQUIRED` and was found at load.
 //! 2. Server functions are called on the server's main thread only. Worker threads touch nothing
-//!    of the server but its allocator and, through `wakeup::Waker`, a timerfd.
+//!    of the server but its allocator and, through `wakeup::Waker`, an eventfd.
 //! 3. Contexts, keys, strings and replies that the server passes in are valid until the callback
 //!    returns, and nothing here keeps one longer.
 //! 4. What this folder creates (strings, replies, cursors, opened keys, users) is owned by one
@@ -44,6 +44,8 @@ mod signals;
 mod state;
 mod system;
 mod tell;
+#[cfg(has_timerfd)]
+mod turns;
 mod wakeup;
 mod watch;
 mod weigh;

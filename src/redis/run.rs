@@ -236,6 +236,15 @@ impl Run {
         self.cost.add_slice(took_us, slice_us);
         let removed = matches!(self.phase, Phase::Reaping(_));
         self.removing_us = if removed { took_us } else { 0 };
+        // Writing to the AOF what was removed comes in the same turn.
+        let has_aof = api::context_flags(ctx) & raw::REDISMODULE_CTX_FLAGS_AOF != 0;
+        let own_us = if has_aof {
+            pace::propagation_us(self.removing_us)
+        } else {
+            0
+        };
+        let cpu_us = self.turn_began_cpu_us.saturating_sub(begin_cpu_us);
+        self.wakeup.after_slice(cpu_us.saturating_add(own_us));
         self.sample_latency(took_us);
         let shares = Shares {
             busy: settings::CPU_PERCENT.get(),

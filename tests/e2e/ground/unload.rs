@@ -180,7 +180,7 @@ fn left_behind(server: &Server) -> Result<Vec<String>> {
     let names = threads.filter_map(|entry| read_to_string(entry.path().join("comm")).ok());
     let targets = targets.map(|target| target.to_string_lossy().into_owned());
     let all = targets.chain(names);
-    let ours = ["[timerfd]", "blocking-worker"];
+    let ours = ["[timerfd]", "[eventfd]", "blocking-worker"];
     Ok(all
         .filter(|what| ours.iter().any(|sign| what.contains(sign)))
         .collect())
