@@ -3,16 +3,17 @@
 //! The first step of the plan, and what the other steps know of heartbeats. Which keys go with
 //! whom is not decided here.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use hashbrown::HashTable;
 
+use crate::breath::{breathing, is_told_to_stop};
 use crate::collection::{Collection, Position};
 use crate::heartbeat::{self, Verdict};
 use crate::layout::{Layout, Reading};
 use crate::name_hash::NameHasher;
 use crate::owners::{HeartbeatNumber, Names};
-use crate::plan::{Question, RECORDS_PER_LOOK};
+use crate::plan::Question;
 
 /// A heartbeat's name by its number, as the owners index wants it.
 pub struct HeartbeatNames<'c> {
@@ -49,7 +50,7 @@ pub fn judge_heartbeats(
     let mut readings: Vec<heartbeat::Reading> = Vec::new();
     let mut numbers: HashTable<(u64, usize)> = HashTable::new();
     for (looked, (position, record)) in collection.iter().enumerate() {
-        if looked.is_multiple_of(RECORDS_PER_LOOK) && stop.load(Ordering::Relaxed) {
+        if is_told_to_stop(looked, stop) {
             return None;
         }
         let Some(beat) = record.beat else {
@@ -84,7 +85,9 @@ pub fn judge_heartbeats(
         )
     };
     Some(Heartbeats {
-        verdicts: readings.iter().zip(&positions).map(judge).collect(),
+        verdicts: breathing(readings.iter().zip(&positions))
+            .map(judge)
+            .collect(),
         beats_ms: readings
             .iter()
             .map(|r| r.newest_ms.unwrap_or_default())
@@ -118,6 +121,11 @@ impl Seen {
         Self {
             table: HashTable::with_capacity(capacity),
         }
+    }
+
+    /// Whether a name with this hash may have been seen. Looks where [`Self::is_new`] will look.
+    pub fn may_hold(&self, hash: u64) -> bool {
+        self.table.find(hash, |_| true).is_some()
     }
 
     /// Whether this name, which has this hash, comes for the first time.

@@ -17,6 +17,7 @@
 )]
 
 mod acl_rules;
+mod breath;
 mod census;
 mod chunked;
 mod claims;

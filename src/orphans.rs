@@ -5,15 +5,16 @@
 //! thread; between them the values are read on the main thread.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
+use crate::breath::is_told_to_stop;
 use crate::claims::Claims;
 use crate::collection::{Collection, Position};
 use crate::evidence::{self, Evidence};
 use crate::first_seen::FirstSeen;
 use crate::layout::{AllReadings, Family, Layout, MAX_NAME_BYTES, Reading};
 use crate::pattern::Pattern;
-use crate::plan::{MAX_OWNERS, RECORDS_PER_LOOK};
+use crate::plan::MAX_OWNERS;
 use crate::report::Counts;
 
 /// Memory that an orphan takes beside its record, at most and about.
@@ -86,10 +87,6 @@ pub struct Orphans {
 /// The one way to read a key, if there is just one.
 pub fn only_reading(name: &[u8], sole: &mut AllReadings) -> Option<Reading> {
     sole.of(name).and_then(|found| found.first().copied())
-}
-
-fn is_told_to_stop(looked: usize, stop: &AtomicBool) -> bool {
-    looked.is_multiple_of(RECORDS_PER_LOOK) && stop.load(Ordering::Relaxed)
 }
 
 /// Everything that must be read before the orphans `keys` can be judged; `None` if told to stop.

@@ -138,6 +138,29 @@ impl Owners {
         });
     }
 
+    /// Add hashes of the ids that the key `name` could belong to, up to so many in all. The name must be
+    /// the one that `hasher` has loaded.
+    pub fn hashes(&self, name: &[u8], hasher: &NameHasher, most: usize, hashes: &mut Vec<u64>) {
+        self.layout
+            .readings(name, &self.segment_counts, &mut |reading| {
+                if hashes.len() < most {
+                    hashes.push(hasher.by_id(reading.id));
+                }
+            });
+    }
+
+    /// Heartbeats whose ids have these hashes. Nothing is compared: who wants to know asks
+    /// [`Self::visit`], which finds in the processor's caches then what was found here.
+    pub fn candidates(&self, hashes: &[u64], numbers: &mut Vec<HeartbeatNumber>) {
+        for table in [&self.unscoped, &self.any_swarm] {
+            if !table.is_empty() {
+                let found = |hash: &u64| table.find(*hash, |entry| entry.hash == *hash);
+                let entries = hashes.iter().filter_map(found);
+                numbers.extend(entries.map(|entry| entry.heartbeat));
+            }
+        }
+    }
+
     /// Visit every known heartbeat that could own the key `name`, with the reading of the key
     /// that says so, until `visit` returns false. A heartbeat may be visited more than once.
     /// The name must be the one that `hasher` has loaded.

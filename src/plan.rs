@@ -5,6 +5,8 @@
 //! stale coordinator could own it and no live or unreadable one could.
 
 // The fuzz targets take this file in by its path, and then everything below it, too.
+#[path = "plan/ahead.rs"]
+mod ahead;
 #[path = "plan/explain.rs"]
 mod explain;
 #[path = "plan/order.rs"]
@@ -12,9 +14,12 @@ mod order;
 
 pub use explain::plan_and_explain;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use ahead::Ahead;
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::breath::{Breath, breathing, is_told_to_stop};
 use crate::census::{HeartbeatNames, Heartbeats, Seen, id_of, judge_heartbeats, shown_id};
 use crate::chunked::Chunked;
 use crate::collection::{Collection, Position, Record};
@@ -30,9 +35,6 @@ use crate::second_look::Sights;
 /// A key that more than this many stale coordinators could own is too ambiguous to judge in one
 /// slice, for each of them must be read again before the key goes; it is kept like a vetoed one.
 pub const MAX_OWNERS: usize = 64;
-
-/// How many records are planned between two looks at the stop flag.
-pub const RECORDS_PER_LOOK: usize = 4096;
 
 /// What the plan is asked.
 #[derive(Clone, Debug)]
@@ -148,6 +150,7 @@ struct Planner<'c> {
     stale_ids: Vec<Vec<u8>>,
     /// Stale owners of the key at hand, beside the one it goes with.
     rivals: Vec<HeartbeatNumber>,
+    ahead: Ahead,
 }
 
 impl<'c> Planner<'c> {
@@ -168,9 +171,7 @@ impl<'c> Planner<'c> {
             for (verdict, number) in heartbeats.verdicts.iter().zip(0..) {
                 let stale = matches!(verdict, Verdict::Stale { .. });
                 if stale != protecting {
-                    if (number as usize).is_multiple_of(RECORDS_PER_LOOK)
-                        && stop.load(Ordering::Relaxed)
-                    {
+                    if is_told_to_stop(number as usize, stop) {
                         return None;
                     }
                     owners.add(number, &names, &mut hasher);
@@ -204,6 +205,7 @@ impl<'c> Planner<'c> {
             orphans: Vec::new(),
             stale_ids: Vec::new(),
             rivals: Vec::new(),
+            ahead: Ahead::default(),
             heartbeats,
         })
     }
@@ -231,7 +233,14 @@ impl<'c> Planner<'c> {
     fn choose(&mut self) {
         let mut candidates = Vec::new();
         let count = HeartbeatNumber::try_from(self.ranks.len()).unwrap_or(HeartbeatNumber::MAX);
-        for number in 0..count {
+        for number in breathing(0..count) {
+            if (number as usize).is_multiple_of(ahead::KEYS) {
+                let known = &self.heartbeats.positions;
+                let next = known.iter().skip(number as usize).take(ahead::KEYS);
+                let records = next.filter_map(|position| self.collection.get(*position));
+                let names: Vec<&[u8]> = records.map(|record| record.name).collect();
+                self.read_ahead(names.into_iter(), None);
+            }
             if !self.is_stale(number) {
                 continue;
             }
@@ -262,7 +271,9 @@ impl<'c> Planner<'c> {
                 candidates.push(number);
             }
         }
+        let mut breath = Breath::default();
         candidates.sort_by(|a, b| {
+            breath.step();
             let by_age = self.beat_ms(*a).cmp(&self.beat_ms(*b));
             by_age.then_with(|| self.heartbeat_name(*a).cmp(self.heartbeat_name(*b)))
         });
@@ -278,7 +289,7 @@ impl<'c> Planner<'c> {
             self.limited = false;
         }
         self.incomplete = vec![self.question.truncated; candidates.len()];
-        for (number, rank) in candidates.iter().zip(0..) {
+        for (number, rank) in breathing(candidates.iter().zip(0..)) {
             if let Some(place) = self.ranks.get_mut(*number as usize) {
                 *place = Some(rank);
             }
@@ -292,16 +303,25 @@ impl<'c> Planner<'c> {
         let others = collection.records() as usize;
         let others = others.saturating_sub(self.heartbeats.positions.len());
         let mut seen = Seen::with_capacity(others);
-        let keys = collection
+        let mut keys = collection
             .iter()
             .filter(|(_, r)| r.family != Family::Heartbeat);
-        for (looked, (position, record)) in keys.enumerate() {
-            if looked.is_multiple_of(RECORDS_PER_LOOK) && stop.load(Ordering::Relaxed) {
+        let mut next = Vec::with_capacity(ahead::KEYS);
+        for looked in (0..).step_by(ahead::KEYS) {
+            if is_told_to_stop(looked, stop) {
                 return None;
             }
-            self.hasher.load(record.name);
-            if seen.is_new(collection, record.name, position, self.hasher.whole()) {
-                self.assign_one(position, &record);
+            next.clear();
+            next.extend(keys.by_ref().take(ahead::KEYS));
+            if next.is_empty() {
+                break;
+            }
+            self.read_ahead(next.iter().map(|(_, record)| record.name), Some(&seen));
+            for (position, record) in &next {
+                self.hasher.load(record.name);
+                if seen.is_new(collection, record.name, *position, self.hasher.whole()) {
+                    self.assign_one(*position, record);
+                }
             }
         }
         Some(())

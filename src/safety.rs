@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::breath::breathing;
 use crate::census::{Heartbeats, id_of};
 use crate::collection::Collection;
 use crate::heartbeat::Verdict;
@@ -72,7 +73,8 @@ impl Safety {
         let checked = verdicts.len() as u64;
         let (mut stale, mut live) = (0u64, 0u64);
         let mut looked_at: Vec<(i64, &[u8])> = Vec::new();
-        for ((verdict, position), beat_ms) in verdicts.iter_mut().zip(positions).zip(beats_ms) {
+        let all = verdicts.iter_mut().zip(positions).zip(beats_ms);
+        for ((verdict, position), beat_ms) in breathing(all) {
             match verdict {
                 Verdict::Live => live = live.saturating_add(1),
                 Verdict::Unreadable => {}

@@ -5,6 +5,8 @@
 // Much of what the module uses is not called from here.
 #![allow(dead_code)]
 
+#[path = "../../src/breath.rs"]
+pub mod breath;
 #[path = "../../src/census.rs"]
 pub mod census;
 #[path = "../../src/chunked.rs"]

@@ -1,15 +1,15 @@
 //! Ids that contain a colon, and ids that begin with another id: one key can belong to both of those.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use hashbrown::HashTable;
 
+use crate::breath;
 use crate::census;
 use crate::collection::{Collection, Position};
 use crate::layout::Layout;
 use crate::name_hash::NameHasher;
-use crate::plan::RECORDS_PER_LOOK;
 
 /// How many examples are kept, for the caller may not be allowed to see the first.
 const MAX_EXAMPLES: usize = 8;
@@ -56,7 +56,7 @@ pub fn look(collection: &Collection, layout: &Arc<Layout>, stop: &AtomicBool) ->
     let mut steps = 0usize;
     let mut is_told_to_stop = || {
         steps = steps.wrapping_add(1);
-        steps.is_multiple_of(RECORDS_PER_LOOK) && stop.load(Ordering::Relaxed)
+        breath::is_told_to_stop(steps, stop)
     };
     for (position, record) in collection.iter() {
         if is_told_to_stop() {

@@ -3,11 +3,12 @@
 //! The plan decides; this only writes down what it decided, with the very functions that decide.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use memchr::memmem::Finder;
 
-use super::{Fate, Plan, Planner, Question, RECORDS_PER_LOOK};
+use super::{Fate, Plan, Planner, Question};
+use crate::breath::is_told_to_stop;
 use crate::census::{HeartbeatNames, id_of};
 use crate::collection::{Collection, Position, Record};
 use crate::explanation::{Beating, Explanation, KeyFate};
@@ -141,7 +142,7 @@ impl<'c> Planner<'c> {
         let holds_id = Finder::new(id);
         let mut seen: HashSet<&[u8]> = HashSet::new();
         for (looked, (position, record)) in collection.iter().enumerate() {
-            if looked.is_multiple_of(RECORDS_PER_LOOK) && stop.load(Ordering::Relaxed) {
+            if is_told_to_stop(looked, stop) {
                 return None;
             }
             if record.family == Family::Heartbeat || holds_id.find(record.name).is_none() {

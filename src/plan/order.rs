@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Doomed, Plan, Planner, Rival};
+use crate::breath::{Breath, breathing};
 use crate::collection::Position;
 use crate::layout::Family;
 use crate::owners::{HeartbeatNumber, Owners};
@@ -11,7 +12,7 @@ impl Planner<'_> {
     /// Bring the keys into the order of their coordinators, heartbeats last.
     pub(super) fn finish(mut self) -> Plan {
         let families: Vec<(HeartbeatNumber, u32)> = self.chosen.iter().copied().zip(0..).collect();
-        for (number, rank) in &families {
+        for (number, rank) in breathing(&families) {
             let denied = self
                 .heartbeats
                 .positions
@@ -29,7 +30,7 @@ impl Planner<'_> {
         let mut rivals = Vec::with_capacity(self.assigned_rivals.len());
         let mut cursors: Vec<usize> = doomed.iter().map(|d| d.first).collect();
         let mut pending = self.assigned_rivals.iter().peekable();
-        for (place, (rank, position)) in self.assigned.iter().enumerate() {
+        for (place, (rank, position)) in breathing(self.assigned.iter().enumerate()) {
             let Some(cursor) = cursors.get_mut(*rank as usize) else {
                 continue;
             };
@@ -45,14 +46,14 @@ impl Planner<'_> {
                 });
             }
         }
-        for d in doomed.iter().filter(|d| !d.keeps_heartbeat) {
+        for d in breathing(doomed.iter().filter(|d| !d.keeps_heartbeat)) {
             let removal = d.end.saturating_sub(1);
             let position = self.heartbeats.positions.get(d.heartbeat as usize);
             if let (Some(slot), Some(position)) = (removals.get_mut(removal), position) {
                 *slot = *position;
             }
         }
-        for (number, heartbeat) in &self.heartbeat_rivals {
+        for (number, heartbeat) in breathing(&self.heartbeat_rivals) {
             let rank = self.ranks.get(*number as usize).copied().flatten();
             let of = rank.and_then(|rank| doomed.get(rank as usize));
             if let Some(of) = of.filter(|d| !d.keeps_heartbeat) {
@@ -62,7 +63,11 @@ impl Planner<'_> {
                 });
             }
         }
-        rivals.sort_unstable();
+        let mut breath = Breath::default();
+        rivals.sort_unstable_by(|a, b| {
+            breath.step();
+            a.cmp(b)
+        });
         let whole = doomed.iter().filter(|d| !d.keeps_heartbeat).count() as u64;
         self.counts.add_removed(Family::Heartbeat, whole);
         self.counts.coordinators_removed = whole;
@@ -84,7 +89,7 @@ impl Planner<'_> {
     /// One entry a chosen coordinator, with room for its keys.
     fn lay_out(&self) -> Vec<Doomed> {
         let mut sizes = vec![0usize; self.chosen.len()];
-        for (rank, _) in self.assigned.iter() {
+        for (rank, _) in breathing(self.assigned.iter()) {
             if let Some(size) = sizes.get_mut(*rank as usize) {
                 *size = size.saturating_add(1);
             }

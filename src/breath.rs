@@ -1,0 +1,56 @@
+//! What long work off the main thread does now and then: let go of the processor, and ask whether it
+//! is still wanted.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// How many records, or steps of about the same length, are worked on between two breaths. Measured,
+/// a record takes the plan 0.2 to 2 us.
+const STEPS: usize = 256;
+
+/// Whether work that has done so many steps is told to stop.
+///
+/// It also gives the processor to whoever waits for it. On a machine with few of them that may be the
+/// server itself or one of its clients, and the system would let them wait for milliseconds: to it
+/// this work is as good as theirs. If nobody waits, that takes less than a microsecond.
+pub fn is_told_to_stop(steps: usize, stop: &AtomicBool) -> bool {
+    if !steps.is_multiple_of(STEPS) {
+        return false;
+    }
+    std::thread::yield_now();
+    stop.load(Ordering::Relaxed)
+}
+
+/// The same for work that nobody stops because it is nearly done: counts its own steps.
+#[derive(Debug, Default)]
+pub struct Breath {
+    steps: usize,
+}
+
+impl Breath {
+    pub fn step(&mut self) {
+        self.steps = self.steps.wrapping_add(1);
+        if self.steps.is_multiple_of(STEPS) {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// The same items, with a breath now and then.
+pub fn breathing<I: IntoIterator>(items: I) -> impl Iterator<Item = I::Item> {
+    let mut breath = Breath::default();
+    items.into_iter().inspect(move |_| breath.step())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_told_to_stop_hears_it_soon() {
+        let stop = AtomicBool::new(false);
+        assert!((0..10 * STEPS).all(|steps| !is_told_to_stop(steps, &stop)));
+        stop.store(true, Ordering::Relaxed);
+        let heard = (1..10 * STEPS).find(|steps| is_told_to_stop(*steps, &stop));
+        assert_eq!(heard, Some(STEPS));
+    }
+}

@@ -1,0 +1,62 @@
+//! Reading ahead: what the next keys are looked up in and compared with lies anywhere in memory. Reads
+//! that do not depend on one another wait for it together, and those that follow wait no more.
+
+use std::hint::black_box;
+
+use super::Planner;
+use crate::census::Seen;
+use crate::collection::Position;
+use crate::owners::HeartbeatNumber;
+
+/// How many keys are looked at together.
+pub(super) const KEYS: usize = 32;
+
+/// A collection of fewer bytes is in the processor's caches anyway.
+const CACHED_BYTES: usize = 8 * 1024 * 1024;
+
+/// Of a name with thousands of readings not all are read ahead.
+const MAX_HASHES: usize = 256;
+
+/// What was found so far of the keys at hand; a buffer that is used again and again.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    wholes: Vec<u64>,
+    ids: Vec<u64>,
+    numbers: Vec<HeartbeatNumber>,
+    positions: Vec<Position>,
+}
+
+impl Planner<'_> {
+    /// Read what it takes to find the possible owners of these keys, and whether they were seen.
+    pub(super) fn read_ahead<'n>(
+        &mut self,
+        names: impl Iterator<Item = &'n [u8]>,
+        seen: Option<&Seen>,
+    ) {
+        if self.collection.bytes() < CACHED_BYTES {
+            return;
+        }
+        let Ahead {
+            wholes,
+            ids,
+            numbers,
+            positions,
+        } = &mut self.ahead;
+        wholes.clear();
+        ids.clear();
+        numbers.clear();
+        positions.clear();
+        for name in names {
+            self.hasher.load(name);
+            wholes.push(self.hasher.whole());
+            self.owners.hashes(name, &self.hasher, MAX_HASHES, ids);
+        }
+        if let Some(seen) = seen {
+            black_box(wholes.iter().filter(|hash| seen.may_hold(**hash)).count());
+        }
+        self.owners.candidates(ids, numbers);
+        let known = &self.heartbeats.positions;
+        positions.extend(numbers.iter().filter_map(|n| known.get(*n as usize)));
+        self.collection.touch(positions.iter());
+    }
+}
