@@ -88,6 +88,24 @@ pub struct Cost {
     pub elapsed_us: u64,
     /// Slices that took longer than `blocking.slice-us`.
     pub overruns: u64,
+    /// Slices that took longer than twice `blocking.slice-us`.
+    pub long_slices: u64,
+    /// Of these, those that one call to the server made so long.
+    pub long_calls: u64,
+    pub longest_scan_us: u64,
+    pub longest_unlink_us: u64,
+}
+
+/// What one slice took, in microseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SliceCost {
+    pub took_us: u64,
+    /// What was meant: `blocking.slice-us`.
+    pub allowed_us: u64,
+    /// The longest step of the server's scan in it, 0 for none, with the look at the keys there.
+    pub scan_us: u64,
+    /// The longest UNLINK in it, 0 for none.
+    pub unlink_us: u64,
 }
 
 impl Cost {
@@ -101,14 +119,26 @@ impl Cost {
         ]
     }
 
-    /// Account for one slice that took `slice_us` where `allowed_us` was meant.
-    pub fn add_slice(&mut self, slice_us: u64, allowed_us: u64) {
-        self.slices = self.slices.saturating_add(1);
-        self.busy_us = self.busy_us.saturating_add(slice_us);
-        self.longest_slice_us = self.longest_slice_us.max(slice_us);
-        if slice_us > allowed_us {
-            self.overruns = self.overruns.saturating_add(1);
-        }
+    /// Account for one slice.
+    pub fn add_slice(&mut self, slice: SliceCost) {
+        let SliceCost {
+            took_us,
+            allowed_us,
+            scan_us,
+            unlink_us,
+        } = slice;
+        let bump = |sum: &mut u64, by: bool| *sum = sum.saturating_add(by.into());
+        self.busy_us = self.busy_us.saturating_add(took_us);
+        self.longest_slice_us = self.longest_slice_us.max(took_us);
+        self.longest_scan_us = self.longest_scan_us.max(scan_us);
+        self.longest_unlink_us = self.longest_unlink_us.max(unlink_us);
+        bump(&mut self.slices, true);
+        bump(&mut self.overruns, took_us > allowed_us);
+        let twice_us = allowed_us.saturating_mul(2);
+        let is_long = took_us > twice_us;
+        let rest_us = took_us.saturating_sub(scan_us.max(unlink_us));
+        bump(&mut self.long_slices, is_long);
+        bump(&mut self.long_calls, is_long && rest_us <= twice_us);
     }
 }
 
@@ -257,6 +287,10 @@ pub struct Totals {
     pub overruns: u64,
     pub longest_slice_us: u64,
     pub busy_us: u64,
+    pub long_slices: u64,
+    pub long_calls: u64,
+    pub longest_scan_us: u64,
+    pub longest_unlink_us: u64,
 }
 
 impl Totals {
@@ -290,11 +324,16 @@ impl Totals {
         bump(&mut self.slices, report.cost.slices);
         bump(&mut self.overruns, report.cost.overruns);
         bump(&mut self.busy_us, report.cost.busy_us);
-        self.longest_slice_us = self.longest_slice_us.max(report.cost.longest_slice_us);
+        bump(&mut self.long_slices, report.cost.long_slices);
+        bump(&mut self.long_calls, report.cost.long_calls);
+        let raise = |most: &mut u64, to: u64| *most = to.max(*most);
+        raise(&mut self.longest_slice_us, report.cost.longest_slice_us);
+        raise(&mut self.longest_scan_us, report.cost.longest_scan_us);
+        raise(&mut self.longest_unlink_us, report.cost.longest_unlink_us);
     }
 
     /// Every sum with its name, for STATUS and INFO alike.
-    pub fn fields(&self) -> [(&'static str, u64); 17] {
+    pub fn fields(&self) -> [(&'static str, u64); 21] {
         [
             ("runs", self.runs),
             ("dry_runs", self.dry_runs),
@@ -313,6 +352,10 @@ impl Totals {
             ("longest_slice_us", self.longest_slice_us),
             ("busy_us", self.busy_us),
             ("orphans_removed", self.orphans_removed),
+            ("long_slices", self.long_slices),
+            ("long_calls", self.long_calls),
+            ("longest_scan_us", self.longest_scan_us),
+            ("longest_unlink_us", self.longest_unlink_us),
         ]
     }
 }
@@ -320,6 +363,40 @@ impl Totals {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slice_is_long_by_itself_or_by_one_call() {
+        let mut cost = Cost::default();
+        for (took_us, scan_us, unlink_us) in [
+            (250, 1, 0),
+            (251, 40, 0),
+            (500, 0, 300),
+            // Long: by an UNLINK, by a step of the scan, by many calls, by nothing that is known.
+            (6_000, 0, 5_500),
+            (900, 400, 0),
+            (900, 300, 399),
+            (501, 0, 0),
+        ] {
+            cost.add_slice(SliceCost {
+                took_us,
+                allowed_us: 250,
+                scan_us,
+                unlink_us,
+            });
+        }
+        let expected = Cost {
+            slices: 7,
+            busy_us: 9_302,
+            longest_slice_us: 6_000,
+            overruns: 6,
+            long_slices: 4,
+            long_calls: 2,
+            longest_scan_us: 400,
+            longest_unlink_us: 5_500,
+            elapsed_us: 0,
+        };
+        assert_eq!(cost, expected);
+    }
 
     fn report() -> Report {
         let mut counts = Counts {

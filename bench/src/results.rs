@@ -191,6 +191,7 @@ pub mod made_up {
             longest_slice_us: 400,
             slice_us: 250,
             busy_us: (main_ms * 1_000.0) as u64,
+            ..Run::default()
         };
         record(
             way,

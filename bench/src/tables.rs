@@ -5,7 +5,7 @@ use comfy_table::{Table, TableStyle, presets};
 
 use crate::results::On;
 use crate::show::{count, mib, percent, spread, time, times, us};
-use crate::ways::{CLIENT, LIMIT, MODULE, MODULE_AT_5, SCRIPT_A, SCRIPT_B, SHELL};
+use crate::ways::{CLIENT, LIMIT, MODULE, MODULE_AT_5, Run, SCRIPT_A, SCRIPT_B, SHELL};
 
 /// Lines for the terminal, Markdown for the page.
 #[derive(Clone, Copy)]
@@ -181,18 +181,18 @@ pub fn memory(on: On<'_>, form: Form) -> Option<Table> {
 
 /// What the module says of its slices; `None` where it did not run.
 pub fn slices(on: On<'_>) -> Option<String> {
-    let runs: Vec<_> = on.runs(MODULE).collect();
-    let longest = runs.iter().map(|run| run.longest_slice_us).max()?;
-    let (slices, overruns) = runs.iter().fold((0, 0), |(slices, overruns), run| {
-        (slices + run.slices, overruns + run.overruns)
-    });
-    let slice_us = runs[0].slice_us;
+    let all = Run::together(on.runs(MODULE))?;
+    let long = match all.long_ones() {
+        none if none.is_empty() => none,
+        some => format!(" {some}."),
+    };
     Some(format!(
-        "Slices of the module in {} runs: {}, of which {} over {slice_us} µs; the longest {}.",
-        runs.len(),
-        count(slices as f64),
-        count(overruns as f64),
-        us(longest)
+        "Slices of the module in {} runs: {}, of which {} over {} µs; the longest {}.{long}",
+        on.runs(MODULE).count(),
+        count(all.slices as f64),
+        count(all.overruns as f64),
+        all.slice_us,
+        us(all.longest_slice_us)
     ))
 }
 

@@ -1,10 +1,11 @@
 //! The keys of one database: read a heartbeat, unlink.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use redis_module::raw;
 
 use super::api::{self, Answer, OwnString, RedisModuleCtx, RedisModuleString, rm};
+use super::system;
 use crate::heartbeat::UNREADABLE;
 use crate::second_look::{Beat, Reader};
 
@@ -184,12 +185,22 @@ pub fn refusal_of_writes(ctx: *mut RedisModuleCtx) -> Option<String> {
     is_refusal.then(|| String::from_utf8_lossy(&text).into_owned())
 }
 
+/// The longest UNLINK since this was last asked. The server takes the time for more than the keys:
+/// when its table of keys has shrunk, the call that moves the last key also gives back the old table.
+static LONGEST_UNLINK_US: AtomicU64 = AtomicU64::new(0);
+
+/// See [`LONGEST_UNLINK_US`]; 0 if there was none.
+pub fn take_longest_unlink_us() -> u64 {
+    LONGEST_UNLINK_US.swap(0, Ordering::Relaxed)
+}
+
 /// Unlink keys of the selected database, replicated; gives how many there were to unlink.
 pub fn unlink<'k>(
     ctx: *mut RedisModuleCtx,
     keys: impl Iterator<Item = &'k OwnString>,
 ) -> Result<u64, Refusal> {
     let mut arguments: Vec<*mut RedisModuleString> = keys.map(OwnString::as_ptr).collect();
+    let began_us = system::monotonic_us();
     // SAFETY: 1, 2, 3; `v` takes an array and its length, and both outlive the call. `!` brings
     // the effect to AOF and replicas, `S` the checks a client would meet, `E` errors as replies.
     let reply = unsafe {
@@ -201,6 +212,8 @@ pub fn unlink<'k>(
             arguments.len(),
         )
     };
+    let took_us = system::monotonic_us().saturating_sub(began_us);
+    LONGEST_UNLINK_US.fetch_max(took_us, Ordering::Relaxed);
     let refused = |text: &[u8]| Refusal::Refused(String::from_utf8_lossy(text).trim().to_owned());
     let Some(answer) = Answer::new(reply) else {
         return Err(refused(b"ERR the server gave no answer to UNLINK"));

@@ -36,7 +36,7 @@ use crate::explanation::Explanation;
 use crate::obituary::Obituaries;
 use crate::pace::{self, Pace, Shares, Turn};
 use crate::progress::Waiting;
-use crate::report::{Cost, Report, Status};
+use crate::report::{Cost, Report, SliceCost, Status};
 use crate::second_look::Reader;
 use crate::settings;
 
@@ -106,6 +106,8 @@ pub struct Run {
     paused_us: u64,
     /// Length of the last slice if it removed keys.
     removing_us: u64,
+    /// The longest step of the walk in the slice under way.
+    longest_scan_us: u64,
     /// What the run waits for, and how long until it looks again; 0 while it does not wait.
     waiting: Option<Waiting>,
     /// Keys that were read to judge orphans.
@@ -182,6 +184,7 @@ impl Run {
             turn_began_cpu_us: system::thread_cpu_us(),
             paused_us: 0,
             removing_us: 0,
+            longest_scan_us: 0,
             waiting: None,
             keys_weighed: 0,
             look_after_us: 0,
@@ -233,7 +236,12 @@ impl Run {
         self.turn_began_us = system::monotonic_us();
         self.turn_began_cpu_us = system::thread_cpu_us();
         let took_us = self.turn_began_us.saturating_sub(begin_us);
-        self.cost.add_slice(took_us, slice_us);
+        self.cost.add_slice(SliceCost {
+            took_us,
+            allowed_us: slice_us,
+            scan_us: std::mem::take(&mut self.longest_scan_us),
+            unlink_us: keyspace::take_longest_unlink_us(),
+        });
         let removed = matches!(self.phase, Phase::Reaping(_));
         self.removing_us = if removed { took_us } else { 0 };
         // Writing to the AOF what was removed comes in the same turn.
@@ -309,11 +317,14 @@ impl Run {
         if !keyspace::select(ctx, self.order.database) {
             return self.stop(Status::Interrupted, Some("the database is gone".into()));
         }
+        let is_walk = matches!(self.phase, Phase::Collecting(_));
         let mut last_us = system::monotonic_us();
+        let mut longest_us = 0;
         // The next piece of work will take about as long as the last one.
         let mut time_is_up = || {
             let now_us = system::monotonic_us();
             let piece_us = now_us.saturating_sub(last_us);
+            longest_us = piece_us.max(longest_us);
             last_us = now_us;
             now_us.saturating_add(piece_us) > deadline_us
         };
@@ -329,6 +340,9 @@ impl Run {
             }
             _ => self.stop_for(End::InternalError),
         };
+        if is_walk {
+            self.longest_scan_us = longest_us;
+        }
         if !matches!(next, Next::Look) {
             self.waiting = None;
             self.look_after_us = 0;

@@ -62,6 +62,10 @@ const EMPTY: State = State {
         overruns: 0,
         longest_slice_us: 0,
         busy_us: 0,
+        long_slices: 0,
+        long_calls: 0,
+        longest_scan_us: 0,
+        longest_unlink_us: 0,
     },
 };
 

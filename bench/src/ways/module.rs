@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Done, MODULE, MODULE_AT_5, THRESHOLD_S, Way};
 use crate::ground::Ground;
+use crate::show::{count, us};
 
 /// `None`: the default share of a busy server.
 #[derive(Default)]
@@ -23,6 +24,46 @@ pub struct Run {
     pub longest_slice_us: u64,
     pub slice_us: u64,
     pub busy_us: u64,
+    /// Slices longer than twice `blocking.slice-us`, and those of them that one call to the server made so long.
+    pub long_slices: u64,
+    pub long_calls: u64,
+    pub longest_scan_us: u64,
+    pub longest_unlink_us: u64,
+}
+
+impl Run {
+    /// Several runs as one: what can be counted is added up, of what is longest the longest is kept.
+    pub fn together(runs: impl Iterator<Item = Self>) -> Option<Self> {
+        runs.reduce(|all, run| Self {
+            slices: all.slices + run.slices,
+            overruns: all.overruns + run.overruns,
+            longest_slice_us: all.longest_slice_us.max(run.longest_slice_us),
+            slice_us: run.slice_us,
+            busy_us: all.busy_us + run.busy_us,
+            long_slices: all.long_slices + run.long_slices,
+            long_calls: all.long_calls + run.long_calls,
+            longest_scan_us: all.longest_scan_us.max(run.longest_scan_us),
+            longest_unlink_us: all.longest_unlink_us.max(run.longest_unlink_us),
+        })
+    }
+
+    /// Which slices were far too long, and whose fault it was; empty if there were none.
+    pub fn long_ones(&self) -> String {
+        if self.long_slices == 0 {
+            return String::new();
+        }
+        let calls = match self.long_calls {
+            all if all == self.long_slices => "all by one call".to_owned(),
+            some => format!("{} by one call", count(some as f64)),
+        };
+        format!(
+            "{} over {}, {calls} (UNLINK up to {}, a step of the scan up to {})",
+            count(self.long_slices as f64),
+            us(2 * self.slice_us),
+            us(self.longest_unlink_us),
+            us(self.longest_scan_us)
+        )
+    }
 }
 
 impl Way for Module {
@@ -77,7 +118,12 @@ impl Way for Module {
         let mut get = redis::cmd("CONFIG");
         let (_, slice_us): (String, u64) = get.arg("GET").arg("blocking.slice-us").query(conn)?;
         if let Some(run) = &mut done.run {
-            run.overruns = totals.int("overruns")?.try_into()?;
+            let number = |name| anyhow::Ok(totals.int(name)?.try_into()?);
+            run.overruns = number("overruns")?;
+            run.long_slices = number("long_slices")?;
+            run.long_calls = number("long_calls")?;
+            run.longest_scan_us = number("longest_scan_us")?;
+            run.longest_unlink_us = number("longest_unlink_us")?;
             run.slice_us = slice_us;
         }
         Ok(())

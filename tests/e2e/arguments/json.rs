@@ -189,6 +189,10 @@ fn status_has_the_same_shape_before_and_after_a_run() -> Result<()> {
         "longestSliceUs",
         "busyUs",
         "orphansRemoved",
+        "longSlices",
+        "longCalls",
+        "longestScanUs",
+        "longestUnlinkUs",
     ];
     let before = bulk(&mut conn, "BLOCKING.STATUS JSON")?;
     let schedule = r#""intervalS":0,"databases":[0],"dryRun":false,"nextRunS":null,"warmUpLeftS":0,"runs":0,"skipped":0,"breakersOpen":[]"#;

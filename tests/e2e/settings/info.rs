@@ -42,7 +42,7 @@ const LAST: [&str; 22] = [
     "last_elapsed_us",
 ];
 
-const TOTALS: [&str; 17] = [
+const TOTALS: [&str; 21] = [
     "total_runs",
     "total_dry_runs",
     "total_runs_complete",
@@ -60,6 +60,10 @@ const TOTALS: [&str; 17] = [
     "total_longest_slice_us",
     "total_busy_us",
     "total_orphans_removed",
+    "total_long_slices",
+    "total_long_calls",
+    "total_longest_scan_us",
+    "total_longest_unlink_us",
 ];
 
 const SCHEDULE: [&str; 11] = [
