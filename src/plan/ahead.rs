@@ -11,9 +11,12 @@ use crate::owners::HeartbeatNumber;
 /// How many keys are looked at together.
 pub(super) const KEYS: usize = 32;
 
-/// A collection of fewer bytes is in the processor's caches anyway. Tests read ahead at every size, so
-/// that they would notice if it made a difference to the plan.
-const CACHED_BYTES: usize = if cfg!(test) { 0 } else { 8 * 1024 * 1024 };
+/// Whether a collection of so many bytes is in the processor's caches anyway. In tests none is, so that
+/// they would notice if reading ahead made a difference to the plan.
+fn is_cached(bytes: usize) -> bool {
+    const CACHED_BYTES: usize = 8 * 1024 * 1024;
+    bytes < CACHED_BYTES && !cfg!(test)
+}
 
 /// Of a name with thousands of readings not all are read ahead.
 const MAX_HASHES: usize = 256;
@@ -34,7 +37,7 @@ impl Planner<'_> {
         names: impl Iterator<Item = &'n [u8]>,
         seen: Option<&Seen>,
     ) {
-        if self.collection.bytes() < CACHED_BYTES {
+        if is_cached(self.collection.bytes()) {
             return;
         }
         let Ahead {

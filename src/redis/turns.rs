@@ -78,7 +78,8 @@ impl Turns {
     pub fn listen() -> Self {
         if LISTENERS.fetch_add(1, Ordering::Relaxed) == 0 {
             begin_turn();
-            // Whoever asked for the run.
+            // Whoever asked for the run, and whoever else in the same turn.
+            SLEPT.store(false, Ordering::Relaxed);
             SERVED_US.store(BEGAN_US.load(Ordering::Relaxed), Ordering::Relaxed);
             subscribe(Some(on_turn));
         }
