@@ -23,6 +23,7 @@ mod chunked;
 mod claims;
 mod collection;
 mod commands;
+mod cost;
 mod databases;
 mod doctor;
 mod error;

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::census;
+use crate::cost::Cost;
 use crate::heartbeat::Verdict;
 use crate::layout::Layout;
 use crate::look::{ListOptions, State};
-use crate::report::Cost;
 use crate::value::Value;
 use crate::vitals::Vitals;
 

@@ -1,7 +1,8 @@
 //! Tests of the schedule: clocks and random numbers are given, servers are not needed.
 
 use super::*;
-use crate::report::{Cost, Counts};
+use crate::cost::Cost;
+use crate::report::Counts;
 
 const S: u64 = US_PER_S;
 

@@ -143,7 +143,8 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{Cost, Counts};
+    use crate::cost::Cost;
+    use crate::report::Counts;
 
     const S: u64 = US_PER_S;
 

@@ -15,6 +15,8 @@ pub mod chunked;
 pub mod claims;
 #[path = "../../src/collection.rs"]
 pub mod collection;
+#[path = "../../src/cost.rs"]
+pub mod cost;
 #[path = "../../src/error.rs"]
 pub mod error;
 #[path = "../../src/evidence.rs"]

@@ -4,8 +4,8 @@
 //! keys stand between single quotes, escaped, and whole in the details.
 
 use super::{Facts, heartbeats, keys, operation};
+use crate::cost::Cost;
 use crate::error::shown;
-use crate::report::Cost;
 use crate::value::Value;
 
 /// How serious a finding is, the most serious first.

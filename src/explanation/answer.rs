@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::{Beating, Explanation, KeyFate, Shown};
 use crate::census;
+use crate::cost::Cost;
 use crate::error::shown;
 use crate::heartbeat::Form;
 use crate::layout::{Family, Layout};
 use crate::look::State;
-use crate::report::Cost;
 use crate::value::Value;
 use crate::vitals::Vitals;
 

@@ -31,12 +31,13 @@ use super::tell::Tell;
 use super::wakeup::Wakeup;
 use super::weigh::Weigh;
 use super::worker::Worker;
+use crate::cost::{Cost, SliceCost};
 use crate::doctor::Study;
 use crate::explanation::Explanation;
 use crate::obituary::Obituaries;
 use crate::pace::{self, Pace, Shares, Turn};
 use crate::progress::Waiting;
-use crate::report::{Cost, Report, SliceCost, Status};
+use crate::report::{Report, Status};
 use crate::second_look::Reader;
 use crate::settings;
 

@@ -3,9 +3,10 @@
 use super::super::api::{self, Level, RedisModuleCtx};
 use super::super::system;
 use super::{Phase, Run};
+use crate::cost::Cost;
 use crate::look::Look;
 use crate::progress::{Activity, Progress};
-use crate::report::{Cost, Counts, Report, Status};
+use crate::report::{Counts, Report, Status};
 
 impl Run {
     pub(super) fn cost_so_far(&self) -> Cost {
