@@ -142,7 +142,9 @@ pub fn told<'n>(value: &[u8], names: &'n [String]) -> Option<Told<'n>> {
 }
 
 fn account<'n>(value: &[u8], names: &'n [String]) -> Option<Account<'n>> {
-    let mut json = serde_json::Deserializer::from_slice(value);
+    // JSON is UTF-8. Looked at once and as a whole, it is not looked at again string by string.
+    let text = std::str::from_utf8(value).ok()?;
+    let mut json = serde_json::Deserializer::from_str(text);
     let account = Whole { names }.deserialize(&mut json).ok()?;
     // Trailing garbage makes it no JSON.
     json.end().ok()?;
