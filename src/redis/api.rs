@@ -89,6 +89,7 @@ required![
     RedisModule_Log,
     RedisModule_Milliseconds,
     RedisModule_OpenKey,
+    RedisModule_RegisterCommandFilter,
     RedisModule_RegisterInfoFunc,
     RedisModule_RegisterBoolConfig,
     RedisModule_RegisterNumericConfig,
@@ -115,6 +116,7 @@ required![
     RedisModule_SubscribeToKeyspaceEvents,
     RedisModule_SubscribeToServerEvent,
     RedisModule_UnblockClient,
+    RedisModule_UnregisterCommandFilter,
     RedisModule_ValueLength,
 ];
 

@@ -6,8 +6,8 @@
 //! fire at most once a millisecond. Where timerfd does not exist, they must.
 //!
 //! The server writes its replies at the end of a turn, after our slice. So the slice does not come
-//! in the turn that serves the clients who asked during the slice before, but in the next one:
-//! they wait for the rest of one slice and not for another one.
+//! in a turn that serves clients who asked during the slice before, but in the next one: they wait
+//! for the rest of one slice and not for another one.
 //!
 //! A descriptor stays readable until its slice begins, so nothing is lost whatever the loop does.
 
@@ -39,9 +39,9 @@ static ARMED_TIMER: AtomicU64 = AtomicU64::new(NO_TIMER);
 /// Servers make timer ids from the time they fire at, so none is 0.
 const NO_TIMER: u64 = 0;
 
-/// The loop has turned once since the last slice, and those who waited have their replies.
+/// The slice was put off once, to the turn after one that served somebody.
 #[cfg(has_timerfd)]
-static OTHERS_SERVED: AtomicBool = AtomicBool::new(false);
+static IS_PUT_OFF: AtomicBool = AtomicBool::new(false);
 
 /// How long the main thread sleeps before a slice while others are about. Measured, it takes 45 us.
 #[cfg(has_timerfd)]
@@ -155,7 +155,6 @@ impl Wakeup {
         if self.is_later_set.get() {
             return false;
         }
-        turns::before_sleep();
         self.at_once.silence();
         self.sleep(GIVE_WAY_US);
         true
@@ -172,11 +171,20 @@ impl Wakeup {
         }
     }
 
-    /// A slice took the main thread this long, with what it leaves to do in the same turn of the loop.
+    /// Whether somebody else was served a moment ago.
     #[cfg_attr(not(has_timerfd), expect(unused_variables, clippy::unused_self))]
-    pub fn after_slice(&self, cpu_us: u64) {
+    pub fn others_are_about(&self, now_us: u64) -> bool {
         #[cfg(has_timerfd)]
-        turns::after_slice(cpu_us);
+        return turns::others_are_about(now_us);
+        #[cfg(not(has_timerfd))]
+        false
+    }
+
+    /// A slice is over.
+    #[cfg_attr(not(has_timerfd), expect(clippy::unused_self))]
+    pub fn after_slice(&self) {
+        #[cfg(has_timerfd)]
+        turns::after_slice();
     }
 
     /// Something that another thread can wake the run with.
@@ -232,18 +240,8 @@ unsafe extern "C" fn on_readable(_fd: i32, _data: *mut c_void, _mask: i32) {
         if is_armed && now_us.saturating_sub(armed_us) < WATCHDOG_US {
             return;
         }
-        // Left as it is, the descriptor fires in the next turn again.
-        if !OTHERS_SERVED.fetch_not(Ordering::Relaxed) {
-            return;
-        }
-        let mut gives_way = false;
-        if turns::must_sleep(now_us) {
-            state::with_wakeup(|wakeup| gives_way = wakeup.give_way());
-        }
-        if !gives_way {
-            ARMED_US.store(now_us, Ordering::Relaxed);
-            arm_timer(0);
-        }
+        ARMED_US.store(now_us, Ordering::Relaxed);
+        arm_timer(0);
     });
 }
 
@@ -267,9 +265,27 @@ fn stop_timer() {
     }
 }
 
+/// Whether the slice must wait for others. The descriptor is left as it is, and fires again.
+#[cfg(has_timerfd)]
+fn gives_way() -> bool {
+    if turns::is_serving() && !IS_PUT_OFF.swap(true, Ordering::Relaxed) {
+        return true;
+    }
+    IS_PUT_OFF.store(false, Ordering::Relaxed);
+    let mut gives_way = false;
+    if turns::must_sleep(system::monotonic_us()) {
+        state::with_wakeup(|wakeup| gives_way = wakeup.give_way());
+    }
+    gives_way
+}
+
 unsafe extern "C" fn on_timer(ctx: *mut RedisModuleCtx, _data: *mut c_void) {
     ARMED_TIMER.store(NO_TIMER, Ordering::Relaxed);
     api::guard((), || {
+        #[cfg(has_timerfd)]
+        if gives_way() {
+            return;
+        }
         state::with_wakeup(Wakeup::disarm);
         run::slice(ctx);
     });

@@ -205,6 +205,36 @@ fn a_probe_hardly_notices_a_run_over_a_million_keys() -> Result<()> {
     })
 }
 
+/// Length of a slice, and the time from its end to the next one, in microseconds, on average.
+fn rhythm(reply: &Reply) -> Result<(f64, f64)> {
+    let slices = reply.int("slices")? as f64;
+    let busy_us = reply.int("busy_us")? as f64;
+    let elapsed_us = reply.int("elapsed_us")? as f64;
+    Ok((busy_us / slices, (elapsed_us - busy_us) / slices))
+}
+
+/// Somebody who waits for the same processor gets it between two slices, and whoever asks during one waits for half
+/// as much.
+#[test]
+fn beside_a_client_slices_are_shorter_and_the_main_thread_sleeps_between_them() -> Result<()> {
+    const FOREIGN: usize = 1_000_000;
+    let _alone = one_at_a_time();
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    populate(&mut conn, FOREIGN)?;
+    with_tries(|| {
+        let (slice_us, gap_us) = rhythm(&cleanup(&mut conn, &[])?)?;
+        let (reply, ..) = probed(&server, || Ok(cleanup(&mut conn, &[])?))?;
+        let (short_us, long_gap_us) = rhythm(&reply)?;
+        eprintln!(
+            "  slices of {slice_us:.0} us every {gap_us:.0} us; beside a client {short_us:.0} us, {long_gap_us:.0} us"
+        );
+        ensure!(short_us < slice_us * 0.75);
+        ensure!(long_gap_us > gap_us + 20.0);
+        Ok(())
+    })
+}
+
 #[test]
 fn fifty_busy_clients_keep_most_of_their_throughput() -> Result<()> {
     const DEAD: usize = 10_000;
