@@ -25,7 +25,8 @@ pub struct SliceCost {
     pub took_us: u64,
     /// What was meant: `blocking.slice-us`.
     pub allowed_us: u64,
-    /// The longest step of the server's scan in it, 0 for none, with the look at the keys there.
+    /// The longest piece of the walk in it, 0 for none: a step of the server's scan, or a few short ones,
+    /// with the look at the keys there.
     pub scan_us: u64,
     /// The longest UNLINK in it, 0 for none.
     pub unlink_us: u64,

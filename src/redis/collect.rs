@@ -24,6 +24,12 @@ pub struct Limits {
 /// heartbeats: without all of them no key of anybody could be judged.
 const OTHERS_PERCENT: usize = 75;
 
+/// So many steps of the walk are one piece of work, unless they come to a heartbeat or to more than so
+/// many bytes of names. A step mostly visits one key or none, and a look at the clock after each was 2 to
+/// 4 % of the walk.
+const PIECE_STEPS: u32 = 8;
+const PIECE_BYTES: usize = 512;
+
 /// How a slice of the walk ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Walk {
@@ -81,7 +87,7 @@ impl Collect {
         }
     }
 
-    /// Walk until `time_is_up`, which is asked after every step.
+    /// Walk until `time_is_up`, which is asked after every piece of work.
     pub fn slice(
         &mut self,
         ctx: *mut RedisModuleCtx,
@@ -115,24 +121,36 @@ impl Collect {
             if self.is_over {
                 return Walk::Finished;
             }
-            let mut found = Found {
-                collection: &mut self.collection,
-                seen: &mut self.seen,
-                keys_scanned: &mut self.keys_scanned,
-                to_read: &mut self.to_read,
-                survey: self.survey.as_deref_mut(),
-                reader: &self.limits.reader,
-                truncated: self.truncated,
-                notes_denied: self.notes_denied,
-                user,
-                now_ms,
-            };
+            self.walk(ctx, user, now_ms);
+            if time_is_up() {
+                return Walk::Unfinished;
+            }
+        }
+    }
+
+    /// A few steps, as long as they are short.
+    fn walk(&mut self, ctx: *mut RedisModuleCtx, user: &User, now_ms: i64) {
+        let mut found = Found {
+            collection: &mut self.collection,
+            seen: &mut self.seen,
+            keys_scanned: &mut self.keys_scanned,
+            to_read: &mut self.to_read,
+            survey: self.survey.as_deref_mut(),
+            reader: &self.limits.reader,
+            truncated: self.truncated,
+            notes_denied: self.notes_denied,
+            user,
+            now_ms,
+            bytes: 0,
+            has_read: false,
+        };
+        for _ in 0..PIECE_STEPS {
             let step = self.cursor.step(ctx, &mut |key| found.visit(&key));
             self.is_over = !step.more;
             self.has_written = self.has_written || step.expired > 0;
-            self.keys_scanned = self.keys_scanned.saturating_add(step.expired);
-            if time_is_up() {
-                return Walk::Unfinished;
+            *found.keys_scanned = found.keys_scanned.saturating_add(step.expired);
+            if self.is_over || found.has_read || found.bytes > PIECE_BYTES {
+                return;
             }
         }
     }
@@ -186,6 +204,10 @@ struct Found<'c> {
     notes_denied: bool,
     user: &'c User,
     now_ms: i64,
+    /// Bytes of names that were visited.
+    bytes: usize,
+    /// Whether a heartbeat was visited, which may have taken long.
+    has_read: bool,
 }
 
 impl Found<'_> {
@@ -195,6 +217,7 @@ impl Found<'_> {
 
     fn visit(&mut self, key: &SeenKey) {
         *self.keys_scanned = self.keys_scanned.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(key.name.len());
         let Some(family) = self.reader.layout.family_of(key.name) else {
             if let Some(survey) = &mut self.survey
                 && survey.concerns(key.name)
@@ -209,6 +232,7 @@ impl Found<'_> {
             return;
         }
         if family == Family::Heartbeat {
+            self.has_read = true;
             let at_once = match self.survey {
                 Some(_) => None,
                 None => key.heartbeat(self.reader),

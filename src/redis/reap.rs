@@ -208,12 +208,15 @@ impl Reap {
             }
             let name = heartbeat_name(&self.collection, &self.plan, family.heartbeat);
             bytes = bytes.saturating_add(name.len());
-            match self.look_again(slice, &family) {
+            let heartbeat = OwnString::new(name);
+            match self.look_again(slice, &family, &heartbeat) {
                 Some(Verdict::Stale { age_s }) => {
                     let owner = self.open_obituary(slice, &family, age_s);
+                    let mut heartbeat = Some(heartbeat);
                     let mut own_bytes = 0usize;
                     for _ in 0..left.min(room) {
-                        let name_bytes = self.take_key(slice, &family, owner, batch);
+                        let name_bytes =
+                            self.take_key(slice, &family, owner, &mut heartbeat, batch);
                         own_bytes = own_bytes.saturating_add(name_bytes);
                         room = room.saturating_sub(1);
                         // Only a family that is too long by itself is cut.
@@ -293,13 +296,17 @@ impl Reap {
     }
 
     /// The verdict on a coordinator in this slice; `None` if its heartbeat is gone.
-    fn look_again(&mut self, slice: Slice, family: &Doomed) -> Option<Verdict> {
+    fn look_again(
+        &mut self,
+        slice: Slice,
+        family: &Doomed,
+        heartbeat: &OwnString,
+    ) -> Option<Verdict> {
         let name = heartbeat_name(&self.collection, &self.plan, family.heartbeat);
         if self.born.protects(name) {
             return Some(Verdict::Live);
         }
-        let string = OwnString::new(name);
-        let beat = keyspace::read_heartbeat(slice.ctx, &string, slice.reader)?;
+        let beat = keyspace::read_heartbeat(slice.ctx, heartbeat, slice.reader)?;
         let verdict = self.verdict(slice, name, beat);
         if matches!(verdict, Verdict::Stale { .. }) {
             self.mark_dead(slice, family.heartbeat);
@@ -356,6 +363,7 @@ impl Reap {
         slice: Slice,
         family: &Doomed,
         owner: usize,
+        heartbeat: &mut Option<OwnString>,
         batch: &mut Batch,
     ) -> usize {
         let place = self.next_key;
@@ -371,7 +379,8 @@ impl Reap {
             self.counts.keys_vetoed = self.counts.keys_vetoed.saturating_add(1);
             return name.len();
         }
-        let string = OwnString::new(name);
+        let heartbeat = heartbeat.take_if(|_| is_heartbeat);
+        let string = heartbeat.unwrap_or_else(|| OwnString::new(name));
         if !slice.user.may_delete(string.as_ptr()) {
             self.counts.keys_denied = self.counts.keys_denied.saturating_add(1);
             self.spoiled = true;

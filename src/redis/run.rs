@@ -107,7 +107,7 @@ pub struct Run {
     paused_us: u64,
     /// Length of the last slice if it removed keys.
     removing_us: u64,
-    /// The longest step of the walk in the slice under way.
+    /// The longest piece of the walk in the slice under way.
     longest_scan_us: u64,
     /// What the run waits for, and how long until it looks again; 0 while it does not wait.
     waiting: Option<Waiting>,
