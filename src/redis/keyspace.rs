@@ -19,16 +19,16 @@ const NO_BEAT: Beat = Beat {
 /// a one makes the server rewrite the stored value, so those are read with GET instead.
 static EMBEDDED_MAX_BYTES: AtomicUsize = AtomicUsize::new(EMBEDDED_MAX_BYTES_NEW);
 
-/// Redis 7: 44 bytes. Valkey 8.1 embeds up to two cache lines, key included; leave some room.
+/// Redis up to 8.0: 44 bytes. Valkey embeds up to two cache lines, key included; leave some room.
 const EMBEDDED_MAX_BYTES_OLD: usize = 44;
 const EMBEDDED_MAX_BYTES_NEW: usize = 192;
 
-/// Choose how values are read on a server of this major version.
-pub fn load(major: i32) {
-    let bytes = if major < 8 {
-        EMBEDDED_MAX_BYTES_OLD
-    } else {
+/// Choose how values are read on a server that embeds long ones, or not.
+pub fn load(embeds_long: bool) {
+    let bytes = if embeds_long {
         EMBEDDED_MAX_BYTES_NEW
+    } else {
+        EMBEDDED_MAX_BYTES_OLD
     };
     EMBEDDED_MAX_BYTES.store(bytes, Ordering::Relaxed);
 }

@@ -92,7 +92,8 @@ fn load(ctx: *mut RedisModuleCtx, argc: i32) -> Result<(), String> {
     if argc != 0 {
         return Err("it takes no arguments; set blocking.* in the configuration".into());
     }
-    keyspace::load(version.map_or(OLDEST.0, |(major, ..)| major));
+    let first_to_embed_long = if is_valkey() { (8, 0, 0) } else { (8, 1, 0) };
+    keyspace::load(version.is_none_or(|version| version >= first_to_embed_long));
     scan::load(is_valkey() && version.is_some_and(|version| version >= (8, 1, 0)));
     state::load();
     watch::load();

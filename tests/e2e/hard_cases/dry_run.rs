@@ -208,3 +208,52 @@ fn case_15_a_limited_dry_run_names_the_coordinators_that_go() -> Result<()> {
     assert_eq!(keys(&mut conn)?, &before - &named.collect());
     Ok(())
 }
+
+/// Direct access to a value that lies within its object makes the server store it anew, in another encoding. From
+/// which length on it lies elsewhere differs from server to server, and with the length of the name.
+#[test]
+fn a_dry_run_leaves_heartbeats_encoded_as_they_are() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    let old_ms = server_now_ms(&mut conn)? - 700_000;
+    let lengths = [
+        28, 32, 43, 44, 45, 46, 63, 64, 65, 96, 127, 128, 129, 191, 192, 193, 400,
+    ];
+    let mut names = vec!["blocking:heartbeat:number".to_owned()];
+    let mut pipe = blocking_harness::redis::pipe();
+    pipe.cmd("SET").arg(&names[0]).arg(old_ms).ignore();
+    for length in lengths {
+        let beat = format!(r#"{{"timestamp":{old_ms}"#);
+        let value = format!("{beat:width$}}}", width = length - 1);
+        assert_eq!(value.len(), length);
+        let plain = format!("blocking:heartbeat:plain-{length}");
+        let passing = format!("blocking:heartbeat:passing-{length}");
+        pipe.cmd("SET").arg(&plain).arg(&value).ignore();
+        pipe.cmd("SET")
+            .arg(&passing)
+            .arg(&value)
+            .arg(&["EX", "1000"])
+            .ignore();
+        names.extend([plain, passing]);
+    }
+    let () = pipe.query(&mut conn)?;
+    let encodings = |conn: &mut Connection| {
+        let mut pipe = blocking_harness::redis::pipe();
+        for name in &names {
+            pipe.cmd("OBJECT").arg("ENCODING").arg(name);
+        }
+        pipe.query::<Vec<String>>(conn)
+    };
+    let before = encodings(&mut conn)?;
+    let reply = cleanup(&mut conn, &["DRYRUN"])?;
+    assert_eq!(
+        reply.int("coordinators_stale")?,
+        names.len() as i64,
+        "{reply:?}"
+    );
+    let after = encodings(&mut conn)?;
+    let all = names.iter().zip(before.iter().zip(&after));
+    let changed: Vec<_> = all.filter(|(_, (before, after))| before != after).collect();
+    assert!(changed.is_empty(), "{changed:?}");
+    Ok(())
+}
