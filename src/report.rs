@@ -226,8 +226,10 @@ pub struct Totals {
     pub longest_slice_us: u64,
     pub busy_us: u64,
     pub long_slices: u64,
+    pub long_preempted: u64,
     pub long_calls: u64,
     pub longest_scan_us: u64,
+    pub longest_read_us: u64,
     pub longest_unlink_us: u64,
 }
 
@@ -263,15 +265,17 @@ impl Totals {
         bump(&mut self.overruns, report.cost.overruns);
         bump(&mut self.busy_us, report.cost.busy_us);
         bump(&mut self.long_slices, report.cost.long_slices);
+        bump(&mut self.long_preempted, report.cost.long_preempted);
         bump(&mut self.long_calls, report.cost.long_calls);
         let raise = |most: &mut u64, to: u64| *most = to.max(*most);
         raise(&mut self.longest_slice_us, report.cost.longest_slice_us);
         raise(&mut self.longest_scan_us, report.cost.longest_scan_us);
+        raise(&mut self.longest_read_us, report.cost.longest_read_us);
         raise(&mut self.longest_unlink_us, report.cost.longest_unlink_us);
     }
 
     /// Every sum with its name, for STATUS and INFO alike.
-    pub fn fields(&self) -> [(&'static str, u64); 21] {
+    pub fn fields(&self) -> [(&'static str, u64); 23] {
         [
             ("runs", self.runs),
             ("dry_runs", self.dry_runs),
@@ -291,8 +295,10 @@ impl Totals {
             ("busy_us", self.busy_us),
             ("orphans_removed", self.orphans_removed),
             ("long_slices", self.long_slices),
+            ("long_preempted", self.long_preempted),
             ("long_calls", self.long_calls),
             ("longest_scan_us", self.longest_scan_us),
+            ("longest_read_us", self.longest_read_us),
             ("longest_unlink_us", self.longest_unlink_us),
         ]
     }

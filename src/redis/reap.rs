@@ -16,7 +16,7 @@ use super::born::Born;
 use super::bury::{Bury, Rest};
 use super::keyspace;
 use super::replicas::Replicas;
-use super::{glimpse, obituaries};
+use super::{glimpse, obituaries, system};
 use crate::census;
 use crate::collection::Collection;
 use crate::heartbeat::{self, Verdict};
@@ -92,6 +92,8 @@ pub struct Reap {
     leaving: Vec<HeartbeatNumber>,
     /// What the removals so far take in the stream to replicas, about.
     written_bytes: u64,
+    /// The longest reading of heartbeats before an UNLINK, since whoever accounts for it took this away.
+    pub longest_read_us: u64,
 }
 
 impl Reap {
@@ -120,6 +122,7 @@ impl Reap {
             next_rival: 0,
             spoiled: false,
             written_bytes: 0,
+            longest_read_us: 0,
         }
     }
 
@@ -169,7 +172,10 @@ impl Reap {
             if orphans {
                 self.fill_orphans(slice, &mut batch, time_is_up);
             } else {
+                let began_us = system::monotonic_us();
                 self.fill(slice, &mut batch);
+                let took_us = system::monotonic_us().saturating_sub(began_us);
+                self.longest_read_us = took_us.max(self.longest_read_us);
             }
             let before = self.counts.keys_removed();
             let outcome = self.unlink(slice, &batch);

@@ -107,8 +107,9 @@ pub struct Run {
     paused_us: u64,
     /// Length of the last slice if it removed keys.
     removing_us: u64,
-    /// The longest piece of the walk in the slice under way.
+    /// The longest piece of the walk in the slice under way, and the longest reading of heartbeats.
     longest_scan_us: u64,
+    longest_read_us: u64,
     /// What the run waits for, and how long until it looks again; 0 while it does not wait.
     waiting: Option<Waiting>,
     /// Keys that were read to judge orphans.
@@ -186,6 +187,7 @@ impl Run {
             paused_us: 0,
             removing_us: 0,
             longest_scan_us: 0,
+            longest_read_us: 0,
             waiting: None,
             keys_weighed: 0,
             look_after_us: 0,
@@ -246,8 +248,10 @@ impl Run {
         let took_us = self.turn_began_us.saturating_sub(begin_us);
         self.cost.add_slice(SliceCost {
             took_us,
+            cpu_us: self.turn_began_cpu_us.saturating_sub(begin_cpu_us),
             allowed_us: slice_us,
             scan_us: std::mem::take(&mut self.longest_scan_us),
+            read_us: std::mem::take(&mut self.longest_read_us),
             unlink_us: keyspace::take_longest_unlink_us(),
         });
         let removed = matches!(self.phase, Phase::Reaping(_));
@@ -422,7 +426,9 @@ impl Run {
         let Phase::Reaping(reap) = &mut self.phase else {
             return Next::Slice;
         };
-        match reap.slice(slice, time_is_up) {
+        let progress = reap.slice(slice, time_is_up);
+        self.longest_read_us = std::mem::take(&mut reap.longest_read_us);
+        match progress {
             reap::Progress::Unfinished => Next::Slice,
             reap::Progress::Paused(waiting) => self.look_later(waiting),
             reap::Progress::Refused(text) => self.stop(Status::Interrupted, Some(text)),

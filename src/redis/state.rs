@@ -63,8 +63,10 @@ const EMPTY: State = State {
         longest_slice_us: 0,
         busy_us: 0,
         long_slices: 0,
+        long_preempted: 0,
         long_calls: 0,
         longest_scan_us: 0,
+        longest_read_us: 0,
         longest_unlink_us: 0,
     },
 };

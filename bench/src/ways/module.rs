@@ -24,10 +24,13 @@ pub struct Run {
     pub longest_slice_us: u64,
     pub slice_us: u64,
     pub busy_us: u64,
-    /// Slices longer than twice `blocking.slice-us`, and those of them that one call to the server made so long.
+    /// Slices longer than twice `blocking.slice-us`, those of them in which the main thread was off the processor, and
+    /// those that one call to the server made so long.
     pub long_slices: u64,
+    pub long_preempted: u64,
     pub long_calls: u64,
     pub longest_scan_us: u64,
+    pub longest_read_us: u64,
     pub longest_unlink_us: u64,
 }
 
@@ -41,8 +44,10 @@ impl Run {
             slice_us: run.slice_us,
             busy_us: all.busy_us + run.busy_us,
             long_slices: all.long_slices + run.long_slices,
+            long_preempted: all.long_preempted + run.long_preempted,
             long_calls: all.long_calls + run.long_calls,
             longest_scan_us: all.longest_scan_us.max(run.longest_scan_us),
+            longest_read_us: all.longest_read_us.max(run.longest_read_us),
             longest_unlink_us: all.longest_unlink_us.max(run.longest_unlink_us),
         })
     }
@@ -52,17 +57,21 @@ impl Run {
         if self.long_slices == 0 {
             return String::new();
         }
-        let calls = match self.long_calls {
-            all if all == self.long_slices => "all by one call".to_owned(),
-            some => format!("{} by one call", count(some as f64)),
-        };
         format!(
-            "{} over {}, {calls} (UNLINK up to {}, a step of the scan up to {})",
+            "{} over {}: {} off the processor, {} by one call (UNLINK up to {}, heartbeats up to {}, the scan up to {})",
             count(self.long_slices as f64),
             us(2 * self.slice_us),
+            count(self.long_preempted as f64),
+            count(self.long_calls as f64),
             us(self.longest_unlink_us),
+            us(self.longest_read_us),
             us(self.longest_scan_us)
         )
+    }
+
+    /// Whether every slice that was far too long was so for a reason that no slice can help.
+    pub fn is_excused(&self) -> bool {
+        self.long_slices == self.long_preempted + self.long_calls
     }
 }
 
@@ -121,8 +130,10 @@ impl Way for Module {
             let number = |name| anyhow::Ok(totals.int(name)?.try_into()?);
             run.overruns = number("overruns")?;
             run.long_slices = number("long_slices")?;
+            run.long_preempted = number("long_preempted")?;
             run.long_calls = number("long_calls")?;
             run.longest_scan_us = number("longest_scan_us")?;
+            run.longest_read_us = number("longest_read_us")?;
             run.longest_unlink_us = number("longest_unlink_us")?;
             run.slice_us = slice_us;
         }

@@ -42,7 +42,7 @@ const LAST: [&str; 22] = [
     "last_elapsed_us",
 ];
 
-const TOTALS: [&str; 21] = [
+const TOTALS: [&str; 23] = [
     "total_runs",
     "total_dry_runs",
     "total_runs_complete",
@@ -61,8 +61,10 @@ const TOTALS: [&str; 21] = [
     "total_busy_us",
     "total_orphans_removed",
     "total_long_slices",
+    "total_long_preempted",
     "total_long_calls",
     "total_longest_scan_us",
+    "total_longest_read_us",
     "total_longest_unlink_us",
 ];
 
