@@ -85,9 +85,9 @@ pub fn usual(first_server: bool) -> Vec<Work> {
     }
     vec![
         Work::new("1,000 coordinators", 1_000, 99, rounds(5, 0, 0, 0)),
-        Work::new(CLASSIC, 10_000, 99, rounds(5, 12, 5, 2)),
-        Work::new("100,000 coordinators", 100_000, 99, rounds(3, 2, 0, 0)),
-        Work::new(MILLION, 1_000_000, 99, rounds(1, 0, 0, 0)),
+        Work::new(CLASSIC, 10_000, 99, rounds(9, 12, 7, 2)),
+        Work::new("100,000 coordinators", 100_000, 99, rounds(3, 3, 0, 0)),
+        Work::new(MILLION, 1_000_000, 99, rounds(2, 0, 0, 0)),
         Work::new("among 1,000,000", 10_000, 99, rounds(3, 0, 0, 0)).foreign(1_000_000),
         Work::new(FOREIGN, 10_000, 99, rounds(1, 0, 0, 0)).foreign(10_000_000),
     ]
