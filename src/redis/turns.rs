@@ -19,6 +19,10 @@ use super::{system, wakeup};
 /// then, but only lose a turn, and the pace sees to it that the others get their share.
 const MANY_COMMANDS: u32 = 100;
 
+/// After such a turn commands are not counted for this long. Measured with 50 busy clients, counting all of
+/// theirs took 2 % of what they get done.
+const UNCOUNTED_US: u64 = 10_000;
+
 /// A sleep that others can use.
 const SLEEP_US: u64 = 5;
 
@@ -34,6 +38,9 @@ static FILTER: AtomicPtr<raw::RedisModuleCommandFilter> = AtomicPtr::new(ptr::nu
 /// Commands of others in this turn.
 static COMMANDS: AtomicU32 = AtomicU32::new(0);
 
+/// When counting begins again; 0 while it is on.
+static UNCOUNTED_UNTIL_US: AtomicU64 = AtomicU64::new(0);
+
 /// When a turn ended that served somebody.
 static SERVED_US: AtomicU64 = AtomicU64::new(0);
 
@@ -47,7 +54,7 @@ static SLEPT: AtomicBool = AtomicBool::new(false);
 
 /// Whether somebody is served in this turn of the loop, and gets his reply at its end.
 pub fn is_serving() -> bool {
-    COMMANDS.load(Ordering::Relaxed) > 0
+    COMMANDS.load(Ordering::Relaxed) > 0 || UNCOUNTED_UNTIL_US.load(Ordering::Relaxed) > 0
 }
 
 /// Whether somebody was served a moment ago, and may ask again in the next slice.
@@ -77,17 +84,9 @@ impl Turns {
             SLEPT.store(false, Ordering::Relaxed);
             SERVED_US.store(system::monotonic_us(), Ordering::Relaxed);
             BEGAN_US.store(0, Ordering::Relaxed);
+            UNCOUNTED_UNTIL_US.store(0, Ordering::Relaxed);
             subscribe(Some(on_turn));
-            // SAFETY: 1, 2; the callback lives as long as the module. Should the server refuse, then
-            // nobody is ever seen to be served.
-            let filter = unsafe {
-                rm!(RedisModule_RegisterCommandFilter)(
-                    wakeup::detached(),
-                    Some(on_command),
-                    raw::REDISMODULE_CMDFILTER_NOSELF as i32,
-                )
-            };
-            FILTER.store(filter, Ordering::Relaxed);
+            begin_counting();
         }
         Self(())
     }
@@ -97,13 +96,31 @@ impl Drop for Turns {
     fn drop(&mut self) {
         if LISTENERS.fetch_sub(1, Ordering::Relaxed) == 1 {
             subscribe(None);
-            let filter = FILTER.swap(ptr::null_mut(), Ordering::Relaxed);
-            if !filter.is_null() {
-                // SAFETY: 1, 2, 4; made by `listen` and taken out of its place just above. No run ends
-                // while the server goes through its filters.
-                unsafe { rm!(RedisModule_UnregisterCommandFilter)(wakeup::detached(), filter) };
-            }
+            end_counting();
         }
+    }
+}
+
+/// Called while there is no filter.
+fn begin_counting() {
+    // SAFETY: 1, 2; the callback lives as long as the module. Should the server refuse, then nobody is
+    // ever seen to be served.
+    let filter = unsafe {
+        rm!(RedisModule_RegisterCommandFilter)(
+            wakeup::detached(),
+            Some(on_command),
+            raw::REDISMODULE_CMDFILTER_NOSELF as i32,
+        )
+    };
+    FILTER.store(filter, Ordering::Relaxed);
+}
+
+fn end_counting() {
+    let filter = FILTER.swap(ptr::null_mut(), Ordering::Relaxed);
+    if !filter.is_null() {
+        // SAFETY: 1, 2, 4; made by `begin_counting` and taken out of its place just above. The server
+        // goes through its filters before a command runs, and no turn and no run ends meanwhile.
+        unsafe { rm!(RedisModule_UnregisterCommandFilter)(wakeup::detached(), filter) };
     }
 }
 
@@ -136,10 +153,23 @@ unsafe extern "C" fn on_turn(
     }
     api::guard((), || {
         let now_us = system::monotonic_us();
+        let uncounted_until_us = UNCOUNTED_UNTIL_US.load(Ordering::Relaxed);
+        if now_us < uncounted_until_us {
+            return;
+        }
+        if uncounted_until_us > 0 {
+            UNCOUNTED_UNTIL_US.store(0, Ordering::Relaxed);
+            begin_counting();
+        }
         match COMMANDS.swap(0, Ordering::Relaxed) {
             0 => {}
             1..MANY_COMMANDS => SERVED_US.store(now_us, Ordering::Relaxed),
-            _ => SERVED_US.store(0, Ordering::Relaxed),
+            _ => {
+                SERVED_US.store(0, Ordering::Relaxed);
+                end_counting();
+                let until_us = now_us.saturating_add(UNCOUNTED_US);
+                UNCOUNTED_UNTIL_US.store(until_us, Ordering::Relaxed);
+            }
         }
         if !others_are_about(now_us) {
             BEGAN_US.store(0, Ordering::Relaxed);
