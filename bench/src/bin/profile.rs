@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use blocking_bench::profile;
+use blocking_bench::{profile, works};
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let page = Path::new("docs/profile.md");
     let done = std::env::set_current_dir(root).map_err(Into::into);
-    match done.and_then(|()| profile::run(page, &profile::classic()?)) {
+    match done.and_then(|()| profile::run(page, &profile::classic()?, &works::walk())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("profile: {error:#}");

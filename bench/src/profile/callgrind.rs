@@ -13,10 +13,21 @@ pub struct Function {
     pub name: String,
     /// The file of the program or library that it is in.
     pub object: String,
-    pub instructions: u64,
+    pub count: u64,
 }
 
-/// What the main thread executed.
+/// Events that are counted, by callgrind's names.
+const INSTRUCTIONS: &str = "Ir";
+const MISSES: &str = "DLmr";
+
+/// What the main thread executed, and its reads that missed the last-level cache.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    pub instructions: Counts,
+    pub misses: Counts,
+}
+
+/// Events of one kind in the main thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub total: u64,
@@ -35,14 +46,14 @@ impl Counts {
             .iter()
             .filter(|function| function.name == name);
         named
-            .map(|function| function.instructions)
+            .map(|function| function.count)
             .max()
             .unwrap_or_default()
     }
 }
 
 /// Does the work, and counts meanwhile.
-pub fn counted<T>(server: &Server, work: impl FnOnce() -> Result<T>) -> Result<(T, Counts)> {
+pub fn counted<T>(server: &Server, work: impl FnOnce() -> Result<T>) -> Result<(T, Profile)> {
     let pid = server.pid().to_string();
     tell(&["-i", "on", &pid])?;
     let done = work();
@@ -51,14 +62,21 @@ pub fn counted<T>(server: &Server, work: impl FnOnce() -> Result<T>) -> Result<(
     // The first dump of this process, the first thread.
     let file = server.dir().join(format!("{pid}.1-01"));
     ensure!(file.exists(), "callgrind has left no {}", file.display());
-    let (total, inclusive) = read(&file, "yes")?;
-    let (_, own) = read(&file, "no")?;
-    let counts = Counts {
+    let profile = Profile {
+        instructions: counts(&file, INSTRUCTIONS)?,
+        misses: counts(&file, MISSES)?,
+    };
+    Ok((done?, profile))
+}
+
+fn counts(file: &Path, event: &str) -> Result<Counts> {
+    let (total, inclusive) = read(file, event, "yes")?;
+    let (_, own) = read(file, event, "no")?;
+    Ok(Counts {
         total,
         inclusive,
         own,
-    };
-    Ok((done?, counts))
+    })
 }
 
 fn tell(words: &[&str]) -> Result<()> {
@@ -72,10 +90,11 @@ fn tell(words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn read(file: &Path, inclusive: &str) -> Result<(u64, Vec<Function>)> {
+fn read(file: &Path, event: &str, inclusive: &str) -> Result<(u64, Vec<Function>)> {
     let output = Command::new("callgrind_annotate")
         .args(["--auto=no", "--threshold=100"])
         .arg(format!("--inclusive={inclusive}"))
+        .args([format!("--show={event}"), format!("--sort={event}")])
         .arg(file)
         .output()
         .context("callgrind_annotate, which comes with valgrind")?;
@@ -87,7 +106,7 @@ fn read(file: &Path, inclusive: &str) -> Result<(u64, Vec<Function>)> {
 fn parse(text: &str) -> Option<(u64, Vec<Function>)> {
     let mut rows = text.lines().filter_map(row);
     let total = rows.find(|(_, what)| *what == "PROGRAM TOTALS")?.0;
-    let functions = rows.filter_map(|(instructions, what)| function(instructions, what));
+    let functions = rows.filter_map(|(count, what)| function(count, what));
     Some((total, functions.collect()))
 }
 
@@ -99,7 +118,7 @@ fn row(line: &str) -> Option<(u64, &str)> {
 }
 
 /// File, name and object. Rust's names hold colons too, but no file's does.
-fn function(instructions: u64, what: &str) -> Option<Function> {
+fn function(count: u64, what: &str) -> Option<Function> {
     let (_, rest) = what.split_once(':')?;
     let (name, object) = match rest.rsplit_once(" [") {
         Some((name, object)) => (name, object.trim_end_matches(']')),
@@ -108,7 +127,7 @@ fn function(instructions: u64, what: &str) -> Option<Function> {
     Some(Function {
         name: name.trim().to_owned(),
         object: object.to_owned(),
-        instructions,
+        count,
     })
 }
 

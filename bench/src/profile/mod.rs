@@ -19,7 +19,7 @@ use crate::interrupt;
 use crate::machine::Machine;
 use crate::ways::{Client, LIMIT, Limit, MODULE, Module, ScriptB, Way};
 use crate::works::{self, CLASSIC, Work};
-use callgrind::Counts;
+use callgrind::{Counts, Profile};
 
 /// Stands in for the server.
 const WATCHED: &str = "scripts/callgrind-server.sh";
@@ -29,7 +29,18 @@ const SLICE_US: u32 = 10_000;
 /// What the server does from time to time, whatever else it does; fifty times as often here.
 const BY_THE_CLOCK: &str = "serverCron";
 /// What the limit consists of.
-const LIMIT_COMMANDS: [&str; 2] = ["scanCommand", "unlinkCommand"];
+const SCAN: &str = "scanCommand";
+const LIMIT_COMMANDS: [&str; 2] = [SCAN, "unlinkCommand"];
+
+/// What a walk took, mostly over foreign keys.
+pub struct Walked {
+    /// For one key of the database.
+    pub instructions_per_key: f64,
+    pub misses_per_key: f64,
+    /// Reads that missed the cache, of all functions.
+    misses: Counts,
+    keys: u64,
+}
 
 /// What one way took.
 pub struct Taken {
@@ -47,7 +58,7 @@ impl Taken {
 }
 
 /// Measures on the system's server, or the one of BLOCKING_SERVER_BIN, and writes the page.
-pub fn run(page: &Path, work: &Work) -> Result<()> {
+pub fn run(page: &Path, work: &Work, walk: &Work) -> Result<()> {
     interrupt::install()?;
     let known = known::find(Path::new("scripts/servers.list"), Path::new(".servers"))?;
     let system = known.into_iter().next().context("no server")?;
@@ -68,7 +79,13 @@ pub fn run(page: &Path, work: &Work) -> Result<()> {
         );
         all.push(taken);
     }
-    page::write(page, &Machine::describe(), &title, &ground, &all)
+    let foreign = Ground::make(&watched, walk, &ProgressBar::hidden())?;
+    let scan = walked(&foreign, &Limit).context("SCAN")?;
+    let module = walked(&foreign, &Module::default()).context(MODULE)?;
+    let machine = Machine::describe();
+    let mut text = page::of_ways(&machine, &title, &ground, &all)?;
+    text += &page::of_walks(&foreign, &scan, &module)?;
+    Ok(std::fs::write(page, text.trim_end().to_owned() + "\n")?)
 }
 
 pub fn classic() -> Result<Work> {
@@ -78,7 +95,7 @@ pub fn classic() -> Result<Work> {
         .context("no classic case")
 }
 
-fn taken(ground: &Ground, way: &dyn Way) -> Result<Taken> {
+fn profiled(ground: &Ground, way: &dyn Way) -> Result<Profile> {
     ground.renew()?;
     let mut conn = ground.patient_client()?;
     way.prepare(&mut conn)?;
@@ -86,8 +103,32 @@ fn taken(ground: &Ground, way: &dyn Way) -> Result<Taken> {
         let set = ("blocking.slice-us", SLICE_US);
         let () = redis::cmd("CONFIG").arg("SET").arg(set).query(&mut conn)?;
     }
-    let (done, counts) = callgrind::counted(&ground.server, || way.run(ground, &mut conn))?;
+    let (done, profile) = callgrind::counted(&ground.server, || way.run(ground, &mut conn))?;
     ground.check_all_gone(done.removed)?;
+    Ok(profile)
+}
+
+/// The server's own walk is its SCAN alone; the module's is all that the main thread does.
+fn walked(ground: &Ground, way: &dyn Way) -> Result<Walked> {
+    let Profile {
+        instructions,
+        misses,
+    } = profiled(ground, way)?;
+    let of = |counts: &Counts| match way.name() {
+        LIMIT => counts.inclusive(SCAN),
+        _ => counts.total - counts.inclusive(BY_THE_CLOCK),
+    };
+    let keys = ground.keys();
+    Ok(Walked {
+        instructions_per_key: of(&instructions) as f64 / keys as f64,
+        misses_per_key: of(&misses) as f64 / keys as f64,
+        misses,
+        keys,
+    })
+}
+
+fn taken(ground: &Ground, way: &dyn Way) -> Result<Taken> {
+    let counts = profiled(ground, way)?.instructions;
     let instructions = match way.name() {
         LIMIT => {
             let commands = LIMIT_COMMANDS.map(|name| counts.inclusive(name));

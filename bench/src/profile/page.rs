@@ -1,13 +1,13 @@
 //! `docs/profile.md`, written anew by every run. Must hold nothing but what was counted and how.
 
 use std::fmt::Write;
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use comfy_table::Table;
 
-use super::Taken;
+use super::callgrind::Function;
+use super::{Taken, Walked};
 use crate::ground::Ground;
 use crate::machine::Machine;
 use crate::show::{count, percent, times};
@@ -16,6 +16,9 @@ use crate::ways::{LIMIT, MODULE, SCRIPT_B};
 
 /// Functions that are listed by themselves.
 const LISTED: usize = 15;
+
+/// Functions of a walk that are listed: those in which this share of its reads misses the cache, for either way.
+const WALK_SHARE: f64 = 0.03;
 
 /// Parts of a run of the module, each with the functions whose instructions, callees included, are added and those that
 /// are taken away again.
@@ -58,13 +61,8 @@ const PARTS: [(&str, &[&str], &[&str]); 8] = [
     ),
 ];
 
-pub fn write(
-    path: &Path,
-    machine: &Machine,
-    server: &str,
-    ground: &Ground,
-    all: &[Taken],
-) -> Result<()> {
+/// What each way took, and the module in detail.
+pub fn of_ways(machine: &Machine, server: &str, ground: &Ground, all: &[Taken]) -> Result<String> {
     let of = |way: &str| {
         let taken = all.iter().find(|taken| taken.way == way);
         taken.with_context(|| format!("{way} was not measured"))
@@ -110,8 +108,92 @@ thread does meanwhile, but for the server's regular work.
     text += "## What a run of the module consists of\n\n";
     text += &parts(module)?.to_string();
     text += "\n\n## The functions that take the most by themselves\n\n";
-    text += &functions(module).to_string();
-    Ok(fs::write(path, text.trim_end().to_owned() + "\n")?)
+    writeln!(text, "{}\n", functions(module))?;
+    Ok(text)
+}
+
+/// A walk by SCAN, and one by the module.
+pub fn of_walks(ground: &Ground, scan: &Walked, module: &Walked) -> Result<String> {
+    let mut text = format!(
+        "## A walk over foreign keys
+
+{} coordinators among {} foreign keys, so that nearly all of it is the walk. Counted is here, too, how often the main thread
+reads what a last-level cache of 1 MiB would not hold. Each time it waits for memory, which takes as long as some hundred
+instructions. The keyspace is as much larger than that cache as ten million keys are larger than a real one. For SCAN it is what the
+command takes by itself; for the module all that the main thread does, but for the server's regular work.
+
+",
+        count(ground.work.coordinators() as f64),
+        count(ground.work.foreign as f64),
+    );
+    let head = ["way", "instructions a key", "misses a key"];
+    let mut sums = table(Form::Markdown, head);
+    for (way, walk) in [("SCAN", scan), (MODULE, module)] {
+        sums.add_row([
+            way.to_owned(),
+            count(walk.instructions_per_key),
+            format!("{:.2}", walk.misses_per_key),
+        ]);
+    }
+    writeln!(text, "{sums}\n")?;
+    text += "RedisModule_Scan looks at each value to say of which type it is, and has its name copied for each key alone; SCAN need
+not know the type, and copies names by the page. The functions in which most reads miss:\n\n";
+    let head = [
+        "function",
+        "in",
+        "SCAN: misses a key",
+        "module: misses a key",
+    ];
+    let mut functions = table(Form::Markdown, head);
+    for Missing {
+        function,
+        scan,
+        module,
+    } in missing(scan, module)
+    {
+        let object = Path::new(&function.object).file_name().unwrap_or_default();
+        functions.add_row([
+            format!("`{}`", function.name),
+            object.to_string_lossy().into_owned(),
+            format!("{scan:.2}"),
+            format!("{module:.2}"),
+        ]);
+    }
+    writeln!(text, "{functions}")?;
+    Ok(text)
+}
+
+/// A function, and how often a key its own reads miss the cache.
+struct Missing<'w> {
+    function: &'w Function,
+    scan: f64,
+    module: f64,
+}
+
+/// Those that have a share in the misses, the largest first.
+fn missing<'w>(scan: &'w Walked, module: &'w Walked) -> Vec<Missing<'w>> {
+    let all = scan.misses.own.iter().chain(&module.misses.own);
+    let mut rows: Vec<Missing> = Vec::new();
+    for function in all {
+        let is_same = |f: &Function| f.name == function.name && f.object == function.object;
+        if !rows.iter().any(|row| is_same(row.function)) {
+            let of = |walk: &Walked| {
+                let own = walk.misses.own.iter().filter(|f| is_same(f));
+                own.map(|f| f.count).sum::<u64>() as f64 / walk.keys as f64
+            };
+            rows.push(Missing {
+                function,
+                scan: of(scan),
+                module: of(module),
+            });
+        }
+    }
+    rows.retain(|row| {
+        row.scan >= scan.misses_per_key * WALK_SHARE
+            || row.module >= module.misses_per_key * WALK_SHARE
+    });
+    rows.sort_by(|a, b| (b.scan + b.module).total_cmp(&(a.scan + a.module)));
+    rows
 }
 
 fn parts(module: &Taken) -> Result<Table> {
@@ -147,7 +229,7 @@ fn functions(module: &Taken) -> Table {
         ["function", "in", "instructions a key", "share"],
     );
     for function in module.counts.own.iter().take(LISTED) {
-        let per_key = module.per_key(function.instructions);
+        let per_key = module.per_key(function.count);
         let object = Path::new(&function.object).file_name().unwrap_or_default();
         table.add_row([
             format!("`{}`", function.name),
