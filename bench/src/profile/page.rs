@@ -136,8 +136,8 @@ command takes by itself; for the module all that the main thread does, but for t
         ]);
     }
     writeln!(text, "{sums}\n")?;
-    text += "RedisModule_Scan looks at each value to say of which type it is, and has its name copied for each key alone; SCAN need
-not know the type, and copies names by the page. The functions in which most reads miss:\n\n";
+    text += "RedisModule_Scan looks at each value to say of which type it is, and mostly waits for memory there; SCAN
+need not know the type. The functions in which most reads miss:\n\n";
     let head = [
         "function",
         "in",
