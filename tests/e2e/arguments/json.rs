@@ -190,8 +190,10 @@ fn status_has_the_same_shape_before_and_after_a_run() -> Result<()> {
         "busyUs",
         "orphansRemoved",
         "longSlices",
+        "longPreempted",
         "longCalls",
         "longestScanUs",
+        "longestReadUs",
         "longestUnlinkUs",
     ];
     let before = bulk(&mut conn, "BLOCKING.STATUS JSON")?;
