@@ -11,6 +11,9 @@ mod cluster_failover;
 mod departures;
 /// The server itself removes keys: full memory, TTLs that pass.
 mod evictions;
+/// The command filter is there during a run only.
+#[cfg(target_os = "linux")]
+mod filters;
 /// The data set is flushed, swapped, reloaded or replaced.
 mod flushes;
 /// A run long enough to act in the middle of it.
