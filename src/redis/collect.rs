@@ -24,10 +24,7 @@ pub struct Limits {
 /// heartbeats: without all of them no key of anybody could be judged.
 const OTHERS_PERCENT: usize = 75;
 
-/// So many steps of the walk are one piece of work, unless they come to a heartbeat or to more than so
-/// many bytes of names. A step mostly visits one key or none, and a look at the clock after each was 2 to
-/// 4 % of the walk.
-const PIECE_STEPS: u32 = 8;
+/// A piece of work ends early when it has come to more bytes of names than this.
 const PIECE_BYTES: usize = 512;
 
 /// How a slice of the walk ended.
@@ -100,6 +97,9 @@ impl Collect {
             return Walk::WaitForReplicas;
         }
         self.has_written = false;
+        // A step goes through many buckets while the server moves a large table into a small one. All steps
+        // of a slice do or none does, so pieces begin small and grow while there is time.
+        let mut steps = 1u32;
         loop {
             // The last step may have found some too, so this comes before the test for the end.
             while let Some(name) = self.to_read.pop() {
@@ -121,15 +121,16 @@ impl Collect {
             if self.is_over {
                 return Walk::Finished;
             }
-            self.walk(ctx, user, now_ms);
+            self.walk(ctx, user, now_ms, steps);
+            steps = steps.saturating_mul(2).min(self.cursor.max_steps());
             if time_is_up() {
                 return Walk::Unfinished;
             }
         }
     }
 
-    /// A few steps, as long as they are short.
-    fn walk(&mut self, ctx: *mut RedisModuleCtx, user: &User, now_ms: i64) {
+    /// So many steps, as long as they come to no heartbeat and to short names.
+    fn walk(&mut self, ctx: *mut RedisModuleCtx, user: &User, now_ms: i64, steps: u32) {
         let mut found = Found {
             collection: &mut self.collection,
             seen: &mut self.seen,
@@ -144,7 +145,7 @@ impl Collect {
             bytes: 0,
             has_read: false,
         };
-        for _ in 0..PIECE_STEPS {
+        for _ in 0..steps {
             let step = self.cursor.step(ctx, &mut |key| found.visit(&key));
             self.is_over = !step.more;
             self.has_written = self.has_written || step.expired > 0;

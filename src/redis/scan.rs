@@ -28,6 +28,10 @@ const MAX_PAGE_KEYS: u64 = 100;
 /// A page of more bytes of names than this makes the next one smaller: names may be long.
 const PAGE_BYTES: u64 = 32 * 1024;
 
+/// How many steps of the module API's cursor may come between two looks at the clock. One visits a key or none
+/// as a rule, and a look after each was 2 to 4 % of the walk.
+const MAX_STEPS: u32 = 8;
+
 /// Choose the way to walk on this server.
 pub fn load(by_command: bool) {
     BY_COMMAND.store(by_command, Ordering::Relaxed);
@@ -113,6 +117,14 @@ impl Cursor {
         Self {
             native: NativeCursor::new(),
             command: by_command.then(CommandCursor::new),
+        }
+    }
+
+    /// How many steps may be one piece of work. A page of SCAN is as large as a piece should be.
+    pub fn max_steps(&self) -> u32 {
+        match self.command {
+            Some(_) => 1,
+            None => MAX_STEPS,
         }
     }
 

@@ -118,8 +118,8 @@ pub fn of_walks(ground: &Ground, scan: &Walked, module: &Walked) -> Result<Strin
         "## A walk over foreign keys
 
 {} coordinators among {} foreign keys, so that nearly all of it is the walk. Counted is here, too, how often the main thread
-reads what a last-level cache of 1 MiB would not hold. Each time it waits for memory, which takes as long as some hundred
-instructions. The keyspace is as much larger than that cache as ten million keys are larger than a real one. For SCAN it is what the
+reads what a last-level cache of 1 MiB would not hold, and has to wait for memory. So small a cache stands for a real one, as
+the keys that can be walked under valgrind stand for many more. For SCAN it is what the
 command takes by itself; for the module all that the main thread does, but for the server's regular work.
 
 ",
