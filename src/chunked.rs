@@ -37,6 +37,18 @@ impl<T> Chunked<T> {
         self.length = self.length.saturating_add(1);
     }
 
+    /// Take away the last element.
+    pub fn pop(&mut self) -> Option<T> {
+        while let Some(chunk) = self.chunks.last_mut() {
+            if let Some(element) = chunk.pop() {
+                self.length = self.length.saturating_sub(1);
+                return Some(element);
+            }
+            self.chunks.pop();
+        }
+        None
+    }
+
     /// All elements, in the order in which they came.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.chunks.iter().flatten()
@@ -56,6 +68,13 @@ mod tests {
             assert!(list.iter().copied().eq(0..length), "{length}");
             let room = |chunk: &Vec<usize>| chunk.capacity();
             assert!(list.chunks.iter().map(room).all(|room| room == CHUNK));
+            for element in (0..length).rev() {
+                assert_eq!(list.pop(), Some(element));
+                assert_eq!(list.len(), element);
+            }
+            assert_eq!(list.pop(), None);
+            list.push(7);
+            assert!(list.iter().eq(&[7]));
         }
     }
 }

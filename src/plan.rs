@@ -55,6 +55,8 @@ pub struct Question {
     pub truncated: bool,
     /// Orphans are not only counted but named.
     pub orphans: bool,
+    /// All keys that are counted and stay are named in [`Plan::kept`]: some may not exist any more.
+    pub names_kept: bool,
     /// Whom to spare although he is stale, and when to remove nothing at all.
     pub safety: Safety,
 }
@@ -78,6 +80,19 @@ pub struct Rival {
     pub heartbeat: HeartbeatNumber,
 }
 
+/// Keys that are counted and stay, but for heartbeats, by what they are counted as.
+#[derive(Debug, Default)]
+pub struct Kept {
+    pub vetoed: Chunked<Position>,
+    pub orphaned: Chunked<Position>,
+}
+
+impl Kept {
+    pub fn is_empty(&self) -> bool {
+        self.vetoed.len() == 0 && self.orphaned.len() == 0
+    }
+}
+
 /// The outcome.
 #[derive(Debug, Default)]
 pub struct Plan {
@@ -93,6 +108,8 @@ pub struct Plan {
     pub counts: Counts,
     /// Keys of nobody, in the order of the walk, if they were asked for.
     pub orphans: Vec<Position>,
+    /// Empty unless they were asked for.
+    pub kept: Kept,
     /// Stale coordinators that may be removed, oldest first.
     pub stale_ids: Vec<Vec<u8>>,
     /// More coordinators are stale than LIMIT allowed.
@@ -147,6 +164,7 @@ struct Planner<'c> {
     /// A stale heartbeat, and another one that could own its key.
     heartbeat_rivals: Vec<(HeartbeatNumber, HeartbeatNumber)>,
     orphans: Vec<Position>,
+    kept: Kept,
     stale_ids: Vec<Vec<u8>>,
     /// Stale owners of the key at hand, beside the one it goes with.
     rivals: Vec<HeartbeatNumber>,
@@ -203,6 +221,7 @@ impl<'c> Planner<'c> {
             assigned_rivals: Vec::new(),
             heartbeat_rivals: Vec::new(),
             orphans: Vec::new(),
+            kept: Kept::default(),
             stale_ids: Vec::new(),
             rivals: Vec::new(),
             ahead: Ahead::default(),
@@ -330,12 +349,12 @@ impl<'c> Planner<'c> {
     fn assign_one(&mut self, position: Position, record: &Record) {
         let owner = match self.fate(record.name) {
             Fate::Kept => return,
-            Fate::Vetoed => {
-                self.counts.keys_vetoed = self.counts.keys_vetoed.saturating_add(1);
-                return;
-            }
+            Fate::Vetoed => return self.veto(position),
             Fate::Orphaned => {
                 self.counts.keys_orphaned = self.counts.keys_orphaned.saturating_add(1);
+                if self.question.names_kept {
+                    self.kept.orphaned.push(position);
+                }
                 let protected = &self.question.safety.protected;
                 let is_protected = || protected.covers(record.name, &self.question.layout);
                 if self.question.orphans && !is_protected() {
@@ -348,7 +367,7 @@ impl<'c> Planner<'c> {
         let Some(rank) = self.ranks.get(owner as usize).copied().flatten() else {
             // Its owner is stale and stays: beyond LIMIT, not in MATCH, or vetoed himself.
             if self.vetoed.get(owner as usize) == Some(&true) {
-                self.counts.keys_vetoed = self.counts.keys_vetoed.saturating_add(1);
+                self.veto(position);
             }
             return;
         };
@@ -361,6 +380,13 @@ impl<'c> Planner<'c> {
         self.counts.add_removed(record.family, 1);
         self.assigned_rivals
             .extend(self.rivals.iter().map(|rival| (place, *rival)));
+    }
+
+    fn veto(&mut self, position: Position) {
+        self.counts.keys_vetoed = self.counts.keys_vetoed.saturating_add(1);
+        if self.question.names_kept {
+            self.kept.vetoed.push(position);
+        }
     }
 
     fn deny(&mut self, rank: u32) {

@@ -31,6 +31,7 @@ pub(super) fn question() -> Question {
         ids: 100,
         truncated: false,
         orphans: false,
+        names_kept: false,
         safety: Default::default(),
     }
 }
@@ -228,6 +229,37 @@ fn too_many_possible_owners_keep_a_key() {
     let (_, plan) = planned(&keys, &question());
     assert_eq!(plan.counts.keys_vetoed, 1);
     assert_eq!(plan.counts.coordinators_removed, MAX_OWNERS as u64 + 1);
+}
+
+#[test]
+fn keys_that_stay_are_named_when_asked_for() {
+    let keys = vec![
+        beat("blocking:heartbeat:s", 700),
+        beat("blocking:heartbeat:r", 5),
+        key("blocking:idempotency:s:r:1"),
+        key("blocking:signal:o"),
+        key("blocking:idempotency:r:s:2"),
+        key("blocking:ack:s:1"),
+        key("blocking:ack:r:1"),
+        key("blocking:signal:o"),
+    ];
+    let (_, plan) = planned(&keys, &question());
+    assert!(plan.kept.is_empty());
+    let asked = Question {
+        names_kept: true,
+        ..question()
+    };
+    let (collection, plan) = planned(&keys, &asked);
+    let named = |list: &Chunked<Position>| {
+        let positions: Vec<Position> = list.iter().copied().collect();
+        names(&collection, &positions)
+    };
+    assert_eq!(
+        named(&plan.kept.vetoed),
+        [b"blocking:idempotency:s:r:1", b"blocking:idempotency:r:s:2"]
+    );
+    assert_eq!(named(&plan.kept.orphaned), [b"blocking:signal:o"]);
+    assert_eq!((plan.counts.keys_vetoed, plan.counts.keys_orphaned), (2, 1));
 }
 
 #[test]

@@ -69,6 +69,7 @@ fn question(case: &Case) -> Question {
         ids: options.ids,
         truncated: false,
         orphans: case.has_orphans(),
+        names_kept: false,
         safety: Default::default(),
     }
 }

@@ -98,6 +98,7 @@ pub fn study(
             ids: 0,
             truncated: walked.is_truncated,
             orphans: is_own && !walked.is_truncated,
+            names_kept: false,
             safety: Safety {
                 protected: Arc::clone(protected),
                 ..Safety::default()

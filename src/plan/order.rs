@@ -78,6 +78,7 @@ impl Planner<'_> {
             rivals,
             counts: self.counts,
             orphans: self.orphans,
+            kept: self.kept,
             stale_ids: self.stale_ids,
             limited: self.limited,
             truncated: self.question.truncated,

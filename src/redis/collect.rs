@@ -27,6 +27,17 @@ const OTHERS_PERCENT: usize = 75;
 /// A piece of work ends early when it has come to more bytes of names than this.
 const PIECE_BYTES: usize = 512;
 
+/// What the keys are gathered for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A dry run or a look: nothing may change.
+    Telling,
+    /// The keys of the stale go.
+    Removing,
+    /// And those of nobody, which are witnesses, too.
+    RemovingOrphans,
+}
+
 /// How a slice of the walk ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Walk {
@@ -37,6 +48,22 @@ pub enum Walk {
     WaitForReplicas,
     /// The heartbeats alone do not fit the memory that the run may take.
     TooManyHeartbeats,
+}
+
+impl Purpose {
+    /// Whether it is noted of each key that the user may not delete it. Who removes finds that out
+    /// in time, when the key is to go; who only tells has no other occasion.
+    fn notes_denied(self) -> bool {
+        self == Self::Telling
+    }
+
+    /// Whether strings are asked for their TTL, too. It takes 6 % of the main thread's time of a run, for it is
+    /// another look into a large table. UNLINK looks there anyway, and of the few keys that stay it is asked
+    /// when the plan is known. What is not a string may be so large that its removal must not be left to
+    /// UNLINK, which would free it on the spot, like everything that has expired.
+    fn asks_strings_for_ttl(self) -> bool {
+        self != Self::Removing
+    }
 }
 
 /// A walk under way.
@@ -60,16 +87,16 @@ pub struct Collect {
     is_over: bool,
     /// The walk has removed expired keys, of which replicas have to be told.
     has_written: bool,
-    /// Whether it is noted of each key that the user may not delete it. Who removes finds that out
-    /// in time, when the key is to go; who only tells has no other occasion.
-    notes_denied: bool,
+    purpose: Purpose,
+    /// There may be keys among the collected whose TTL had passed.
+    pub has_expired: bool,
 }
 
 impl Collect {
-    /// At the beginning of the keyspace, for a dry run or a real one.
-    pub fn new(ctx: *mut RedisModuleCtx, limits: Limits, dry: bool) -> Self {
+    /// At the beginning of the keyspace.
+    pub fn new(ctx: *mut RedisModuleCtx, limits: Limits, purpose: Purpose) -> Self {
         Self {
-            cursor: Cursor::new(ctx, dry),
+            cursor: Cursor::new(ctx, purpose == Purpose::Telling),
             collection: Collection::default(),
             seen: Seen::default(),
             keys_scanned: 0,
@@ -80,7 +107,8 @@ impl Collect {
             to_read: Vec::new(),
             is_over: false,
             has_written: false,
-            notes_denied: dry,
+            purpose,
+            has_expired: false,
         }
     }
 
@@ -139,7 +167,8 @@ impl Collect {
             survey: self.survey.as_deref_mut(),
             reader: &self.limits.reader,
             truncated: self.truncated,
-            notes_denied: self.notes_denied,
+            purpose: self.purpose,
+            has_expired: &mut self.has_expired,
             user,
             now_ms,
             bytes: 0,
@@ -178,7 +207,7 @@ impl Collect {
             if let Some(prints) = &reader.prints {
                 self.seen.push(prints, name, beat.print);
             }
-            let denied = self.notes_denied && !user.may_delete(string.as_ptr());
+            let denied = self.purpose.notes_denied() && !user.may_delete(string.as_ptr());
             push_heartbeat(&mut self.collection, name, denied, beat);
         }
     }
@@ -202,7 +231,8 @@ struct Found<'c> {
     survey: Option<&'c mut Survey>,
     reader: &'c Reader,
     truncated: bool,
-    notes_denied: bool,
+    purpose: Purpose,
+    has_expired: &'c mut bool,
     user: &'c User,
     now_ms: i64,
     /// Bytes of names that were visited.
@@ -213,7 +243,16 @@ struct Found<'c> {
 
 impl Found<'_> {
     fn is_denied(&self, key: &SeenKey) -> bool {
-        self.notes_denied && !key.may_be_deleted_by(self.user)
+        self.purpose.notes_denied() && !key.may_be_deleted_by(self.user)
+    }
+
+    /// Whether a key does not exist, for its TTL has passed, even while the server still holds it.
+    fn is_gone(&mut self, key: &SeenKey, family: Family) -> bool {
+        if family != Family::Heartbeat && key.is_string() && !self.purpose.asks_strings_for_ttl() {
+            *self.has_expired = true;
+            return false;
+        }
+        key.is_expired(self.now_ms)
     }
 
     fn visit(&mut self, key: &SeenKey) {
@@ -228,8 +267,7 @@ impl Found<'_> {
             }
             return;
         };
-        // A key whose TTL has passed does not exist, even while the server still holds it.
-        if key.is_expired(self.now_ms) {
+        if self.is_gone(key, family) {
             return;
         }
         if family == Family::Heartbeat {

@@ -5,6 +5,7 @@
 //! A small family goes in one piece. A large one goes in parts, its heartbeat in the last.
 
 mod batch;
+mod recount;
 
 pub use batch::Batch;
 
@@ -388,6 +389,9 @@ impl Reap {
         let heartbeat = heartbeat.take_if(|_| is_heartbeat);
         let string = heartbeat.unwrap_or_else(|| OwnString::new(name));
         if !slice.user.may_delete(string.as_ptr()) {
+            if !glimpse::exists(slice.ctx, &string) {
+                return name.len();
+            }
             self.counts.keys_denied = self.counts.keys_denied.saturating_add(1);
             self.spoiled = true;
             return name.len();

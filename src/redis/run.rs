@@ -16,7 +16,7 @@ use plan::Planned;
 use super::acl::User;
 use super::api::{self, RedisModuleCtx};
 use super::born::Born;
-use super::collect::{Collect, Limits, Walk};
+use super::collect::{Collect, Limits, Purpose, Walk};
 use super::keyspace;
 use super::list::List;
 use super::obituaries;
@@ -52,6 +52,8 @@ const LAST_LOOK_US: u64 = 100_000;
 enum Phase {
     Collecting(Collect),
     Planning(Worker<Option<Planned>>, Walked),
+    /// Which of the keys that stay are there at all.
+    Recounting(Box<Reap>),
     /// With ORPHANS: reading what the keys of nobody say.
     Weighing(Box<Reap>, Box<Weigh>),
     Judging(Worker<Option<Judged>>, Judging),
@@ -165,9 +167,13 @@ impl Run {
         let now_us = system::monotonic_us();
         wakeup.arm(0);
         let look = Self::look_phase(ctx, &order, &limits);
-        let dry = order.options.dry_run;
+        let purpose = match (order.options.dry_run, order.orphan_grace_s) {
+            (true, _) => Purpose::Telling,
+            (false, Some(_)) => Purpose::RemovingOrphans,
+            (false, None) => Purpose::Removing,
+        };
         Self {
-            phase: look.unwrap_or_else(|| Phase::Collecting(Collect::new(ctx, limits, dry))),
+            phase: look.unwrap_or_else(|| Phase::Collecting(Collect::new(ctx, limits, purpose))),
             wakeup,
             born: match order.look {
                 // Nothing is removed, so nothing has to be kept for those who are born meanwhile.
@@ -335,6 +341,7 @@ impl Run {
         };
         let next = match &mut self.phase {
             Phase::Collecting(_) => self.collect_step(ctx, &user, &mut time_is_up),
+            Phase::Recounting(_) => self.recount_step(ctx, &mut time_is_up),
             Phase::Weighing(..) => self.weigh_step(ctx, &mut time_is_up),
             Phase::Listing(_) => self.list_step(ctx, &user, &mut time_is_up),
             Phase::Telling(_) => self.tell_step(ctx, &user, &mut time_is_up),

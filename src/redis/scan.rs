@@ -57,6 +57,16 @@ impl SeenKey<'_> {
         expires_ms >= 0 && expires_ms <= now_ms
     }
 
+    /// Whether it is a string, as far as the visit shows it.
+    pub fn is_string(&self) -> bool {
+        if self.key.is_null() {
+            return false;
+        }
+        // SAFETY: 1, 2, 3.
+        let kind = unsafe { rm!(RedisModule_KeyType)(self.key) };
+        kind as isize == raw::REDISMODULE_KEYTYPE_STRING
+    }
+
     /// Whether the user may delete it.
     pub fn may_be_deleted_by(&self, user: &User) -> bool {
         if self.string.is_null() {

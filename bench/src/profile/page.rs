@@ -30,7 +30,7 @@ const PARTS: [(&str, &[&str], &[&str]); 8] = [
         &["blocking_cleanup::redis::scan::on_key"],
     ),
     (
-        "whether the key's TTL has passed (RedisModule_GetAbsExpire), as SCAN asks, too",
+        "whether a heartbeat's TTL has passed (RedisModule_GetAbsExpire); SCAN asks of every key",
         &["RM_GetAbsExpire"],
         &[],
     ),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::acl::User;
 use super::super::api::RedisModuleCtx;
 use super::super::cluster;
-use super::super::collect::{Collect, Limits};
+use super::super::collect::{Collect, Limits, Purpose};
 use super::super::doctor::Measure;
 use super::super::schedule;
 use super::super::signals::{self, End};
@@ -42,7 +42,7 @@ impl Run {
         // What the module writes itself looks like nobody's.
         let own = settings::OBITUARY_STREAM.get().0.clone();
         let survey = Survey::new(settings_now(database), layout, own);
-        let mut collect = Collect::new(ctx, limits, true);
+        let mut collect = Collect::new(ctx, limits, Purpose::Telling);
         collect.survey = Some(Box::new(survey));
         Phase::Collecting(collect)
     }

@@ -50,7 +50,9 @@ impl Run {
         let phase = std::mem::replace(&mut self.phase, Phase::Moving);
         let heavy = match &phase {
             Phase::Collecting(collect) => collect.collection.bytes(),
-            Phase::Weighing(reap, _) | Phase::Reaping(reap) => reap.collection.bytes(),
+            Phase::Recounting(reap) | Phase::Weighing(reap, _) | Phase::Reaping(reap) => {
+                reap.collection.bytes()
+            }
             // Its drop waits for a worker that has been told to stop.
             Phase::Planning(..)
             | Phase::Judging(..)
@@ -63,7 +65,7 @@ impl Run {
         }
         let rest = match phase {
             Phase::Collecting(collect) => Rest::Collection(collect.collection),
-            Phase::Reaping(reap) => Rest::Reap(reap),
+            Phase::Recounting(reap) | Phase::Reaping(reap) => Rest::Reap(reap),
             Phase::Weighing(reap, weigh) => Rest::Weighing(reap, weigh),
             Phase::Planning(worker, _) => Rest::Planning(worker),
             Phase::Judging(worker, _) => Rest::Judging(worker),

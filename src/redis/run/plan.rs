@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::api::RedisModuleCtx;
 use super::super::cluster;
-use super::super::reap::Reap;
+use super::super::reap::{Progress, Reap};
 use super::super::schedule;
 use super::super::signals::{self, End};
 use super::super::weigh::Weigh;
@@ -56,6 +56,7 @@ impl Run {
             ids: self.order.options.ids,
             truncated: walked.truncated,
             orphans: self.order.orphan_grace_s.is_some() || self.order.look.is_some(),
+            names_kept: collect.has_expired,
             safety: Safety {
                 protected: settings::PROTECT.get(),
                 breaker_percent: self.order.options.breaker,
@@ -137,6 +138,41 @@ impl Run {
             reap.counts = reap.plan.counts;
         }
         reap.counts.keys_scanned = keys_scanned;
+        if reap.plan.kept.is_empty() {
+            return self.after_plan(ctx, reap, orphans);
+        }
+        // Without ORPHANS only, see `Purpose`.
+        self.phase = Phase::Recounting(reap);
+        Next::Slice
+    }
+
+    pub(super) fn recount_step(
+        &mut self,
+        ctx: *mut RedisModuleCtx,
+        time_is_up: &mut dyn FnMut() -> bool,
+    ) -> Next {
+        let Phase::Recounting(reap) = &mut self.phase else {
+            return Next::Slice;
+        };
+        match reap.recount(ctx, time_is_up) {
+            Progress::Unfinished => return Next::Slice,
+            Progress::Paused(waiting) => return self.look_later(waiting),
+            Progress::Refused(text) => return self.stop(Status::Interrupted, Some(text)),
+            Progress::Finished => {}
+        }
+        match std::mem::replace(&mut self.phase, Phase::Moving) {
+            Phase::Recounting(reap) => self.after_plan(ctx, reap, None),
+            _ => self.stop_for(End::InternalError),
+        }
+    }
+
+    /// All that was counted is there: refuse, weigh orphans, or remove.
+    fn after_plan(
+        &mut self,
+        ctx: *mut RedisModuleCtx,
+        mut reap: Box<Reap>,
+        orphans: Option<Orphans>,
+    ) -> Next {
         if let Some(share) = &reap.plan.refused {
             let (status, why) = (end_status(&reap.plan), share.reason());
             self.phase = Phase::Reaping(reap);

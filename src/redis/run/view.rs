@@ -39,7 +39,9 @@ impl Run {
                 keys_scanned: list.keys_scanned,
                 ..Counts::default()
             },
-            Phase::Weighing(reap, _) | Phase::Reaping(reap) => reap.counts,
+            Phase::Recounting(reap) | Phase::Weighing(reap, _) | Phase::Reaping(reap) => {
+                reap.counts
+            }
             Phase::Judging(_, judging) => judging.counts,
             Phase::Releasing(_, report) => report.counts,
             Phase::Telling(_) | Phase::Moving => Counts::default(),
@@ -48,7 +50,7 @@ impl Run {
 
     pub(super) fn report(&mut self, status: Status, reason: Option<String>) -> Report {
         let stale_ids = match &mut self.phase {
-            Phase::Weighing(reap, _) | Phase::Reaping(reap) => {
+            Phase::Recounting(reap) | Phase::Weighing(reap, _) | Phase::Reaping(reap) => {
                 std::mem::take(&mut reap.plan.stale_ids)
             }
             _ => Vec::new(),
@@ -111,6 +113,10 @@ impl Run {
             Phase::Planning(_, walked) | Phase::Explaining(_, walked) => {
                 progress.activity = Activity::Planning;
                 progress.keys_collected = walked.keys_collected;
+            }
+            Phase::Recounting(reap) => {
+                progress.activity = Activity::Planning;
+                progress.keys_collected = reap.collection.records();
             }
             Phase::Weighing(reap, weigh) => {
                 progress.activity = Activity::Weighing;

@@ -283,8 +283,9 @@ fn a_hundred_thousand_keys_whose_ttl_has_passed_do_not_exist() -> Result<()> {
     assert_eq!(info_field(&mut conn, "stats", "expired_keys")?, "0");
     let real = cleanup(&mut conn, &[])?;
     let removed: i64 = info_field(&mut conn, "stats", "expired_keys")?.parse()?;
+    // A walk by SCAN removes all of them; else those orphans are that are looked for, so that they are not counted.
     let by_scan = walk_removes_expired(&mut conn);
-    assert_eq!(removed, if by_scan { EXPIRED } else { 0 });
+    assert_eq!(removed, if by_scan { EXPIRED } else { EXPIRED / 2 });
     for reply in [dry, real] {
         assert_eq!(reply.int("keys_scanned")?, EXPIRED + 4);
         assert_eq!(counts(&reply, COORDINATORS)?, [1, 1, 0, 1]);
@@ -310,6 +311,35 @@ fn expired_keys_are_left_alone_where_they_are_not_freed_in_the_background() -> R
     assert_eq!(reply.int("keys_scanned")?, 1);
     assert_eq!(info_field(&mut conn, "stats", "expired_keys")?, "0");
     assert_eq!(dbsize(&mut conn)?, 1);
+    // Nor of the dead, of nobody, or between the dead and the living. A string is as quickly freed either way.
+    let now = server_now_ms(&mut conn)?;
+    write(
+        &mut conn,
+        [
+            ("blocking:heartbeat:dead", beat(now, 700_000)),
+            ("blocking:heartbeat:living", beat(now, 0)),
+            ("blocking:signal:dead", "1".to_owned()),
+            ("blocking:ack:dead:here", "1".to_owned()),
+        ],
+    )?;
+    let large = [
+        "blocking:ack:dead:large",
+        "blocking:ack:nobody:large",
+        "blocking:idempotency:dead:living:large",
+    ];
+    for key in large {
+        let () = cmd("SADD").arg(key).arg(&[1, 2, 3]).query(&mut conn)?;
+        let () = cmd("PEXPIRE").arg(key).arg(1).query(&mut conn)?;
+    }
+    let string = ["blocking:signal:dead", "1"];
+    let () = cmd("PEXPIRE").arg(&string).query(&mut conn)?;
+    std::thread::sleep(Duration::from_millis(5));
+    let reply = cleanup(&mut conn, &[])?;
+    assert_eq!(counts(&reply, COORDINATORS)?, [2, 1, 0, 1]);
+    assert_eq!(counts(&reply, KEYS)?, [2, 0, 0]);
+    assert_eq!(info_field(&mut conn, "stats", "expired_keys")?, "1");
+    // Three large keys and the one before, and whoever lives.
+    assert_eq!(dbsize(&mut conn)?, 5);
     Ok(())
 }
 

@@ -1,0 +1,44 @@
+//! Before anything is removed: which of the keys that stay are there at all.
+//!
+//! A walk that removes does not ask every key for its TTL, so keys may have been counted that do not
+//! exist any more for anybody.
+
+use super::super::api::{OwnString, RedisModuleCtx};
+use super::super::glimpse;
+use super::{KEY_OVERHEAD_BYTES, Progress, Reap};
+use crate::progress::Waiting;
+
+impl Reap {
+    /// Look for the keys that the plan leaves and counts, and count those no more that are gone, until
+    /// `time_is_up`, which is asked after every key. The server removes what it finds expired, as it
+    /// does for every reader, and tells its replicas.
+    pub fn recount(
+        &mut self,
+        ctx: *mut RedisModuleCtx,
+        time_is_up: &mut dyn FnMut() -> bool,
+    ) -> Progress {
+        loop {
+            if self.replicas.are_too_far_behind(ctx, self.written_bytes) {
+                return Progress::Paused(Waiting::Replicas);
+            }
+            let kept = &mut self.plan.kept;
+            let (position, count) = if let Some(position) = kept.vetoed.pop() {
+                (position, &mut self.counts.keys_vetoed)
+            } else if let Some(position) = kept.orphaned.pop() {
+                (position, &mut self.counts.keys_orphaned)
+            } else {
+                return Progress::Finished;
+            };
+            if let Some(record) = self.collection.get(position)
+                && !glimpse::exists(ctx, &OwnString::new(record.name))
+            {
+                *count = count.saturating_sub(1);
+                let bytes = KEY_OVERHEAD_BYTES.saturating_add(record.name.len() as u64);
+                self.written_bytes = self.written_bytes.saturating_add(bytes);
+            }
+            if time_is_up() {
+                return Progress::Unfinished;
+            }
+        }
+    }
+}
