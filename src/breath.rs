@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How many records, or steps of about the same length, are worked on between two breaths. Measured,
 /// a record takes the plan 0.2 to 2 us.
-const STEPS: usize = 256;
+const STEPS: usize = 64;
 
 /// Whether work that has done so many steps is told to stop.
 ///

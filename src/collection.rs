@@ -50,6 +50,16 @@ pub struct Collection {
     records: u64,
 }
 
+impl Drop for Collection {
+    /// A worker does this, and each chunk takes long: breathe, as in [`crate::breath`].
+    fn drop(&mut self) {
+        for chunk in self.full.drain(..) {
+            drop(chunk);
+            std::thread::yield_now();
+        }
+    }
+}
+
 impl Collection {
     /// Bytes that all records take, headers included; what `blocking.collect-max-bytes` caps.
     pub fn bytes(&self) -> usize {
