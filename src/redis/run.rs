@@ -263,7 +263,6 @@ impl Run {
         });
         let removed = matches!(self.phase, Phase::Reaping(_));
         self.removing_us = if removed { took_us } else { 0 };
-        self.wakeup.after_slice();
         self.sample_latency(took_us);
         let shares = Shares {
             busy: settings::CPU_PERCENT.get(),

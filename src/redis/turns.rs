@@ -1,30 +1,22 @@
-//! Whether others are served while a run is on, and whether the main thread has slept since the last
-//! slice, seen from the turns of the event loop and the commands in each.
-//!
-//! A client on the same machine is often on the processor that the server runs on. Woken by its reply,
-//! or taken off the processor just before it asks, it waits until the server sleeps, or for a
-//! millisecond or more until the system takes the processor away. A server without a run sleeps as
-//! soon as it has nothing to do; a run that goes on from slice to slice must let it.
+//! Whether others are served while a run is on, seen from the turns of the event loop and the commands
+//! in each.
 
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use redis_module::raw;
 
 use super::api::{self, RedisModuleCtx, rm};
 use super::{system, wakeup};
 
-/// Whoever is served in a turn with so many commands is one of many. The main thread would find no sleep
-/// then, but only lose a turn, and the pace sees to it that the others get their share.
+/// Whoever is served in a turn with so many commands is one of many: it is the rest of them that he waits
+/// for rather than a slice, and the pace sees to it that they get their share.
 const MANY_COMMANDS: u32 = 100;
 
 /// After such a turn commands are not counted for this long. Measured with 50 busy clients, counting all of
 /// theirs took 2 % of what they get done.
 const UNCOUNTED_US: u64 = 10_000;
-
-/// A sleep that others can use.
-const SLEEP_US: u64 = 5;
 
 /// Whoever was served is expected to ask again within this time.
 const ACTIVE_US: u64 = 3_000;
@@ -44,14 +36,6 @@ static UNCOUNTED_UNTIL_US: AtomicU64 = AtomicU64::new(0);
 /// When a turn ended that served somebody.
 static SERVED_US: AtomicU64 = AtomicU64::new(0);
 
-/// The beginning of the turn by the clock and by the main thread's own; only known while others are
-/// about, for asking the second takes a system call.
-static BEGAN_US: AtomicU64 = AtomicU64::new(0);
-static BEGAN_CPU_US: AtomicU64 = AtomicU64::new(0);
-
-/// Whether the main thread has slept since the last slice.
-static SLEPT: AtomicBool = AtomicBool::new(false);
-
 /// Whether somebody is served in this turn of the loop, and gets his reply at its end.
 pub fn is_serving() -> bool {
     COMMANDS.load(Ordering::Relaxed) > 0 || UNCOUNTED_UNTIL_US.load(Ordering::Relaxed) > 0
@@ -60,16 +44,6 @@ pub fn is_serving() -> bool {
 /// Whether somebody was served a moment ago, and may ask again in the next slice.
 pub fn others_are_about(now_us: u64) -> bool {
     now_us.saturating_sub(SERVED_US.load(Ordering::Relaxed)) < ACTIVE_US
-}
-
-/// Whether there are clients about who have had no chance of a processor since the last slice.
-pub fn must_sleep(now_us: u64) -> bool {
-    !SLEPT.load(Ordering::Relaxed) && others_are_about(now_us)
-}
-
-/// A slice is over.
-pub fn after_slice() {
-    SLEPT.store(false, Ordering::Relaxed);
 }
 
 /// While it exists, turns of the loop and commands are looked at.
@@ -81,9 +55,7 @@ impl Turns {
         if LISTENERS.fetch_add(1, Ordering::Relaxed) == 0 {
             // Whoever asked for the run, and whoever else in the same turn.
             COMMANDS.store(1, Ordering::Relaxed);
-            SLEPT.store(false, Ordering::Relaxed);
             SERVED_US.store(system::monotonic_us(), Ordering::Relaxed);
-            BEGAN_US.store(0, Ordering::Relaxed);
             UNCOUNTED_UNTIL_US.store(0, Ordering::Relaxed);
             subscribe(Some(on_turn));
             begin_counting();
@@ -171,16 +143,5 @@ unsafe extern "C" fn on_turn(
                 UNCOUNTED_UNTIL_US.store(until_us, Ordering::Relaxed);
             }
         }
-        if !others_are_about(now_us) {
-            BEGAN_US.store(0, Ordering::Relaxed);
-            return;
-        }
-        let cpu_us = system::thread_cpu_us();
-        let began_us = BEGAN_US.swap(now_us, Ordering::Relaxed);
-        let began_cpu_us = BEGAN_CPU_US.swap(cpu_us, Ordering::Relaxed);
-        let wall_us = now_us.saturating_sub(began_us);
-        let idle_us = wall_us.saturating_sub(cpu_us.saturating_sub(began_cpu_us));
-        // Taken off the processor is as good as asleep: somebody else was on it.
-        SLEPT.fetch_or(began_us > 0 && idle_us > SLEEP_US, Ordering::Relaxed);
     });
 }
