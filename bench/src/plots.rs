@@ -13,7 +13,7 @@ use crate::results::Results;
 use crate::round::Trace;
 use crate::show;
 use crate::stats::Spread;
-use crate::ways::{CLIENT, MODULE, SCRIPT_A, SCRIPT_B, SHELL};
+use crate::ways::{CAREFUL_CLIENT, CLIENT, MODULE, SCRIPT_A, SCRIPT_B, SHELL};
 
 const SIZE: (u32, u32) = (920, 420);
 const MARGIN: u32 = 14;
@@ -96,7 +96,7 @@ pub fn wall_lines(
     x: impl Fn(&Record) -> Option<f64>,
 ) -> Vec<Line> {
     let mut lines = Vec::new();
-    for way in [SHELL, SCRIPT_A, SCRIPT_B, CLIENT, MODULE] {
+    for way in [SHELL, SCRIPT_A, SCRIPT_B, CLIENT, CAREFUL_CLIENT, MODULE] {
         let mut points = Vec::new();
         for work in results.works(server) {
             let on = results.of(server, work);
@@ -221,6 +221,7 @@ fn color_of(name: &str) -> RGBColor {
         (SCRIPT_A, RGBColor(255, 127, 14)),
         (SCRIPT_B, RGBColor(214, 39, 40)),
         (CLIENT, RGBColor(31, 119, 180)),
+        (CAREFUL_CLIENT, RGBColor(148, 103, 189)),
         (MODULE, RGBColor(44, 140, 44)),
     ];
     colors

@@ -18,7 +18,7 @@ use crate::results::Results;
 use crate::round::{self, Rest, Trace};
 use crate::stats::Spread;
 use crate::tables::Form;
-use crate::ways::{CLIENT, LIMIT, MODULE, Module, SCRIPT_B, SHELL, ScriptA, Way};
+use crate::ways::{CAREFUL_CLIENT, CLIENT, LIMIT, MODULE, Module, SCRIPT_B, SHELL, ScriptA, Way};
 use crate::works::{self, CLASSIC, Work};
 use crate::{goals, interrupt, ladder, tables, ways};
 
@@ -27,7 +27,7 @@ const REST: Rest = Rest(Duration::from_secs(2));
 const QUICK_REST: Rest = Rest(Duration::from_millis(200));
 
 /// Those whose runs another client watches; the others take too long or do not come to an end.
-const PROBED: [&str; 3] = [SCRIPT_B, CLIENT, MODULE];
+const PROBED: [&str; 4] = [SCRIPT_B, CLIENT, CAREFUL_CLIENT, MODULE];
 const WATCHED: [&str; 4] = [SCRIPT_B, CLIENT, MODULE, LIMIT];
 /// The share of a busy server that the second of the two runs under load is given.
 const LOW_PERCENT: u32 = 5;

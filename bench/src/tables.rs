@@ -5,7 +5,9 @@ use comfy_table::{Table, TableStyle, presets};
 
 use crate::results::On;
 use crate::show::{count, mib, percent, spread, time, times, us};
-use crate::ways::{CLIENT, LIMIT, MODULE, MODULE_AT_5, Run, SCRIPT_A, SCRIPT_B, SHELL};
+use crate::ways::{
+    CAREFUL_CLIENT, CLIENT, LIMIT, MODULE, MODULE_AT_5, Run, SCRIPT_A, SCRIPT_B, SHELL,
+};
 
 /// Lines for the terminal, Markdown for the page.
 #[derive(Clone, Copy)]
@@ -23,7 +25,15 @@ impl Form {
     }
 }
 
-const WAYS: [&str; 6] = [SHELL, SCRIPT_A, SCRIPT_B, CLIENT, MODULE, LIMIT];
+const WAYS: [&str; 7] = [
+    SHELL,
+    SCRIPT_A,
+    SCRIPT_B,
+    CLIENT,
+    CAREFUL_CLIENT,
+    MODULE,
+    LIMIT,
+];
 
 /// Time: how long each way takes, and what it takes of the server's main thread.
 pub fn speed(on: On<'_>, form: Form) -> Table {
@@ -128,7 +138,7 @@ pub fn waits(on: On<'_>, form: Form) -> Option<Table> {
 /// What fifty busy clients get done.
 pub fn throughput(on: On<'_>, form: Form) -> Option<Table> {
     let mut table = table(form, ["way", "requests/s before", "during", "kept", "for"]);
-    for way in [SCRIPT_B, CLIENT, MODULE, MODULE_AT_5] {
+    for way in [SCRIPT_B, CLIENT, CAREFUL_CLIENT, MODULE, MODULE_AT_5] {
         let Some(kept) = on.kept(way) else { continue };
         let middle = |pick: fn(&crate::record::Crowded) -> f64| {
             let spread = crate::stats::Spread::of(on.crowded(way).map(pick));

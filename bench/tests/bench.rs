@@ -56,7 +56,15 @@ fn every_way_does_the_work_and_every_figure_is_there() -> Result<()> {
         found.map(|record| record.way.as_str()).collect()
     };
     let is_timed = |figures: &Figures| matches!(figures, Figures::Timed(_));
-    let all = BTreeSet::from(["shell", "script A", "script B", "client", "module", "limit"]);
+    let all = BTreeSet::from([
+        "shell",
+        "script A",
+        "script B",
+        "client",
+        "careful client",
+        "module",
+        "limit",
+    ]);
     for work in [CLASSIC, "among others"] {
         assert_eq!(ways(work, is_timed), all, "{work}");
     }
@@ -73,11 +81,17 @@ fn every_way_does_the_work_and_every_figure_is_there() -> Result<()> {
     );
     assert_eq!(
         ways(CLASSIC, |figures| matches!(figures, Figures::ProbedAll(_))),
-        BTreeSet::from(["script B", "client", "module"])
+        BTreeSet::from(["script B", "client", "careful client", "module"])
     );
     assert_eq!(
         ways(CLASSIC, |figures| matches!(figures, Figures::Crowded(_))),
-        BTreeSet::from(["script B", "client", "module", "module, 5 %"])
+        BTreeSet::from([
+            "script B",
+            "client",
+            "careful client",
+            "module",
+            "module, 5 %"
+        ])
     );
     assert_eq!(
         ways(CLASSIC, |figures| matches!(figures, Figures::Memory(_))),

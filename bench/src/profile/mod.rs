@@ -70,7 +70,7 @@ pub fn run(page: &Path, work: &Work, walk: &Work) -> Result<()> {
         version: found.version,
     };
     let ground = Ground::make(&watched, work, &ProgressBar::hidden())?;
-    let ways: [&dyn Way; 4] = [&ScriptB, &Client, &Module::default(), &Limit];
+    let ways: [&dyn Way; 4] = [&ScriptB, &Client::FAST, &Module::default(), &Limit];
     let mut all = Vec::new();
     for way in ways {
         let taken = taken(&ground, way).with_context(|| way.name())?;

@@ -1,5 +1,6 @@
 //! The best client we can write: large pages, the next one asked for before this one is read, heartbeats in MGETs,
 //! UNLINK in pipelines. Does the same job as BLOCKING.CLEANUP for ids without a colon.
+//! And the same client in small steps, none of which takes the server longer than a slice of the module would.
 //! Must not wait for the server where it could work meanwhile.
 
 use std::collections::HashMap;
@@ -8,53 +9,107 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use blocking_harness::redis::{self, Connection};
 
-use super::{CLIENT, Done, THRESHOLD_S, Way};
+use super::{CAREFUL_CLIENT, CLIENT, Done, THRESHOLD_S, Way};
 use crate::ground::Ground;
-
-const PAGE: usize = 10_000;
-/// Keys of one MGET or UNLINK, and how many of them go out together.
-const BATCH: usize = 500;
-const AT_ONCE: usize = 20;
 
 type Key = Vec<u8>;
 
-pub struct Client;
+pub struct Client {
+    name: &'static str,
+    what: &'static str,
+    page: usize,
+    /// Whether the next page is asked for before this one is sorted.
+    reads_ahead: bool,
+    /// Keys of one MGET or UNLINK, and how many of them go out together.
+    batch: usize,
+    at_once: usize,
+}
+
+impl Client {
+    pub const FAST: Self = Self {
+        name: CLIENT,
+        what: "a client in Rust: SCAN in large pages, MGET, pipelined UNLINK",
+        page: 10_000,
+        reads_ahead: true,
+        batch: 500,
+        at_once: 20,
+    };
+    pub const CAREFUL: Self = Self {
+        name: CAREFUL_CLIENT,
+        what: "the same client in small steps, one command at a time: 100 keys a SCAN, 64 a MGET or UNLINK",
+        page: 100,
+        reads_ahead: false,
+        batch: 64,
+        at_once: 1,
+    };
+}
 
 impl Way for Client {
     fn name(&self) -> &'static str {
-        CLIENT
+        self.name
     }
 
     fn what(&self) -> &'static str {
-        "a client in Rust: SCAN in large pages, MGET, pipelined UNLINK"
+        self.what
     }
 
     fn run(&self, _ground: &Ground, conn: &mut Connection) -> Result<Done> {
         let mut seen = Seen::default();
-        scan(conn, b"0")?;
+        self.scan(conn, b"0")?;
         loop {
             let (cursor, keys) = read_page(conn)?;
             let done = cursor == b"0";
-            if !done {
+            if !done && self.reads_ahead {
                 // The server walks on while this page is sorted.
-                scan(conn, &cursor)?;
+                self.scan(conn, &cursor)?;
             }
             keys.into_iter().for_each(|key| seen.add(key));
             if done {
                 break;
             }
+            if !self.reads_ahead {
+                self.scan(conn, &cursor)?;
+            }
         }
-        let gone = seen.gone(conn)?;
-        Ok(Done::removed(unlink(conn, &gone)?))
+        let gone = seen.gone(self, conn)?;
+        Ok(Done::removed(self.unlink(conn, &gone)?))
     }
 }
 
-/// Sends the question; `read_page` awaits the answer.
-fn scan(conn: &mut Connection, cursor: &[u8]) -> Result<()> {
-    let mut scan = redis::cmd("SCAN");
-    let scan = scan.arg(cursor).arg("COUNT").arg(PAGE);
-    conn.send_packed_command(&scan.get_packed_command())?;
-    Ok(())
+impl Client {
+    /// Sends the question; `read_page` awaits the answer.
+    fn scan(&self, conn: &mut Connection, cursor: &[u8]) -> Result<()> {
+        let mut scan = redis::cmd("SCAN");
+        let scan = scan.arg(cursor).arg("COUNT").arg(self.page);
+        conn.send_packed_command(&scan.get_packed_command())?;
+        Ok(())
+    }
+
+    fn get(&self, conn: &mut Connection, keys: &[&Key]) -> Result<Vec<Option<Vec<u8>>>> {
+        let mut values = Vec::with_capacity(keys.len());
+        for round in keys.chunks(self.batch * self.at_once) {
+            let mut pipe = redis::pipe();
+            for batch in round.chunks(self.batch) {
+                pipe.cmd("MGET").arg(batch);
+            }
+            let replies: Vec<Vec<Option<Vec<u8>>>> = pipe.query(conn)?;
+            values.extend(replies.into_iter().flatten());
+        }
+        Ok(values)
+    }
+
+    fn unlink(&self, conn: &mut Connection, keys: &[Key]) -> Result<u64> {
+        let mut removed = 0;
+        for round in keys.chunks(self.batch * self.at_once) {
+            let mut pipe = redis::pipe();
+            for batch in round.chunks(self.batch) {
+                pipe.cmd("UNLINK").arg(batch);
+            }
+            let counts: Vec<u64> = pipe.query(conn).context("UNLINK")?;
+            removed += counts.iter().sum::<u64>();
+        }
+        Ok(removed)
+    }
 }
 
 fn read_page(conn: &mut Connection) -> Result<(Vec<u8>, Vec<Key>)> {
@@ -95,12 +150,12 @@ impl Seen {
     }
 
     /// What has to go; the heartbeat of each after its other keys.
-    fn gone(mut self, conn: &mut Connection) -> Result<Vec<Key>> {
+    fn gone(mut self, client: &Client, conn: &mut Connection) -> Result<Vec<Key>> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
         let oldest_ms = i64::try_from(now)? - i64::from(THRESHOLD_S + 1) * 1_000;
         let ids: Vec<(&Key, &Key)> = self.beats.iter().collect();
         let heartbeats: Vec<&Key> = ids.iter().map(|(_, key)| *key).collect();
-        let values = get(conn, &heartbeats)?;
+        let values = client.get(conn, &heartbeats)?;
         let stale: HashMap<Key, ()> = ids
             .iter()
             .zip(&values)
@@ -165,32 +220,6 @@ fn newest_ms(value: &[u8]) -> Option<i64> {
         .iter()
         .filter_map(|field| number(beat.get(field)?))
         .max()
-}
-
-fn get(conn: &mut Connection, keys: &[&Key]) -> Result<Vec<Option<Vec<u8>>>> {
-    let mut values = Vec::with_capacity(keys.len());
-    for round in keys.chunks(BATCH * AT_ONCE) {
-        let mut pipe = redis::pipe();
-        for batch in round.chunks(BATCH) {
-            pipe.cmd("MGET").arg(batch);
-        }
-        let replies: Vec<Vec<Option<Vec<u8>>>> = pipe.query(conn)?;
-        values.extend(replies.into_iter().flatten());
-    }
-    Ok(values)
-}
-
-fn unlink(conn: &mut Connection, keys: &[Key]) -> Result<u64> {
-    let mut removed = 0;
-    for round in keys.chunks(BATCH * AT_ONCE) {
-        let mut pipe = redis::pipe();
-        for batch in round.chunks(BATCH) {
-            pipe.cmd("UNLINK").arg(batch);
-        }
-        let counts: Vec<u64> = pipe.query(conn).context("UNLINK")?;
-        removed += counts.iter().sum::<u64>();
-    }
-    Ok(removed)
 }
 
 #[cfg(test)]

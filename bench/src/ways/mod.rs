@@ -1,6 +1,6 @@
 //! The ways to clean up, all behind one trait. Each must do the same job to the same keys; none may know another.
 
-/// A client in Rust: pages of SCAN, MGET, UNLINK in pipelines.
+/// Clients in Rust: pages of SCAN, MGET, UNLINK.
 mod client;
 /// What the server itself charges for the commands without which nobody can do it.
 mod limit;
@@ -89,7 +89,8 @@ pub fn all() -> Vec<Box<dyn Way>> {
         Box::new(Shell),
         Box::new(ScriptA::default()),
         Box::new(ScriptB),
-        Box::new(Client),
+        Box::new(Client::FAST),
+        Box::new(Client::CAREFUL),
         Box::new(Module::default()),
         Box::new(Limit),
     ]
@@ -99,6 +100,7 @@ pub const SHELL: &str = "shell";
 pub const SCRIPT_A: &str = "script A";
 pub const SCRIPT_B: &str = "script B";
 pub const CLIENT: &str = "client";
+pub const CAREFUL_CLIENT: &str = "careful client";
 pub const MODULE: &str = "module";
 /// The module with `blocking.cpu-percent 5`.
 pub const MODULE_AT_5: &str = "module, 5 %";
