@@ -3,7 +3,7 @@
 
 use comfy_table::Table;
 
-use crate::results::{On, Results};
+use crate::results::{On, Results, busy_ms, charged_ms, main_ms, wall_ms};
 use crate::show::{count, percent, time, times, us};
 use crate::stats::Spread;
 use crate::tables::Form;
@@ -81,20 +81,24 @@ fn not_measured(wanted: String) -> Goal {
 
 fn faster(on: On<'_>, than: &str, factor: f64) -> Goal {
     let wanted = format!("{CLASSIC}, idle server: {factor} times faster than {than}");
-    match ratio(on.wall_ms(than), on.wall_ms(MODULE)) {
-        Some(ratio) => goal(wanted, times(ratio), ratio >= factor),
+    match on.ratio((than, wall_ms), (MODULE, wall_ms)) {
+        Some(ratio) => goal(wanted, times_between(ratio), ratio.median >= factor),
         None => not_measured(wanted),
     }
 }
 
 fn near_limit(on: On<'_>, work: &str, factor: f64) -> Goal {
     let wanted = format!("{work}: main thread at most {factor} times the limit");
-    match ratio(on.main_ms(MODULE), on.charged_ms(LIMIT)) {
-        Some(all) => {
+    let of_limit = |pick| on.ratio((MODULE, pick), (LIMIT, charged_ms));
+    match of_limit(main_ms).zip(of_limit(busy_ms)) {
+        Some((all, slices)) => {
             // The event loop's own turns between slices are in the first figure, and not in the second.
-            let slices = ratio(on.busy_ms(MODULE), on.charged_ms(LIMIT)).unwrap_or_default();
-            let reached = format!("{}; the slices alone {}", times(all), times(slices));
-            goal(wanted, reached, all <= factor)
+            let reached = format!(
+                "{}; the slices alone {}",
+                times_between(all),
+                times(slices.median)
+            );
+            goal(wanted, reached, all.median <= factor)
         }
         None => not_measured(wanted),
     }
@@ -168,12 +172,16 @@ fn kept(on: On<'_>, way: &str, how: &str, share: f64) -> Goal {
 }
 
 fn walk(on: On<'_>, server: &str) -> Option<Goal> {
-    let main = ratio(on.main_ms(MODULE), on.charged_ms(LIMIT))?;
-    let wall = ratio(on.wall_ms(MODULE), on.charged_ms(LIMIT))?;
+    let main = on.ratio((MODULE, main_ms), (LIMIT, charged_ms))?;
+    let wall = on.ratio((MODULE, wall_ms), (LIMIT, charged_ms))?;
     Some(goal(
         format!("{FOREIGN} foreign keys, {server}: as fast as the server's own SCAN, within 10 %"),
-        format!("main thread {}, wall time {}", times(main), times(wall)),
-        main <= 1.1,
+        format!(
+            "main thread {}, wall time {}",
+            times_between(main),
+            times_between(wall)
+        ),
+        main.median <= 1.1,
     ))
 }
 
@@ -206,9 +214,13 @@ fn memory(on: On<'_>, work: &str) -> Vec<Goal> {
     goals
 }
 
-fn ratio(upper: Option<Spread>, lower: Option<Spread>) -> Option<f64> {
-    let (upper, lower) = upper.zip(lower)?;
-    Some(upper.median / lower.median)
+/// With the smallest and the largest, where there is more than one.
+fn times_between(ratio: Spread) -> String {
+    let Spread { median, min, max } = ratio;
+    match min < max {
+        true => format!("{} ({} – {})", times(median), times(min), times(max)),
+        false => times(median),
+    }
 }
 
 /// As the terminal and the page have them.

@@ -174,7 +174,8 @@ const HOW: &str = "\
 Every round begins with a new server process that has loaded the same file of keys, all of them with the TTLs that their
 writers give. The ways take turns, round by round. After every round the keys are counted, and asked for by name: a way that
 removed another number of keys than the others would end the benchmark. Figures are medians, with the smallest and the
-largest value in brackets; wall time is the client's, from the first command to the last reply; main thread is the CPU time
+largest value in brackets. Ratios of times are taken round by round, for the machine may be faster in one than in the next,
+and are medians of these. Wall time is the client's, from the first command to the last reply; main thread is the CPU time
 of the server's main thread as INFO reports it. For the limit it is what commandstats charges, by the clock, without reading commands and
 writing replies, which every way but the module has to pay on top.
 

@@ -1,6 +1,7 @@
 //! All rounds of this benchmark, written down as they come and asked for by server, work and way.
 //! Must not mix servers: every comparison is within one of them and one run of this program.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,26 @@ use anyhow::{Context, Result};
 use crate::record::{Crowded, Figures, Memory, Probed, Record, Timed};
 use crate::stats::Spread;
 use crate::ways::Run;
+
+/// A way, and one of its times in milliseconds.
+pub type Figure<'a> = (&'a str, fn(&Timed) -> Option<f64>);
+
+pub fn wall_ms(timed: &Timed) -> Option<f64> {
+    Some(timed.wall_ms)
+}
+
+pub fn main_ms(timed: &Timed) -> Option<f64> {
+    Some(timed.main_ms)
+}
+
+pub fn charged_ms(timed: &Timed) -> Option<f64> {
+    timed.charged_ms
+}
+
+/// Of the main thread's time, what was spent in slices.
+pub fn busy_ms(timed: &Timed) -> Option<f64> {
+    Some(timed.run?.busy_us as f64 / 1_000.0)
+}
 
 #[derive(Default)]
 pub struct Results {
@@ -99,11 +120,21 @@ impl<'a> On<'a> {
         Spread::of(self.timed(way).filter_map(|timed| timed.charged_ms))
     }
 
-    pub fn busy_ms(self, way: &str) -> Option<Spread> {
-        Spread::of(
-            self.timed(way)
-                .filter_map(|timed| Some(timed.run?.busy_us as f64 / 1_000.0)),
-        )
+    /// How many times the one figure is the other, round by round: the machine may be faster in one round than in the
+    /// next, and within one round the ways follow each other.
+    pub fn ratio(self, upper: Figure<'_>, lower: Figure<'_>) -> Option<Spread> {
+        let by_round = |figure: Figure<'_>| -> BTreeMap<u32, f64> {
+            let (way, pick) = figure;
+            let records = self.records().filter(|record| record.way == way);
+            let values = records.filter_map(|record| match &record.figures {
+                Figures::Timed(timed) => Some((record.round, pick(timed)?)),
+                _ => None,
+            });
+            values.collect()
+        };
+        let lower = by_round(lower);
+        let ratios = by_round(upper).into_iter();
+        Spread::of(ratios.filter_map(|(round, upper)| Some(upper / lower.get(&round)?)))
     }
 
     /// All questions of all rounds together.
@@ -233,9 +264,15 @@ pub mod made_up {
                     why: "fails".to_owned(),
                 },
             ),
-            timed(SCRIPT_B, 300.0, 300.0),
             timed(SCRIPT_B, 320.0, 310.0),
-            timed(SCRIPT_B, 340.0, 330.0),
+            Record {
+                round: 1,
+                ..timed(SCRIPT_B, 300.0, 300.0)
+            },
+            Record {
+                round: 2,
+                ..timed(SCRIPT_B, 340.0, 330.0)
+            },
             timed(CLIENT, 640.0, 200.0),
             timed(MODULE, 80.0, 50.0),
             timed(LIMIT, 70.0, 45.0),
@@ -271,6 +308,23 @@ pub mod made_up {
             records,
             file: None,
         }
+    }
+
+    #[test]
+    fn ratios_are_taken_round_by_round() {
+        let mut results = Results::default();
+        // Twice as slow in the second round; the third of the two has no other to be compared with.
+        let rounds = [(MODULE, 10.0), (LIMIT, 5.0), (MODULE, 20.0), (LIMIT, 10.0)];
+        for (round, (way, ms)) in [0, 0, 1, 1].into_iter().zip(rounds) {
+            let record = timed(way, ms, ms);
+            results.records.push(Record { round, ..record });
+        }
+        let alone = timed(MODULE, 99.0, 99.0);
+        results.records.push(Record { round: 2, ..alone });
+        let on = results.of("Redis 7.0.15", CLASSIC);
+        let ratio = on.ratio((MODULE, main_ms), (LIMIT, charged_ms)).unwrap();
+        assert_eq!((ratio.median, ratio.min, ratio.max), (2.0, 2.0, 2.0));
+        assert_eq!(on.ratio((SHELL, wall_ms), (LIMIT, charged_ms)), None);
     }
 
     #[test]

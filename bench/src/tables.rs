@@ -3,7 +3,7 @@
 
 use comfy_table::{Table, TableStyle, presets};
 
-use crate::results::On;
+use crate::results::{On, charged_ms, main_ms, wall_ms};
 use crate::show::{count, mib, percent, spread, time, times, us};
 use crate::ways::{
     CAREFUL_CLIENT, CLIENT, LIMIT, MODULE, MODULE_AT_5, Run, SCRIPT_A, SCRIPT_B, SHELL,
@@ -48,8 +48,6 @@ pub fn speed(on: On<'_>, form: Form) -> Table {
             "of the limit",
         ],
     );
-    let limit_ms = on.charged_ms(LIMIT).map(|charged| charged.median);
-    let module_ms = on.wall_ms(MODULE).map(|wall| wall.median);
     let stale = on.first().map_or(0, |record| record.stale);
     for way in WAYS {
         if let Some(why) = on.not_run(way) {
@@ -75,13 +73,14 @@ pub fn speed(on: On<'_>, form: Form) -> Table {
             ]);
             continue;
         }
-        let faster = module_ms
+        let faster = on
+            .ratio((way, wall_ms), (MODULE, wall_ms))
             .filter(|_| way != MODULE)
-            .map(|module| faster(wall.median / module));
+            .map(|ratio| faster(ratio.median));
         let main = on.main_ms(way);
-        let of_limit = main
-            .zip(limit_ms)
-            .map(|(main, limit)| times(main.median / limit));
+        let of_limit = on
+            .ratio((way, main_ms), (LIMIT, charged_ms))
+            .map(|ratio| times(ratio.median));
         table.add_row([
             label,
             spread(wall),

@@ -85,7 +85,7 @@ pub fn usual(first_server: bool) -> Vec<Work> {
     }
     vec![
         Work::new("1,000 coordinators", 1_000, 99, rounds(5, 0, 0, 0)),
-        Work::new(CLASSIC, 10_000, 99, rounds(9, 12, 7, 2)),
+        Work::new(CLASSIC, 10_000, 99, rounds(13, 12, 7, 2)),
         Work::new("100,000 coordinators", 100_000, 99, rounds(3, 3, 0, 0)),
         Work::new(MILLION, 1_000_000, 99, rounds(1, 0, 0, 0)),
         Work::new("among 1,000,000", 10_000, 99, rounds(3, 0, 0, 0)).foreign(1_000_000),
@@ -110,7 +110,7 @@ pub fn all() -> Vec<Work> {
     };
     vec![
         Work::new("1,000 coordinators", 1_000, 99, rounds(7, 0, 0, 0)),
-        Work::new(CLASSIC, 10_000, 99, rounds(11, 15, 7, 3)),
+        Work::new(CLASSIC, 10_000, 99, rounds(13, 15, 7, 3)),
         Work::new("1 % stale", 10_000, 1, rounds(7, 5, 0, 1)),
         Work::new("50 % stale", 10_000, 50, rounds(7, 5, 0, 1)),
         Work::new("100,000 coordinators", 100_000, 99, rounds(5, 3, 3, 1)),
