@@ -49,6 +49,7 @@ fn question(from: &mut Unstructured) -> Result<Question> {
         ids: 100,
         truncated: false,
         orphans: false,
+        names_kept: true,
         safety: Default::default(),
     })
 }
@@ -168,6 +169,16 @@ fn check(keys: &Keys, question: &Question) {
         limited: plan.limited,
     };
     assert_eq!(outcome, expected, "{}", shown(keys));
+    // A heartbeat that is vetoed is counted, too.
+    let (vetoed, orphaned) = (plan.kept.vetoed.len(), plan.kept.orphaned.len());
+    assert!(vetoed as u64 <= outcome.vetoed, "{}", shown(keys));
+    assert_eq!(orphaned as u64, outcome.orphaned, "{}", shown(keys));
+    let mut kept = plan.kept.vetoed.iter().chain(plan.kept.orphaned.iter());
+    assert!(
+        kept.all(|position| !outcome.removed.contains(&name_at(position))),
+        "a key stays and goes: {}",
+        shown(keys)
+    );
     assert_eq!(
         outcome.removed.len(),
         removals.len(),
