@@ -132,10 +132,11 @@ reliability: setup ## The suites on every server, fuzz and valgrind; writes the 
 	@$(CARGO) run --locked --quiet --package blocking-harness --bin figures -- \
 	  $(EVIDENCE) docs/reliability.md --date $$(date -u +%F)
 
-lint: ## Formatting and clippy, warnings are errors
+lint: ## Formatting and clippy, warnings are errors; whether the fuzz targets compile
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	@if command -v c++ >/dev/null; then $(CARGO) check --locked --manifest-path fuzz/Cargo.toml --target-dir $(TARGET_DIR)/fuzz; fi
 	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh contrib/blocking-cleanup .ci/run; fi
 
 clean: ## Removes what was built
