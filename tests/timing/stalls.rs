@@ -5,13 +5,18 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+#[cfg(target_os = "linux")]
+use anyhow::Context;
+use anyhow::{Result, ensure};
 use blocking_harness::{
     Ask, Crowd, FAMILY_SIZE, Fleet, Probe, Reply, Server, Waits, cleanup, dbsize, existing_keys,
     redis, server_now_ms,
 };
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::unistd::Pid;
+#[cfg(target_os = "linux")]
+use nix::{
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+    unistd::Pid,
+};
 use redis::Connection;
 
 const TRIES: usize = 3;
@@ -232,6 +237,7 @@ fn beside_a_client_slices_are_shorter() -> Result<()> {
 
 /// A client that runs where the server runs gets the processor between two slices, and need not wait until the system
 /// takes it away from the server.
+#[cfg(target_os = "linux")]
 #[test]
 fn a_client_on_the_servers_own_processor_gets_it_between_two_slices() -> Result<()> {
     const FOREIGN: usize = 1_000_000;
