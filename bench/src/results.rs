@@ -109,15 +109,15 @@ impl<'a> On<'a> {
     }
 
     pub fn wall_ms(self, way: &str) -> Option<Spread> {
-        Spread::of(self.timed(way).map(|timed| timed.wall_ms))
+        Spread::of(self.timed(way).filter_map(wall_ms))
     }
 
     pub fn main_ms(self, way: &str) -> Option<Spread> {
-        Spread::of(self.timed(way).map(|timed| timed.main_ms))
+        Spread::of(self.timed(way).filter_map(main_ms))
     }
 
     pub fn charged_ms(self, way: &str) -> Option<Spread> {
-        Spread::of(self.timed(way).filter_map(|timed| timed.charged_ms))
+        Spread::of(self.timed(way).filter_map(charged_ms))
     }
 
     /// How many times the one figure is the other, round by round: the machine may be faster in one round than in the
