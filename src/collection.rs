@@ -3,8 +3,8 @@
 //! A run over ten million keys must not make ten million allocations, nor grow one buffer by
 //! copying it: records lie behind one another in chunks that never move. Nothing is judged here.
 
+use crate::family::Family;
 use crate::heartbeat::Reading;
-use crate::layout::Family;
 
 const FIRST_CHUNK_BYTES: usize = 16 * 1024;
 const CHUNK_BYTES: usize = 1024 * 1024;
@@ -19,6 +19,10 @@ const BEAT_BYTES: usize = 8;
 const LONG: u8 = u8::MAX;
 
 const FAMILY_MASK: u8 = 0b0000_0111;
+const _: () = assert!(
+    Family::ALL.len() <= FAMILY_MASK as usize + 1,
+    "more families than their bits can tell apart"
+);
 const DENIED: u8 = 0b0000_1000;
 const DOUBTFUL: u8 = 0b0001_0000;
 const HAS_BEAT: u8 = 0b0010_0000;
@@ -77,7 +81,7 @@ impl Collection {
         let Ok(length) = u32::try_from(record.name.len()) else {
             return;
         };
-        let mut flags = record.family as u8 & FAMILY_MASK;
+        let mut flags = record.family as u8;
         let mut beat_ms = None;
         if record.denied {
             flags |= DENIED;
@@ -176,7 +180,7 @@ fn read_record(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
         length = u32::from_le_bytes(*long) as usize;
         rest = after;
     }
-    let family = Family::from_index((flags & FAMILY_MASK) as usize)?;
+    let family = *Family::ALL.get(usize::from(flags & FAMILY_MASK))?;
     let mut beat = None;
     if family == Family::Heartbeat {
         let (ms, after) = rest.split_first_chunk::<BEAT_BYTES>()?;
@@ -225,7 +229,7 @@ mod tests {
         #[test]
         fn what_goes_in_comes_out(
             keys in prop::collection::vec(
-                (any_name(), 0usize..6, any::<bool>(), any::<Option<i64>>()),
+                (any_name(), 0..Family::ALL.len(), any::<bool>(), any::<Option<i64>>()),
                 0..200,
             ),
         ) {

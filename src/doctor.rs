@@ -25,7 +25,7 @@ pub use ids::Ids;
 pub use study::{Orphaned, Study, study};
 pub use survey::Survey;
 
-use crate::layout::Family;
+use crate::family::FamilyMap;
 use crate::schedule::Outlook;
 use crate::watch::LastRuns;
 
@@ -80,7 +80,7 @@ pub struct Measured {
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// By family.
-    pub measured: [Measured; Family::ALL.len()],
+    pub measured: FamilyMap<Measured>,
     /// Orphans that the caller may not read, of those that were to be measured.
     pub orphans_denied: u64,
     /// A heartbeat whose id contains a colon.

@@ -5,6 +5,9 @@
 //! bytes of a caller into a text other than through [`shown`].
 
 use std::fmt;
+use std::sync::LazyLock;
+
+use crate::family::Family;
 
 /// Caller bytes beyond this many are cut from an error text.
 const SHOWN_BYTES: usize = 32;
@@ -199,14 +202,18 @@ pub enum BadTemplate {
     TooMany,
 }
 
+/// What a template may begin with, every family by its name.
+static TEMPLATE_BEGINNINGS: LazyLock<String> = LazyLock::new(|| {
+    let words = Family::ALL.map(|family| format!("{}=", family.name()));
+    format!("a template begins with {} or never=", words.join(", "))
+});
+
 impl BadTemplate {
     /// What is accepted instead, as the end of a sentence.
     fn accepted(self) -> &'static str {
         match self {
             Self::Byte => "quotes, backslashes and control characters are not accepted",
-            Self::Family => {
-                "a template begins with heartbeat=, signal=, ack=, idempotency=, activity=, state= or never="
-            }
+            Self::Family => &TEMPLATE_BEGINNINGS,
             Self::Placeholder => "accepted in braces are {id} and {swarm}",
             Self::Beginning => {
                 "text that ends with a colon must come before the first {id}, {swarm} or *"

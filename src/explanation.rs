@@ -9,8 +9,9 @@ mod answer;
 pub use answer::{Answer, Circumstances, Read};
 
 use crate::collection::{Collection, Position};
-use crate::layout::Family;
+use crate::family::{Family, FamilyMap};
 use crate::look::State;
+use crate::named_enum::named_enum;
 use crate::orphans::{Orphans, Outcome};
 use crate::report::Counts;
 use crate::safety::Share;
@@ -24,56 +25,31 @@ const MAX_NAMES: u64 = 5;
 /// Names longer than this together are not shown: one may be 256 KiB long.
 const MAX_NAME_BYTES: usize = 1 << 20;
 
-/// What becomes of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyFate {
-    /// CLEANUP removes it with this id.
-    Removed,
-    /// A stale coordinator would take it, but it stays.
-    Vetoed,
-    /// Nobody would take it: whoever could own it is alive.
-    Kept,
-    /// Another stale coordinator takes it.
-    Others,
-    /// It would go, but the caller may not delete it, or something else of the family.
-    Denied,
-    /// Nobody owns it, and it was not judged.
-    Orphan,
-    /// ORPHANS removes it.
-    OrphanRemoved,
-    /// ORPHANS keeps it for now: something that speaks for life is too young.
-    OrphanTooYoung,
-    /// ORPHANS keeps it: it is protected, or could be too many's.
-    OrphanKept,
-}
-
-impl KeyFate {
-    pub const ALL: [Self; 9] = [
-        Self::Removed,
-        Self::Vetoed,
-        Self::Kept,
-        Self::Others,
-        Self::Denied,
-        Self::Orphan,
-        Self::OrphanRemoved,
-        Self::OrphanTooYoung,
-        Self::OrphanKept,
-    ];
-
-    /// The word in replies.
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Removed => "removed",
-            Self::Vetoed => "vetoed",
-            Self::Kept => "kept",
-            Self::Others => "others",
-            Self::Denied => "denied",
-            Self::Orphan => "orphan",
-            Self::OrphanRemoved => "orphan_removed",
-            Self::OrphanTooYoung => "orphan_too_young",
-            Self::OrphanKept => "orphan_kept",
-        }
+named_enum! {
+    /// What becomes of a key.
+    pub enum KeyFate {
+        /// CLEANUP removes it with this id.
+        Removed = removed,
+        /// A stale coordinator would take it, but it stays.
+        Vetoed = vetoed,
+        /// Nobody would take it: whoever could own it is alive.
+        Kept = kept,
+        /// Another stale coordinator takes it.
+        Others = others,
+        /// It would go, but the caller may not delete it, or something else of the family.
+        Denied = denied,
+        /// Nobody owns it, and it was not judged.
+        Orphan = orphan,
+        /// ORPHANS removes it.
+        OrphanRemoved = orphan_removed,
+        /// ORPHANS keeps it for now: something that speaks for life is too young.
+        OrphanTooYoung = orphan_too_young,
+        /// ORPHANS keeps it: it is protected, or could be too many's.
+        OrphanKept = orphan_kept,
     }
+
+    /// Something of each fate.
+    pub struct FateMap;
 }
 
 /// A heartbeat of the id.
@@ -104,7 +80,7 @@ pub struct Explanation {
     /// The first of its heartbeats, and how many there are.
     pub heartbeats: Vec<Beating>,
     heartbeats_found: u64,
-    by_family: [[u64; KeyFate::ALL.len()]; Family::ALL.len()],
+    by_family: FamilyMap<FateMap<u64>>,
     pub shown: Vec<Shown>,
     shown_bytes: usize,
     /// Keys of nobody, in the order of the walk, until they are judged.
@@ -125,7 +101,7 @@ impl Explanation {
             id: id.to_vec(),
             heartbeats: Vec::new(),
             heartbeats_found: 0,
-            by_family: Default::default(),
+            by_family: FamilyMap::default(),
             shown: Vec::new(),
             shown_bytes: 0,
             orphans: Vec::new(),
@@ -162,10 +138,7 @@ impl Explanation {
     }
 
     fn count(&mut self, family: Family, fate: KeyFate) -> u64 {
-        let fates = self.by_family.get_mut(family.index());
-        let Some(sum) = fates.and_then(|fates| fates.get_mut(fate as usize)) else {
-            return u64::MAX;
-        };
+        let sum = &mut self.by_family[family][fate];
         *sum = sum.saturating_add(1);
         *sum
     }
@@ -173,15 +146,12 @@ impl Explanation {
     /// How many heartbeats and keys there are of the id.
     #[cfg(test)]
     pub fn found(&self) -> u64 {
-        self.by_family.iter().flatten().sum()
+        self.by_family.values().flat_map(FateMap::values).sum()
     }
 
     fn sum(&self, fate: KeyFate) -> u64 {
-        let counts = self
-            .by_family
-            .iter()
-            .filter_map(|fates| fates.get(fate as usize));
-        counts.fold(0, |sum, count| sum.saturating_add(*count))
+        let counts = self.by_family.values().map(|fates| fates[fate]);
+        counts.fold(0, u64::saturating_add)
     }
 
     /// Write down what became of the keys of nobody, if they were judged.

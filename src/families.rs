@@ -5,7 +5,7 @@
 //! are, which then means something else or keeps it from starting.
 
 use crate::error::{BadSetting, BadTemplate};
-use crate::layout::Family;
+use crate::family::Family;
 use crate::template::{Lead, Never, Tail, Template};
 
 /// The built-in layout.

@@ -13,6 +13,26 @@ fn refusal(text: &str) -> Option<(usize, BadTemplate)> {
 }
 
 #[test]
+fn every_family_has_a_template_and_is_named_wherever_families_are() {
+    let (templates, _) = parse(DEFAULT.as_bytes()).unwrap();
+    let refusal = parse(b"x").unwrap_err().to_string();
+    let example = include_str!("../redis.conf.example");
+    let example = example
+        .lines()
+        .find(|line| line.contains("of the families"));
+    let readme = include_str!("../README.md");
+    let counts = |line: &&str| line.starts_with("| `keys_by_family` ");
+    let counts = readme.lines().find(counts).unwrap();
+    for family in Family::ALL {
+        let name = family.name();
+        assert!(templates.iter().any(|t| t.family == family), "{name}");
+        assert!(refusal.contains(&format!(" {name}=")), "{name}: {refusal}");
+        assert!(example.unwrap().contains(name), "{name}: {example:?}");
+        assert!(counts.contains(&format!("`{name}`")), "{name}: {counts}");
+    }
+}
+
+#[test]
 fn the_built_in_layout_is_the_table_of_the_documentation() {
     let (templates, never) = parse(DEFAULT.as_bytes()).unwrap();
     let shown: Vec<String> = templates

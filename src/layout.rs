@@ -8,56 +8,11 @@ use std::sync::Arc;
 
 use crate::error::BadSetting;
 use crate::families;
+use crate::family::Family;
 use crate::template::{Never, Tail, Template};
 
 /// Names longer than this (bytes) are never family: looking at one must not cost a slice.
 pub const MAX_NAME_BYTES: usize = 256 * 1024;
-
-/// The kinds of keys a coordinator owns, in the order every listing uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Family {
-    Heartbeat,
-    Signal,
-    Ack,
-    Idempotency,
-    Activity,
-    State,
-}
-
-impl Family {
-    /// Every family, in the order of the discriminants.
-    pub const ALL: [Self; 6] = [
-        Self::Heartbeat,
-        Self::Signal,
-        Self::Ack,
-        Self::Idempotency,
-        Self::Activity,
-        Self::State,
-    ];
-
-    /// The family's name in replies, INFO and documentation.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Heartbeat => "heartbeat",
-            Self::Signal => "signal",
-            Self::Ack => "ack",
-            Self::Idempotency => "idempotency",
-            Self::Activity => "activity",
-            Self::State => "state",
-        }
-    }
-
-    /// Its place in [`Self::ALL`] and in every array of counts by family.
-    pub const fn index(self) -> usize {
-        self as usize
-    }
-
-    /// The family with this place, if there is one.
-    pub fn from_index(index: usize) -> Option<Self> {
-        Self::ALL.get(index).copied()
-    }
-}
 
 /// One way to read a key: it would belong to the coordinator `id`, of swarm `swarm` if scoped.
 /// Both are byte ranges (start, end) of the key's name.

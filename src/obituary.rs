@@ -4,7 +4,7 @@
 //! removes keys says whose each of them was, and then how many really went.
 
 use crate::error::BadSetting;
-use crate::layout::Family;
+use crate::family::{Family, FamilyMap};
 use crate::settings;
 
 /// More of an id, a swarm or a heartbeat than this is cut off: ten thousand entries are kept.
@@ -68,7 +68,7 @@ struct Draft {
     swarm: Vec<u8>,
     age_s: i64,
     beat: Vec<u8>,
-    keys: [u64; Family::ALL.len()],
+    keys: FamilyMap<u64>,
 }
 
 fn cut(bytes: &[u8]) -> Vec<u8> {
@@ -79,8 +79,8 @@ impl Draft {
     fn is_finished(&self) -> bool {
         match self.rule {
             // The heartbeat goes last.
-            Rule::Stale => self.keys.get(Family::Heartbeat.index()) > Some(&0),
-            Rule::Orphan => self.keys.iter().any(|count| *count > 0),
+            Rule::Stale => self.keys[Family::Heartbeat] > 0,
+            Rule::Orphan => self.keys.values().any(|count| *count > 0),
         }
     }
 
@@ -89,7 +89,7 @@ impl Draft {
         let number = |number: u64| number.to_string().into_bytes();
         let sum = self
             .keys
-            .iter()
+            .values()
             .fold(0u64, |sum, count| sum.saturating_add(*count));
         let mut fields = vec![
             ("id", self.id),
@@ -100,8 +100,8 @@ impl Draft {
             ("beat", self.beat),
             ("keys", number(sum)),
         ];
-        let families = Family::ALL.iter().zip(self.keys);
-        fields.extend(families.map(|(family, count)| (family.name(), number(count))));
+        let families = self.keys.iter();
+        fields.extend(families.map(|(family, count)| (family.name(), number(*count))));
         let words = fields
             .into_iter()
             .flat_map(|(name, value)| [name.into(), value]);
@@ -154,8 +154,8 @@ impl Obituaries {
 
     /// So many keys of this family and of the one with this number went.
     pub fn removed(&mut self, number: usize, family: Family, count: u64) {
-        let draft = self.drafts.get_mut(number);
-        if let Some(sum) = draft.and_then(|draft| draft.keys.get_mut(family.index())) {
+        if let Some(draft) = self.drafts.get_mut(number) {
+            let sum = &mut draft.keys[family];
             *sum = sum.saturating_add(count);
         }
     }

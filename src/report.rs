@@ -3,7 +3,7 @@
 //! Fields are named here once; how they look on the wire is not known here.
 
 use crate::cost::Cost;
-use crate::layout::Family;
+use crate::family::{Family, FamilyMap};
 use crate::value::Value;
 
 /// How a run ended.
@@ -50,7 +50,7 @@ pub struct Counts {
     pub coordinators_protected: u64,
     /// Stale, and kept because the run before did not see the same.
     pub coordinators_waiting: u64,
-    pub keys_by_family: [u64; 6],
+    pub keys_by_family: FamilyMap<u64>,
     pub keys_vetoed: u64,
     pub keys_orphaned: u64,
     pub orphans_too_young: u64,
@@ -62,21 +62,23 @@ pub struct Counts {
 impl Counts {
     /// Keys removed, all families together.
     pub fn keys_removed(&self) -> u64 {
-        self.keys_by_family
-            .iter()
-            .fold(0, |sum, count| sum.saturating_add(*count))
+        let counts = self.keys_by_family.values();
+        counts.fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// Count `count` removed keys of a family.
     pub fn add_removed(&mut self, family: Family, count: u64) {
-        if let Some(sum) = self.keys_by_family.get_mut(family.index()) {
-            *sum = sum.saturating_add(count);
-        }
+        let sum = &mut self.keys_by_family[family];
+        *sum = sum.saturating_add(count);
     }
 
     fn by_family(&self) -> Value {
-        let pairs = Family::ALL.iter().zip(self.keys_by_family);
-        Value::Map(pairs.map(|(f, count)| (f.name(), count.into())).collect())
+        let pairs = self.keys_by_family.iter();
+        Value::Map(
+            pairs
+                .map(|(f, count)| (f.name(), (*count).into()))
+                .collect(),
+        )
     }
 }
 
@@ -336,6 +338,17 @@ mod tests {
             Value::Map(fields) => fields.iter().map(|(name, _)| *name).collect(),
             _ => Vec::new(),
         }
+    }
+
+    #[test]
+    fn keys_of_every_family_count() {
+        let mut counts = Counts::default();
+        for (family, count) in Family::ALL.into_iter().zip(1..) {
+            counts.add_removed(family, count);
+            assert_eq!(counts.keys_by_family[family], count);
+        }
+        let n = Family::ALL.len() as u64;
+        assert_eq!(counts.keys_removed(), n * (n + 1) / 2);
     }
 
     #[test]

@@ -8,9 +8,10 @@ use std::sync::atomic::AtomicBool;
 
 use crate::collection::{Collection, Record};
 use crate::evidence;
+use crate::family::Family;
 use crate::first_seen::FirstSeen;
 use crate::heartbeat::UNREADABLE;
-use crate::layout::{Family, Layout};
+use crate::layout::Layout;
 use crate::options;
 use crate::orphans::{self, Sighting};
 use crate::plan::{self, Plan, Question};
@@ -175,7 +176,7 @@ fn check_counts(case: &Case, plan: &Plan) {
         ]
     );
     if let Some(by_family) = expect.by_family {
-        assert_eq!(counts.keys_by_family, by_family);
+        assert_eq!(counts.keys_by_family, by_family.into());
     }
 }
 

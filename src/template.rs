@@ -5,7 +5,8 @@
 
 use memchr::memmem;
 
-use crate::layout::{Family, Reading, SegmentCounts};
+use crate::family::Family;
+use crate::layout::{Reading, SegmentCounts};
 
 /// What stands between the fixed beginning and the id.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicBool;
 
 use blocking_cleanup_fuzz::collection::{Collection, Position, Record};
 use blocking_cleanup_fuzz::heartbeat::{self, Reading, Verdict};
-use blocking_cleanup_fuzz::layout::{Family, Layout};
+use blocking_cleanup_fuzz::family::Family;
+use blocking_cleanup_fuzz::layout::Layout;
 use blocking_cleanup_fuzz::oracle_pattern::stringmatchlen;
 use blocking_cleanup_fuzz::pattern::Pattern;
 use blocking_cleanup_fuzz::plan::{self, Plan, Question};

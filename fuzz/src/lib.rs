@@ -25,6 +25,8 @@ pub mod evidence;
 pub mod explanation;
 #[path = "../../src/families.rs"]
 pub mod families;
+#[path = "../../src/family.rs"]
+pub mod family;
 #[path = "../../src/first_seen.rs"]
 pub mod first_seen;
 #[path = "../../src/heartbeat.rs"]
@@ -35,6 +37,8 @@ pub mod layout;
 pub mod look;
 #[path = "../../src/name_hash.rs"]
 pub mod name_hash;
+#[path = "../../src/named_enum.rs"]
+mod named_enum;
 #[path = "../../src/options.rs"]
 pub mod options;
 #[path = "../../src/orphans.rs"]

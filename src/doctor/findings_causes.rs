@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::super::{Code, Facts, Severity};
 use crate::doctor::study::Forecast;
 use crate::doctor::{Ids, Measured, Orphaned, Settings, Survey, Walked};
+use crate::family::Family;
 use crate::heartbeat::Form;
 use crate::report::{Counts, Status};
 use crate::safety::Share;
@@ -134,7 +135,7 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
         Severity::Problem,
         |f| {
             f.survey.heartbeats = 0;
-            f.study.orphaned.as_mut().unwrap().found[1] = 4;
+            f.study.orphaned.as_mut().unwrap().found[Family::Signal] = 4;
         },
         "problem: found no coordinators among 77 keys of database 3: there is no heartbeat, though 4 family keys are \
          there. Either all heartbeats have expired, and what is left are orphans, or they have other names than \
@@ -286,13 +287,13 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
         Severity::Warning,
         |f| {
             let orphaned = f.study.orphaned.as_mut().unwrap();
-            orphaned.found = [0, 5_000, 3, 2, 0, 0];
+            orphaned.found = [0, 5_000, 3, 2, 0, 0].into();
             orphaned.protected = 1;
-            f.seen.measured[1] = Measured {
+            f.seen.measured[Family::Signal] = Measured {
                 keys: 1_000,
                 bytes: 120_000,
             };
-            f.seen.measured[2] = Measured {
+            f.seen.measured[Family::Ack] = Measured {
                 keys: 3,
                 bytes: 250,
             };
@@ -371,7 +372,7 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
             let counts = &mut at_600(f).counts;
             counts.coordinators_stale = 2;
             counts.coordinators_removed = 1;
-            counts.keys_by_family = [1, 2, 0, 0, 0, 4];
+            counts.keys_by_family = [1, 2, 0, 0, 0, 4].into();
             counts.keys_vetoed = 5;
             counts.keys_denied = 6;
         },

@@ -123,8 +123,8 @@ pub fn look(collection: &Collection, layout: &Arc<Layout>, stop: &AtomicBool) ->
 mod tests {
     use super::*;
     use crate::collection::Record;
+    use crate::family::Family;
     use crate::heartbeat::Reading;
-    use crate::layout::Family;
 
     fn of(heartbeats: &[&str]) -> Ids {
         let mut collection = Collection::default();

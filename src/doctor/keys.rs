@@ -6,7 +6,7 @@ use super::findings::{Code, Finding, Severity, count, name_or_null, pick, quoted
 use super::strangers::Group;
 use super::study::Forecast;
 use super::{Facts, Measured};
-use crate::layout::Family;
+use crate::family::Family;
 use crate::value::Value;
 
 /// So many names stand in a sentence; the details have all.
@@ -159,10 +159,9 @@ fn weight(found: u64, measured: Measured) -> Option<u64> {
 
 fn orphans(facts: &Facts) -> Option<Finding> {
     let orphaned = facts.study.orphaned.as_ref()?;
-    let families = Family::ALL.into_iter().zip(orphaned.found);
-    let families = families.zip(facts.seen.measured);
+    let families = orphaned.found.iter();
     let families: Vec<(Family, u64, Measured)> = families
-        .map(|((family, found), measured)| (family, found, measured))
+        .map(|(family, found)| (family, *found, facts.seen.measured[family]))
         .filter(|(_, found, _)| *found > 0)
         .collect();
     let (number, protected) = (orphaned.all(), orphaned.protected);

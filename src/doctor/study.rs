@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicBool;
 use super::ids::{self, Ids};
 use super::{Settings, Walked};
 use crate::collection::{Collection, Position};
-use crate::layout::{Family, Layout};
+use crate::family::{Family, FamilyMap};
+use crate::layout::Layout;
 use crate::plan::{self, Question};
 use crate::protect::Protected;
 use crate::report::Counts;
@@ -34,7 +35,7 @@ pub struct Forecast {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Orphaned {
     /// By family, without those that are protected.
-    pub found: [u64; Family::ALL.len()],
+    pub found: FamilyMap<u64>,
     pub protected: u64,
     /// Some of them, spread evenly over those of each family.
     pub sample: Vec<(Family, Vec<u8>)>,
@@ -44,7 +45,7 @@ impl Orphaned {
     /// All of them.
     pub fn all(&self) -> u64 {
         let add = |sum: u64, found: &u64| sum.saturating_add(*found);
-        self.found.iter().fold(self.protected, add)
+        self.found.values().fold(self.protected, add)
     }
 }
 
@@ -137,19 +138,15 @@ fn sample(collection: &Collection, orphans: &[Position], all: u64) -> Orphaned {
     };
     let records = || orphans.iter().filter_map(|p| collection.get(*p));
     for record in records() {
-        if let Some(found) = out.found.get_mut(record.family.index()) {
-            *found = found.saturating_add(1);
-        }
+        let found = &mut out.found[record.family];
+        *found = found.saturating_add(1);
     }
-    let mut passed = [0u64; Family::ALL.len()];
+    let mut passed = FamilyMap::<u64>::default();
     let mut bytes = 0usize;
     for record in records() {
-        let index = record.family.index();
-        let (Some(found), Some(passed)) = (out.found.get(index), passed.get_mut(index)) else {
-            continue;
-        };
-        let wanted = MAX_SAMPLE.min(*found);
-        let share = |n: u64| n.saturating_mul(wanted) / (*found).max(1);
+        let (found, passed) = (out.found[record.family], &mut passed[record.family]);
+        let wanted = MAX_SAMPLE.min(found);
+        let share = |n: u64| n.saturating_mul(wanted) / found.max(1);
         let is_chosen = share(passed.saturating_add(1)) > share(*passed);
         *passed = passed.saturating_add(1);
         let with_it = bytes.saturating_add(record.name.len());

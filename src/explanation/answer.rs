@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Beating, Explanation, KeyFate, Shown};
+use super::{Beating, Explanation, FateMap, KeyFate, Shown};
 use crate::census;
 use crate::cost::Cost;
 use crate::error::shown;
 use crate::heartbeat::Form;
-use crate::layout::{Family, Layout};
+use crate::layout::Layout;
 use crate::look::State;
 use crate::value::Value;
 use crate::vitals::Vitals;
@@ -262,13 +262,13 @@ impl Answer {
 impl Explanation {
     /// Families in which something was found, with what becomes of it.
     fn families(&self) -> Value {
-        let families = Family::ALL.into_iter().zip(&self.by_family);
-        let value = |fates: &[u64; KeyFate::ALL.len()]| {
+        let families = self.by_family.iter();
+        let value = |fates: &FateMap<u64>| {
             let found = fates
-                .iter()
+                .values()
                 .fold(0u64, |sum, count| sum.saturating_add(*count));
-            let each = KeyFate::ALL.into_iter().zip(fates);
-            let each = each.map(|(fate, count)| (fate.word(), (*count).into()));
+            let each = fates.iter();
+            let each = each.map(|(fate, count)| (fate.name(), (*count).into()));
             Value::Map([("found", found.into())].into_iter().chain(each).collect())
         };
         Value::Map(
@@ -288,7 +288,7 @@ impl Shown {
         Value::Map(vec![
             ("key", Value::text(self.key.as_slice())),
             ("family", Value::Status(self.family.name())),
-            ("fate", Value::Status(self.fate.word())),
+            ("fate", Value::Status(self.fate.name())),
             ("by", bytes_or_null(self.by.as_ref())),
         ])
     }
@@ -320,7 +320,7 @@ impl Read {
                 form.map_or(Value::Null, |form| Value::Status(form.word())),
             ),
             ("trouble", trouble.map_or(Value::Null, Value::text)),
-            ("fate", Value::Status(beating.fate.word())),
+            ("fate", Value::Status(beating.fate.name())),
             ("by", bytes_or_null(beating.by.as_ref())),
             ("seen_before", seen_before.map_or(Value::Null, Value::from)),
         ])

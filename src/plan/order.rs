@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Doomed, Plan, Planner, Rival};
 use crate::breath::{Breath, breathing};
 use crate::collection::Position;
-use crate::layout::Family;
+use crate::family::Family;
 use crate::owners::{HeartbeatNumber, Owners};
 
 impl Planner<'_> {

@@ -14,7 +14,8 @@ use redis_module::raw;
 
 use super::api::{self, RedisModuleCtx, RedisModuleString, rm};
 use super::signals::{self, End};
-use crate::layout::{Family, Layout};
+use crate::family::Family;
+use crate::layout::Layout;
 use crate::name_hash::NameHasher;
 use crate::owners::{HeartbeatNumber, Names, Owners};
 

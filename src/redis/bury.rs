@@ -159,9 +159,7 @@ impl Bury {
                             beat: &[],
                         })
                     });
-                    if let Some(keys) = batch.get_mut(record.family.index()) {
-                        keys.push((name, owner.unwrap_or_default()));
-                    }
+                    batch[record.family].push((name, owner.unwrap_or_default()));
                 }
                 Fate::Gone => {}
                 Fate::Vetoed => count(&mut counts.keys_vetoed),

@@ -10,7 +10,7 @@ use super::replicas::Replicas;
 use super::scan::{Cursor, SeenKey};
 use crate::collection::{Collection, Record};
 use crate::doctor::Survey;
-use crate::layout::Family;
+use crate::family::Family;
 use crate::second_look::{Beat, Reader, Seen};
 
 /// What limits a walk.

@@ -7,7 +7,7 @@ use super::acl::User;
 use super::api::{Answer, OwnString, RedisModuleCtx, rm};
 use super::keyspace;
 use crate::doctor::{Ids, Orphaned, Seen};
-use crate::layout::Family;
+use crate::family::Family;
 
 /// What is still to be looked at, the last first.
 #[derive(Debug)]
@@ -81,10 +81,9 @@ impl Measure {
         let Some(bytes) = memory_usage(ctx, &name) else {
             return;
         };
-        if let Some(measured) = self.seen.measured.get_mut(family.index()) {
-            measured.keys = measured.keys.saturating_add(1);
-            measured.bytes = measured.bytes.saturating_add(bytes);
-        }
+        let measured = &mut self.seen.measured[family];
+        measured.keys = measured.keys.saturating_add(1);
+        measured.bytes = measured.bytes.saturating_add(bytes);
     }
 }
 

@@ -4,7 +4,7 @@ use super::acl::User;
 use super::api::{OwnString, RedisModuleCtx};
 use super::glimpse;
 use super::scan::Cursor;
-use crate::layout::Family;
+use crate::family::Family;
 use crate::listing::Listing;
 use crate::second_look::Reader;
 

@@ -273,7 +273,7 @@ impl Reap {
         };
         let bytes = bury.fill(slice, rest, batch, time_is_up);
         let keys = batch
-            .iter()
+            .values()
             .fold(0u64, |sum, keys| sum.saturating_add(keys.len() as u64));
         let bytes = bytes.saturating_add(keys.saturating_mul(KEY_OVERHEAD_BYTES));
         self.written_bytes = self.written_bytes.saturating_add(bytes);
@@ -402,9 +402,7 @@ impl Reap {
         }
         let bytes = KEY_OVERHEAD_BYTES.saturating_add(name.len() as u64);
         self.written_bytes = self.written_bytes.saturating_add(bytes);
-        if let Some(keys) = batch.get_mut(record.family.index()) {
-            keys.push((string, owner));
-        }
+        batch[record.family].push((string, owner));
         if is_heartbeat {
             self.leaving.push(family.heartbeat);
         }

@@ -3,11 +3,11 @@
 use super::super::api::OwnString;
 use super::super::keyspace::{self, Refusal};
 use super::{BATCH_KEYS, Reap, Slice};
-use crate::layout::Family;
+use crate::family::{Family, FamilyMap};
 
 /// Keys of one batch, by family, each with the number of its owner among the obituaries; 0 without
 /// any.
-pub type Batch = [Vec<(OwnString, usize)>; 6];
+pub type Batch = FamilyMap<Vec<(OwnString, usize)>>;
 
 impl Reap {
     /// Remove a batch: one UNLINK a family, so that its count says what was removed of which
@@ -15,10 +15,7 @@ impl Reap {
     pub(super) fn unlink(&mut self, slice: Slice, batch: &Batch) -> Result<(), String> {
         let order = Family::ALL.into_iter().filter(|f| *f != Family::Heartbeat);
         for family in order.chain([Family::Heartbeat]) {
-            let keys = batch
-                .get(family.index())
-                .map(Vec::as_slice)
-                .unwrap_or_default();
+            let keys = &batch[family];
             // In a cluster one command may name keys of one slot only.
             let size = if slice.cluster {
                 1
