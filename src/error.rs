@@ -245,7 +245,7 @@ impl fmt::Display for BadSetting {
                 "argument must be one or more different numbers from 0 to {last}, separated by spaces"
             ),
             Self::Protect => out.write_str(
-                "argument must be at most 64 glob patterns of 1 to 512 bytes, separated by spaces, without double quotes and backslashes",
+                "argument must be at most 64 glob patterns of 1 to 512 bytes, separated by spaces, without double quotes, backslashes and NUL bytes",
             ),
             Self::ObituaryStream => out.write_str(
                 "argument must be the name of a key of at most 512 bytes, without quotes, backslashes and control characters, that fits no template of blocking.families, or empty",

@@ -27,12 +27,13 @@ pub struct Protected {
 impl Protected {
     /// Reads patterns separated by spaces; none at all protect nobody. The rules of a pattern are
     /// those of MATCH, without a way to escape: Valkey 8.1.1 writes quotes and backslashes into its
-    /// configuration as they are, which then means something else or keeps it from starting.
+    /// configuration as they are, which then means something else or keeps it from starting. CONFIG
+    /// REWRITE reads texts up to their first NUL byte only, and leaves out one that begins with it.
     pub fn parse(text: &[u8]) -> Result<Self, BadSetting> {
         let words = text.split(|byte| *byte == b' ');
         let patterns: Vec<&[u8]> = words.filter(|word| !word.is_empty()).collect();
         let longest = patterns.iter().map(|p| p.len()).max().unwrap_or_default();
-        let written_wrongly = memchr::memchr2(b'"', b'\\', text).is_some();
+        let written_wrongly = memchr::memchr3(b'"', b'\\', 0, text).is_some();
         if patterns.len() > MAX_PATTERNS || longest > MAX_PATTERN_BYTES || written_wrongly {
             return Err(BadSetting::Protect);
         }
@@ -148,6 +149,7 @@ mod tests {
             format!("{longest}a"),
             "\"a\"".into(),
             "a\\*".into(),
+            "a\0".into(),
         ] {
             assert!(Protected::parse(text.as_bytes()).is_err());
         }

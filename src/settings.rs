@@ -253,7 +253,8 @@ pub static NUMBERS: [&Setting; 11] = [
 /// Every setting that is `yes` or `no`.
 pub static SWITCHES: [&Switch; 2] = [&DRY_RUN, &SECOND_LOOK];
 
-/// Every setting that is text.
+/// Every setting that is text. None may take a NUL byte: CONFIG REWRITE would compare what stands before
+/// it with the default, and leave the setting out.
 pub static TEXTS: [&dyn AnyText; 5] = [
     &DATABASES,
     &PROTECT,
@@ -261,3 +262,21 @@ pub static TEXTS: [&dyn AnyText; 5] = [
     &TIME_FIELDS,
     &OBITUARY_STREAM,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_takes_a_nul_byte() {
+        for text in TEXTS {
+            for value in [
+                format!("{}\0", text.default()),
+                format!("\0 {}", text.default()),
+            ] {
+                let refused = text.set(value.as_bytes());
+                assert!(refused.is_err(), "{} {value:?}", text.name());
+            }
+        }
+    }
+}

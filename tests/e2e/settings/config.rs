@@ -95,7 +95,7 @@ fn words_are_taken_and_others_refused_with_what_is_accepted() -> Result<()> {
     let server = Server::start()?;
     let mut conn = server.client()?;
     let numbers = "one or more different numbers from 0 to 15, separated by spaces";
-    let patterns = "at most 64 glob patterns of 1 to 512 bytes, separated by spaces, without double quotes and backslashes";
+    let patterns = "at most 64 glob patterns of 1 to 512 bytes, separated by spaces, without double quotes, backslashes and NUL bytes";
     let (long, many) = ("a".repeat(513), "a ".repeat(65));
     let table: [(&str, &[&str], &[&str], &str); 4] = [
         (
@@ -124,7 +124,7 @@ fn words_are_taken_and_others_refused_with_what_is_accepted() -> Result<()> {
         (
             "protect",
             &["*", " a  b ", "[", ""],
-            &[&long, &many, "\"a\"", "a\\*"],
+            &[&long, &many, "\"a\"", "a\\*", "\0 a", "a\0"],
             patterns,
         ),
     ];
@@ -146,20 +146,34 @@ fn words_are_taken_and_others_refused_with_what_is_accepted() -> Result<()> {
 }
 
 #[test]
-fn a_pattern_may_be_of_any_bytes_and_survives_a_rewrite() -> Result<()> {
+fn a_text_that_is_taken_survives_a_rewrite_whatever_its_bytes() -> Result<()> {
     let server = Server::start()?;
-    let mut conn = server.client()?;
-    let value: &[u8] = b"\xff* \x00\n? '#$";
-    let mut command = redis::cmd("CONFIG");
-    command.arg("SET").arg("blocking.protect").arg(value);
-    command.query::<()>(&mut conn)?;
-    redis::cmd("CONFIG").arg("REWRITE").query::<()>(&mut conn)?;
-    server.restart()?;
-    let mut conn = server.client()?;
-    let shown: Vec<Vec<u8>> = redis::cmd("CONFIG")
-        .arg(&["GET", "blocking.protect"])
-        .query(&mut conn)?;
-    assert_eq!(shown[1], value);
+    let texts: [(&str, &[u8]); 9] = [
+        ("protect", b"\xff* \x01\n? '#$"),
+        ("protect", b"\n"),
+        ("protect", b"   "),
+        ("protect", b"\0 deploy-*"),
+        ("protect", b"a\0"),
+        ("databases", b"0\0"),
+        ("families", b"  heartbeat=#\xff\xfe:{id} "),
+        ("time-fields", b" #a "),
+        ("obituary-stream", b" # \xff "),
+    ];
+    for (name, value) in texts {
+        let mut conn = server.client()?;
+        let name = format!("blocking.{name}");
+        let mut command = redis::cmd("CONFIG");
+        command.arg("SET").arg(&name).arg(value);
+        if command.query::<()>(&mut conn).is_err() {
+            assert!(value.contains(&0), "{name} {value:?} is refused");
+            continue;
+        }
+        redis::cmd("CONFIG").arg("REWRITE").query::<()>(&mut conn)?;
+        server.restart()?;
+        let mut conn = server.client()?;
+        let shown: Vec<Vec<u8>> = redis::cmd("CONFIG").arg(&["GET", &name]).query(&mut conn)?;
+        assert_eq!(shown[1], value, "{name}");
+    }
     Ok(())
 }
 
