@@ -28,6 +28,14 @@ const fn argument(name: &'static str, token: &'static str, kind: ArgumentKind) -
     Argument { name, token, kind }
 }
 
+/// Each primary of a cluster has keys, runs and a schedule of its own. A client that knows tips asks all of
+/// them; there is no tip for how to put the answers together, for a client that is given one it does not
+/// know refuses the command.
+const ON_EACH_PRIMARY: &[&str] = &["nondeterministic_output", "request_policy:all_shards"];
+
+/// The same where the answer is always the same.
+const ON_EACH_PRIMARY_ALIKE: &[&str] = &["request_policy:all_shards"];
+
 /// One command.
 #[derive(Clone, Copy, Debug)]
 pub struct Command {
@@ -41,6 +49,8 @@ pub struct Command {
     pub summary: &'static str,
     pub complexity: &'static str,
     pub since: &'static str,
+    /// What clients should know, in the server's words for it; where to send a command, above all.
+    pub tips: &'static [&'static str],
     pub arguments: &'static [Argument],
 }
 
@@ -54,6 +64,7 @@ pub const CLEANUP: Command = Command {
                  blocking.slice-us, plus the cost of one UNLINK for each key removed, and with ORPHANS of \
                  one GET for each orphan.",
     since: "0.1.0",
+    tips: ON_EACH_PRIMARY,
     arguments: &[
         argument("seconds", "THRESHOLD", ArgumentKind::Integer),
         argument("dryrun", "DRYRUN", ArgumentKind::Keyword),
@@ -80,6 +91,7 @@ pub const LIST: Command = Command {
     complexity: "O(N) for the walk with N being the number of keys in the database, in slices of \
                  blocking.slice-us, plus one GET for each heartbeat.",
     since: "0.2.0",
+    tips: ON_EACH_PRIMARY,
     arguments: &[
         argument(
             "state",
@@ -102,6 +114,7 @@ pub const EXPLAIN: Command = Command {
     complexity: "O(N) for the walk with N being the number of keys in the database, in slices of \
                  blocking.slice-us, plus one GET for each orphan if any of its keys is one.",
     since: "0.2.0",
+    tips: ON_EACH_PRIMARY,
     arguments: &[
         argument("id", "", ArgumentKind::Id),
         argument("seconds", "THRESHOLD", ArgumentKind::Integer),
@@ -119,6 +132,7 @@ pub const DOCTOR: Command = Command {
                  blocking.slice-us, plus one GET for each heartbeat and one MEMORY USAGE for each of at most \
                  1,000 orphans a family.",
     since: "0.2.0",
+    tips: ON_EACH_PRIMARY,
     arguments: &[argument("json", "JSON", ArgumentKind::Keyword)],
 };
 
@@ -130,6 +144,7 @@ pub const STATUS: Command = Command {
     summary: "Shows the cleanup under way, the last result, the totals since load and the schedule.",
     complexity: "O(M) with M being the number of ids listed in the last result.",
     since: "0.1.0",
+    tips: ON_EACH_PRIMARY,
     arguments: &[argument("json", "JSON", ArgumentKind::Keyword)],
 };
 
@@ -141,6 +156,7 @@ pub const CANCEL: Command = Command {
     summary: "Ends the cleanup under way before its next slice.",
     complexity: "O(1)",
     since: "0.1.0",
+    tips: ON_EACH_PRIMARY_ALIKE,
     arguments: &[],
 };
 
@@ -152,6 +168,7 @@ pub const HELP: Command = Command {
     summary: "Shows the commands and their options.",
     complexity: "O(1)",
     since: "0.1.0",
+    tips: &[],
     arguments: &[],
 };
 

@@ -309,13 +309,18 @@ fn describe(
     arguments.push(no_argument());
     let (summary, complexity) = (text(command.summary)?, text(command.complexity)?);
     let since = text(command.since)?;
+    let tips = text(&command.tips.join(" "))?;
     let info = raw::RedisModuleCommandInfo {
         version: &raw const INFO_VERSION,
         summary: summary.as_ptr(),
         complexity: complexity.as_ptr(),
         since: since.as_ptr(),
         history: std::ptr::null_mut(),
-        tips: std::ptr::null(),
+        tips: if command.tips.is_empty() {
+            std::ptr::null()
+        } else {
+            tips.as_ptr()
+        },
         arity: command.arity,
         key_specs: std::ptr::null_mut(),
         args: arguments.as_mut_ptr(),

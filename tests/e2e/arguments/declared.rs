@@ -66,6 +66,26 @@ fn command_info_shows_arity_and_flags() -> Result<()> {
     Ok(())
 }
 
+/// Clients for clusters send a command without keys where its tips say: to every primary.
+#[test]
+fn command_info_shows_tips() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    for name in SUBCOMMANDS {
+        let reply = say(&mut conn, &format!("COMMAND INFO blocking.{name}"))?;
+        let fields = array(&array(&reply)?[0])?;
+        let tips: BTreeSet<String> = array(&fields[7])?.iter().map(text).collect();
+        let expected: &[&str] = match name {
+            "help" => &[],
+            "cancel" => &["request_policy:all_shards"],
+            _ => &["nondeterministic_output", "request_policy:all_shards"],
+        };
+        let expected: BTreeSet<String> = expected.iter().map(|tip| (*tip).to_owned()).collect();
+        assert_eq!(tips, expected, "{name}");
+    }
+    Ok(())
+}
+
 /// A block of a keyword and an integer that may be left out.
 fn block(parts: &[Value]) -> Result<String> {
     let parts: Vec<Reply> = parts
