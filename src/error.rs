@@ -49,6 +49,8 @@ pub enum Error {
         run: u64,
         percent: u32,
         started_s_ago: u64,
+        /// Its caller went away: for how long it can be joined.
+        lingering_s: Option<u64>,
     },
     NotBusy,
     InMulti,
@@ -116,11 +118,21 @@ impl fmt::Display for Error {
                 run,
                 percent,
                 started_s_ago,
-            } => write!(
-                out,
-                "INPROGRESS {what} is running: run {run}, {percent}% of the keyspace, \
-                 started {started_s_ago} s ago; see BLOCKING.STATUS"
-            ),
+                lingering_s,
+            } => {
+                write!(
+                    out,
+                    "INPROGRESS {what} is running: run {run}, {percent}% of the keyspace, \
+                     started {started_s_ago} s ago; "
+                )?;
+                if let Some(left_s) = lingering_s {
+                    write!(
+                        out,
+                        "its caller went away, and it ends in {left_s} s unless the same command joins it; "
+                    )?;
+                }
+                out.write_str("see BLOCKING.STATUS")
+            }
             Self::NotBusy => {
                 out.write_str("NOTBUSY no cleanup is running; BLOCKING.STATUS shows the last one")
             }

@@ -89,6 +89,7 @@ fn samples() -> Vec<(Error, &'static str)> {
                 run: 8,
                 percent: 0,
                 started_s_ago: 0,
+                lingering_s: None,
             },
             "INPROGRESS BLOCKING.LIST is running: run 8, 0% of the keyspace, started 0 s ago; \
              see BLOCKING.STATUS",
@@ -121,8 +122,21 @@ fn samples() -> Vec<(Error, &'static str)> {
                 run: 7,
                 percent: 42,
                 started_s_ago: 3,
+                lingering_s: None,
             },
             "INPROGRESS a cleanup is running: run 7, 42% of the keyspace, started 3 s ago; \
+             see BLOCKING.STATUS",
+        ),
+        (
+            Error::InProgress {
+                what: "a cleanup",
+                run: 7,
+                percent: 42,
+                started_s_ago: 3,
+                lingering_s: Some(12),
+            },
+            "INPROGRESS a cleanup is running: run 7, 42% of the keyspace, started 3 s ago; \
+             its caller went away, and it ends in 12 s unless the same command joins it; \
              see BLOCKING.STATUS",
         ),
         (

@@ -35,6 +35,7 @@ mod first_seen;
 mod heartbeat;
 mod json;
 mod layout;
+mod linger;
 mod listing;
 mod look;
 mod name_hash;

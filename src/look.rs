@@ -58,7 +58,7 @@ impl From<Verdict> for State {
 }
 
 /// What `BLOCKING.LIST` was asked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ListOptions {
     /// List these only.
     pub state: Option<State>,
@@ -69,7 +69,7 @@ pub struct ListOptions {
 }
 
 /// What `BLOCKING.EXPLAIN` was asked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ExplainOptions {
     pub id: Vec<u8>,
     pub threshold_s: Option<u32>,
@@ -77,13 +77,13 @@ pub struct ExplainOptions {
 }
 
 /// What `BLOCKING.DOCTOR` was asked.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DoctorOptions {
     pub json: bool,
 }
 
 /// A look.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Look {
     List(ListOptions),
     Explain(ExplainOptions),

@@ -56,7 +56,7 @@ impl Grace {
 }
 
 /// What `BLOCKING.CLEANUP` was asked to do.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CleanupOptions {
     pub threshold_s: Option<u32>,
     pub dry_run: bool,

@@ -32,6 +32,13 @@ pub struct Pattern {
     regex: Option<Regex>,
 }
 
+/// The expression follows from the source.
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source && self.regex.is_some() == other.regex.is_some()
+    }
+}
+
 impl Pattern {
     pub fn new(source: &[u8]) -> Result<Self, Error> {
         if source.is_empty() || source.len() > MAX_PATTERN_BYTES {

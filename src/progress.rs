@@ -56,6 +56,8 @@ pub struct Progress {
     pub asynchronous: bool,
     /// The schedule started it.
     pub scheduled: bool,
+    /// Nobody waits for it: how long it goes on unless somebody joins.
+    pub lingering_s: Option<u64>,
     /// The command of a look; `None` for a cleanup.
     pub look: Option<&'static str>,
     pub threshold_s: u32,
@@ -141,6 +143,7 @@ impl Progress {
             run: self.run,
             percent: u32::try_from(self.keyspace_percent()).unwrap_or(100),
             started_s_ago: self.elapsed_us / 1_000_000,
+            lingering_s: self.lingering_s,
         }
     }
 
@@ -189,6 +192,7 @@ impl Progress {
             ("orphans_too_young", self.orphans_too_young.into()),
             ("orphans_removed", self.orphans_removed.into()),
             ("look", self.look.map_or(Value::Null, Value::Status)),
+            ("lingering_s", number_or_null(self.lingering_s)),
         ])
     }
 }

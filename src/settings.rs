@@ -181,6 +181,10 @@ pub static MAX_HEARTBEAT_BYTES: Setting =
 pub static COLLECT_MAX_BYTES: Setting =
     Setting::new("collect-max-bytes", 512 << 20, 64 << 10, 1 << 40).in_bytes();
 
+/// How long a run whose caller's connection went away waits for the same command, in seconds; 0 ends it at
+/// once.
+pub static LINGER_SECONDS: Setting = Setting::new("linger-seconds", 15, 0, 3_600);
+
 /// Seconds between two rounds of the schedule; 0 switches it off.
 pub static INTERVAL_SECONDS: Setting = Setting::new("interval-seconds", 0, 0, MAX_SECONDS);
 
@@ -236,13 +240,14 @@ pub fn warm_up_s() -> u64 {
 }
 
 /// Every setting that is a number, in the order of the documentation.
-pub static NUMBERS: [&Setting; 11] = [
+pub static NUMBERS: [&Setting; 12] = [
     &THRESHOLD_SECONDS,
     &SLICE_US,
     &CPU_PERCENT,
     &IDLE_CPU_PERCENT,
     &MAX_HEARTBEAT_BYTES,
     &COLLECT_MAX_BYTES,
+    &LINGER_SECONDS,
     &INTERVAL_SECONDS,
     &ORPHAN_GRACE_SECONDS,
     &WARM_UP_SECONDS,

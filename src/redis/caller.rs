@@ -3,6 +3,7 @@
 use redis_module::raw;
 
 use super::api::{self, RedisModuleCtx, RedisModuleString, rm};
+use super::linger;
 use super::reply;
 use super::signals::{self, End};
 use super::state;
@@ -122,13 +123,15 @@ unsafe extern "C" fn on_timeout(
     })
 }
 
-/// The connection closed, or the server took the client away.
+/// The connection closed, or the server took the client away: the run lingers, if it may.
 unsafe extern "C" fn on_disconnect(
     _ctx: *mut RedisModuleCtx,
     handle: *mut raw::RedisModuleBlockedClient,
 ) {
     api::guard((), || {
-        gone(handle);
+        if !linger::leave(handle) {
+            gone(handle);
+        }
     });
 }
 

@@ -7,14 +7,15 @@ use super::api::{self, RedisModuleCtx, RedisModuleString};
 use super::caller::Caller;
 use super::cluster;
 use super::keyspace;
+use super::linger;
 use super::order::Order;
 use super::reply;
-use super::schedule;
 use super::signals::{self, End};
 use super::state;
 use super::wakeup::Wakeup;
 use crate::commands::HELP_TEXT;
 use crate::error::Error;
+use crate::linger::Request;
 use crate::options::{self, CleanupOptions};
 use crate::settings;
 use crate::value::Value;
@@ -95,15 +96,31 @@ fn start(
     if options.orphans.is_some() && cluster::has_others(ctx) {
         return Err(Error::OrphansInCluster);
     }
+    let setting = settings::THRESHOLD_SECONDS.get();
+    let threshold_s = options.threshold_s.map_or(setting, u64::from);
+    let threshold_s = u32::try_from(threshold_s).unwrap_or(u32::MAX);
+    let request = Request {
+        database: keyspace::selected(ctx),
+        user: acl::caller_name(ctx),
+        threshold_s,
+        orphan_grace_s: options.orphans.map(|grace| grace.seconds(threshold_s)),
+        options,
+        look: None,
+    };
+    if let Some(joined) = linger::join(ctx, &request) {
+        return joined;
+    }
     // A manual run wins over a scheduled one and over a look, which make room at once.
     let progress = state::progress();
     let is_look = progress.as_ref().is_some_and(|p| p.look.is_some());
     let is_scheduled = progress.as_ref().is_some_and(|p| p.scheduled);
-    let wins = (is_look || is_scheduled) && !state::has_successor();
+    // And a run that ends because its caller went away is not in the way of the next.
+    let is_ending = linger::is_ending();
+    let wins = (is_look || is_scheduled || is_ending) && !state::has_successor();
     if let Some(progress) = progress.filter(|_| !wins) {
         return Err(progress.in_the_way());
     }
-    let (asynchronous, json) = (options.asynchronous, options.json);
+    let (asynchronous, json) = (request.options.asynchronous, request.options.json);
     // Whatever can fail comes before the client is blocked.
     let wakeup = Wakeup::new().ok_or(Error::CannotStart {
         why: "the server's event loop has no room",
@@ -114,24 +131,11 @@ fn start(
         let why = "the client cannot be blocked";
         Some(Caller::block(ctx, json).ok_or(Error::CannotStart { why })?)
     };
-    let setting = settings::THRESHOLD_SECONDS.get();
-    let threshold_s = options.threshold_s.map_or(setting, u64::from);
-    let number = state::next_number();
-    let threshold_s = u32::try_from(threshold_s).unwrap_or(u32::MAX);
-    let order = Order {
-        number,
-        threshold_s,
-        orphan_grace_s: options.orphans.map(|grace| grace.seconds(threshold_s)),
-        database: keyspace::selected(ctx),
-        user: acl::caller_name(ctx),
-        caller,
-        options,
-        scheduled: false,
-        second_look: None,
-        warm_up_left_s: schedule::warm_up_left_s(),
-        look: None,
-    };
-    let why = if is_look {
+    let order = Order::new(request, caller);
+    let number = order.number;
+    let why = if is_ending {
+        End::CallerGone
+    } else if is_look {
         End::Cleanup
     } else {
         End::ManualRun

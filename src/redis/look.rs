@@ -8,14 +8,16 @@ use super::api::{self, RedisModuleCtx, RedisModuleString};
 use super::caller::Caller;
 use super::command;
 use super::keyspace;
+use super::linger;
 use super::order::Order;
 use super::run::Run;
-use super::schedule;
 use super::state;
 use super::wakeup::Wakeup;
 use crate::error::Error;
+use crate::linger::Request;
 use crate::look::{self, Look};
 use crate::settings;
+use crate::value::Value;
 
 /// BLOCKING.LIST
 pub unsafe extern "C" fn list(
@@ -70,12 +72,12 @@ unsafe fn ask(
         // SAFETY: 3.
         let arguments = unsafe { command::arguments(argv, argc) };
         let started = parse(&arguments).and_then(|look| start(ctx, look));
-        command::answer(ctx, started.map(|()| None))
+        command::answer(ctx, started)
     })
 }
 
 /// Everything is checked before the client is blocked, as for a cleanup.
-fn start(ctx: *mut RedisModuleCtx, look: Look) -> Result<(), Error> {
+fn start(ctx: *mut RedisModuleCtx, look: Look) -> Result<Option<(Value, bool)>, Error> {
     let command = look.command();
     let flags = api::context_flags(ctx);
     if flags & command::LOADING != 0 {
@@ -84,30 +86,29 @@ fn start(ctx: *mut RedisModuleCtx, look: Look) -> Result<(), Error> {
     if flags & command::NO_WAITING != 0 {
         return Err(Error::LookInMulti { command });
     }
+    let options = look.as_cleanup();
+    let setting = settings::THRESHOLD_SECONDS.get();
+    let threshold_s = options.threshold_s.map_or(setting, u64::from);
+    let request = Request {
+        database: keyspace::selected(ctx),
+        user: acl::caller_name(ctx),
+        threshold_s: u32::try_from(threshold_s).unwrap_or(u32::MAX),
+        orphan_grace_s: None,
+        options,
+        look: Some(look),
+    };
+    if let Some(joined) = linger::join(ctx, &request) {
+        return joined;
+    }
     if let Some(progress) = state::progress() {
         return Err(progress.in_the_way());
     }
-    let options = look.as_cleanup();
     let wakeup = Wakeup::new().ok_or(Error::CannotStart {
         why: "the server's event loop has no room",
     })?;
     let why = "the client cannot be blocked";
-    let caller = Caller::block(ctx, options.json).ok_or(Error::CannotStart { why })?;
-    let setting = settings::THRESHOLD_SECONDS.get();
-    let threshold_s = options.threshold_s.map_or(setting, u64::from);
-    let order = Order {
-        number: state::next_number(),
-        threshold_s: u32::try_from(threshold_s).unwrap_or(u32::MAX),
-        orphan_grace_s: None,
-        database: keyspace::selected(ctx),
-        user: acl::caller_name(ctx),
-        caller: Some(caller),
-        options,
-        scheduled: false,
-        second_look: None,
-        warm_up_left_s: schedule::warm_up_left_s(),
-        look: Some(look),
-    };
+    let caller = Caller::block(ctx, request.options.json).ok_or(Error::CannotStart { why })?;
+    let order = Order::new(request, Some(caller));
     state::put_back(Box::new(Run::begin(ctx, order, wakeup)));
-    Ok(())
+    Ok(None)
 }

@@ -6,9 +6,11 @@ use super::api::RedisModuleCtx;
 use super::caller::Caller;
 use super::keyspace;
 use super::run::Run;
+use super::schedule;
 use super::signals::{self, End};
 use super::state;
 use super::wakeup::Wakeup;
+use crate::linger::{Departure, Request};
 use crate::look::Look;
 use crate::options::CleanupOptions;
 use crate::second_look::SecondLook;
@@ -21,8 +23,12 @@ pub struct Order {
     pub threshold_s: u32,
     pub database: i32,
     pub user: Option<Vec<u8>>,
-    /// The client that waits; none with ASYNC.
+    /// The client that waits; none with ASYNC, and while the run lingers.
     pub caller: Option<Caller>,
+    /// The client's connection went away, and nobody has joined since.
+    pub departure: Option<Departure>,
+    /// The client that waits is not the first.
+    pub joined: bool,
     /// The schedule gave it.
     pub scheduled: bool,
     pub second_look: Option<SecondLook>,
@@ -35,6 +41,60 @@ pub struct Order {
 }
 
 impl Order {
+    /// What it was asked for, and by whom.
+    pub fn request(&self) -> Request {
+        Request {
+            database: self.database,
+            user: self.user.clone(),
+            options: self.options.clone(),
+            threshold_s: self.threshold_s,
+            orphan_grace_s: self.orphan_grace_s,
+            look: self.look.clone(),
+        }
+    }
+
+    /// The same order from the one who asked, with whoever waits for it.
+    pub fn new(request: Request, caller: Option<Caller>) -> Self {
+        Self {
+            number: state::next_number(),
+            options: request.options,
+            threshold_s: request.threshold_s,
+            database: request.database,
+            user: request.user,
+            caller,
+            departure: None,
+            joined: false,
+            scheduled: false,
+            second_look: None,
+            orphan_grace_s: request.orphan_grace_s,
+            warm_up_left_s: schedule::warm_up_left_s(),
+            look: request.look,
+        }
+    }
+
+    /// Whether it lingers and was asked for by this request.
+    pub fn lingers_for(&self, request: &Request) -> bool {
+        self.departure.is_some() && self.request() == *request
+    }
+
+    /// Somebody waits for it again.
+    pub fn join(&mut self, caller: Caller) {
+        self.caller = Some(caller);
+        self.departure = None;
+        self.joined = true;
+    }
+
+    /// If this is the client that waits: it has gone, and is given back.
+    pub fn leave(
+        &mut self,
+        handle: *mut raw::RedisModuleBlockedClient,
+        departure: Departure,
+    ) -> Option<Caller> {
+        let caller = self.caller.take_if(|caller| caller.is(handle))?;
+        self.departure = Some(departure);
+        Some(caller)
+    }
+
     /// Whether this is the client that waits for the run; gives the run's number.
     pub fn number_if_called_by(&self, handle: *mut raw::RedisModuleBlockedClient) -> Option<u64> {
         let caller = self.caller.as_ref()?;

@@ -1,10 +1,9 @@
 //! Whether a replica is so far behind that a removal must wait for it.
 
-use std::ffi::{CStr, CString};
-
-use redis_module::raw;
+use std::ffi::CString;
 
 use super::api::{self, Answer, RedisModuleCtx, rm};
+use super::server_info::Info;
 use crate::replica_lag;
 
 /// What a removal knows of the replicas it writes to.
@@ -90,30 +89,4 @@ fn buffered_bytes(ctx: *mut RedisModuleCtx) -> Option<u64> {
     Answer::new(reply)?
         .string()
         .map(replica_lag::buffered_bytes)
-}
-
-/// A section of INFO.
-struct Info(*mut raw::RedisModuleServerInfoData);
-
-impl Info {
-    fn new(section: &CStr) -> Option<Self> {
-        // SAFETY: 1, 2; without a context it is ours to free (4).
-        let data =
-            unsafe { rm!(RedisModule_GetServerInfo)(std::ptr::null_mut(), section.as_ptr()) };
-        (!data.is_null()).then(|| Self(data))
-    }
-
-    fn field(&self, name: &CStr) -> Option<&[u8]> {
-        // SAFETY: 1, 2, 4; the text belongs to the section, which outlives the borrow.
-        let text = unsafe { rm!(RedisModule_ServerInfoGetFieldC)(self.0, name.as_ptr()) };
-        // SAFETY: as above, and it ends with a zero.
-        (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_bytes())
-    }
-}
-
-impl Drop for Info {
-    fn drop(&mut self) {
-        // SAFETY: 1, 2, 4.
-        unsafe { rm!(RedisModule_FreeServerInfo)(std::ptr::null_mut(), self.0) };
-    }
 }

@@ -18,6 +18,7 @@ use super::api::{self, RedisModuleCtx};
 use super::born::Born;
 use super::collect::{Collect, Limits, Purpose, Walk};
 use super::keyspace;
+use super::linger;
 use super::list::List;
 use super::obituaries;
 use super::order::Order;
@@ -91,7 +92,7 @@ enum Next {
 /// A run under way.
 #[derive(Debug)]
 pub struct Run {
-    order: Order,
+    pub order: Order,
     phase: Phase,
     // Declared behind the phase: a worker in there holds a waker, and is joined first.
     pub wakeup: Wakeup,
@@ -126,6 +127,7 @@ pub struct Run {
 
 /// Run one slice of the run under way, if there is one. Called by the module's timer.
 pub fn slice(ctx: *mut RedisModuleCtx) {
+    linger::settle();
     let Some(mut run) = state::take() else {
         return;
     };
@@ -204,11 +206,6 @@ impl Run {
                 .unwrap_or_default(),
             order,
         }
-    }
-
-    /// Whether this is the client that waits for the run; gives the run's number.
-    pub fn number_if_called_by(&self, handle: *mut raw::RedisModuleBlockedClient) -> Option<u64> {
-        self.order.number_if_called_by(handle)
     }
 
     fn park(self: Box<Self>, arm: impl FnOnce(&Wakeup)) {

@@ -14,6 +14,7 @@ use redis_module::raw;
 
 use super::api::{self, Level, RedisModuleCtx, rm};
 use super::keyspace;
+use super::linger;
 use super::order::Order;
 use super::signals::{self, End};
 use super::state;
@@ -86,6 +87,7 @@ unsafe extern "C" fn on_cron(
 ) {
     api::guard((), || {
         look_for_a_standstill();
+        linger::tend(system::monotonic_us());
         let busy = state::busy();
         let now_us = system::monotonic_us();
         let mut random = || RandomState::new().build_hasher().finish();
@@ -172,6 +174,8 @@ fn start(ctx: *mut RedisModuleCtx, database: u32) -> bool {
         database: number,
         user: None,
         caller: None,
+        departure: None,
+        joined: false,
         scheduled: true,
         second_look: settings::SECOND_LOOK
             .get()

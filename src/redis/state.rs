@@ -4,11 +4,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use redis_module::raw;
 
+mod lingering;
+
+pub use lingering::*;
+
 use super::order::Successor;
 use super::run::Run;
 use super::schedule;
 use super::signals::{self, End};
 use super::wakeup::Wakeup;
+use crate::linger::Kept;
 use crate::progress::{Activity, Progress};
 use crate::report::{Report, Totals};
 use crate::schedule::Busy;
@@ -31,6 +36,8 @@ struct State {
     active: Active,
     /// What begins when the run under way has made room.
     successor: Option<Successor>,
+    /// What a run answered that ended while it lingered.
+    kept: Option<Kept<Answer>>,
     last_report: Option<Report>,
     totals: Totals,
 }
@@ -43,6 +50,7 @@ const EMPTY: State = State {
     last_run: 0,
     active: Active::None,
     successor: None,
+    kept: None,
     last_report: None,
     totals: Totals {
         runs: 0,
@@ -199,7 +207,7 @@ pub fn with_wakeup(use_it: impl FnOnce(&Wakeup)) {
 /// The number of the run that this blocked client waits for, if it does.
 pub fn run_of_caller(handle: *mut raw::RedisModuleBlockedClient) -> Option<u64> {
     match &state().active {
-        Active::Parked(run) => run.number_if_called_by(handle),
+        Active::Parked(run) => run.order.number_if_called_by(handle),
         _ => None,
     }
 }

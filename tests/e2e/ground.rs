@@ -16,6 +16,8 @@ mod evictions;
 mod filters;
 /// The data set is flushed, swapped, reloaded or replaced.
 mod flushes;
+/// A caller's connection goes away, and the same command comes again.
+mod lingering;
 /// A run long enough to act in the middle of it.
 pub(crate) mod long_run;
 /// Writes are paused: by an operator, for a failover.

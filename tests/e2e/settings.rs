@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 const OLD_MS: i64 = 1_700_000_000_000;
 
 /// Name, default, smallest, largest value of every setting that is a number.
-const SETTINGS: [(&str, i64, i64, i64); 11] = [
+const SETTINGS: [(&str, i64, i64, i64); 12] = [
     ("blocking.threshold-seconds", 600, 1, 315_360_000),
     ("blocking.slice-us", 250, 50, 100_000),
     ("blocking.cpu-percent", 25, 1, 100),
@@ -33,6 +33,7 @@ const SETTINGS: [(&str, i64, i64, i64); 11] = [
         65_536,
         1_099_511_627_776,
     ),
+    ("blocking.linger-seconds", 15, 0, 3_600),
     ("blocking.interval-seconds", 0, 0, 315_360_000),
     ("blocking.orphan-grace-seconds", 0, 0, 315_360_000),
     ("blocking.warm-up-seconds", -1, -1, 315_360_000),

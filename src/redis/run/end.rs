@@ -2,10 +2,11 @@
 
 use super::super::api::RedisModuleCtx;
 use super::super::born;
+use super::super::linger;
 use super::super::reap::Reap;
 use super::super::schedule;
 use super::super::signals::End;
-use super::super::state;
+use super::super::state::{self, Answer};
 use super::super::watch;
 use super::super::weigh::Weigh;
 use super::super::worker::{Outcome, Worker};
@@ -15,6 +16,7 @@ use super::plan::Planned;
 use super::{Next, Phase, Run, view};
 use crate::collection::Collection;
 use crate::doctor::Study;
+use crate::linger::joined;
 use crate::look::Look;
 use crate::plan::Plan;
 use crate::report::{Report, Status};
@@ -96,7 +98,7 @@ impl Run {
     }
 
     /// The run is over: log, remember, answer.
-    pub(super) fn over(mut self: Box<Self>, ctx: *mut RedisModuleCtx, report: Report) {
+    pub(super) fn over(self: Box<Self>, ctx: *mut RedisModuleCtx, report: Report) {
         if let Some(command) = self.order.look.as_ref().map(Look::command) {
             return self.look_over(ctx, command, report);
         }
@@ -110,17 +112,36 @@ impl Run {
         view::log_end(ctx, &report, database);
         schedule::log_change(ctx, change, &report, database);
         born::end();
-        let caller = self.order.caller.take();
         let answer = if self.order.options.json {
             report.to_wrapper_value()
         } else {
             report.to_value()
         };
+        self.tell(ctx, Ok(answer), || state::end(report));
+    }
+
+    /// Make room, then tell whoever waits, or keep it for one who may come, and begin what waits for room.
+    pub(super) fn tell(
+        mut self: Box<Self>,
+        ctx: *mut RedisModuleCtx,
+        answer: Answer,
+        make_room: impl FnOnce(),
+    ) {
+        let joiner = self.order.departure.filter(|_| !linger::is_ending());
+        let joiner = joiner.map(|departure| (self.order.request(), departure));
+        let caller = self.order.caller.take();
+        let has_joined = self.order.joined;
         // The wakeup goes with the run, before anybody can begin another one.
         drop(self);
-        state::end(report);
+        make_room();
         if let Some(caller) = caller {
-            caller.answer(Ok(answer));
+            caller.answer(if has_joined {
+                answer.map(joined)
+            } else {
+                answer
+            });
+        } else if let Some((request, departure)) = joiner {
+            linger::keep(request, departure, answer);
         }
         if let Some(successor) = state::take_successor() {
             successor.begin(ctx);

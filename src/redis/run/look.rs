@@ -167,16 +167,7 @@ impl Run {
                 why: report.reason.unwrap_or_default(),
             }),
         };
-        let caller = self.order.caller.take();
-        // The wakeup goes with the run, before anybody can begin another one.
-        drop(self);
-        state::end_look();
-        if let Some(caller) = caller {
-            caller.answer(result);
-        }
-        if let Some(successor) = state::take_successor() {
-            successor.begin(ctx);
-        }
+        self.tell(ctx, result, state::end_look);
     }
 }
 

@@ -7,6 +7,7 @@ use crate::cost::Cost;
 use crate::look::Look;
 use crate::progress::{Activity, Progress};
 use crate::report::{Counts, Report, Status};
+use crate::settings;
 
 impl Run {
     pub(super) fn cost_so_far(&self) -> Cost {
@@ -102,6 +103,9 @@ impl Run {
             orphans_too_young: counts.orphans_too_young,
             orphans_removed: counts.orphans_removed,
             look: self.order.look.as_ref().map(Look::command),
+            lingering_s: self.order.departure.map(|departure| {
+                departure.left_s(system::monotonic_us(), settings::LINGER_SECONDS.get())
+            }),
             walk_done: !matches!(self.phase, Phase::Collecting(_) | Phase::Listing(_)),
             ..Progress::default()
         };

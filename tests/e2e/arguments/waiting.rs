@@ -99,9 +99,11 @@ fn status_shows_the_run_under_way() -> Result<()> {
         "orphans_too_young",
         "orphans_removed",
         "look",
+        "lingering_s",
     ];
     assert_eq!(current.names(), names);
     assert_eq!(current.get("look"), Some(&Value::Nil));
+    assert_eq!(current.get("lingering_s"), Some(&Value::Nil));
     assert_eq!(current.get("dry_run"), Some(&Value::Boolean(false)));
     assert_eq!(current.get("async"), Some(&Value::Boolean(true)));
     assert_eq!(current.get("scheduled"), Some(&Value::Boolean(false)));

@@ -24,6 +24,18 @@ pub enum Leave {
     UnblockWithError,
 }
 
+impl Leave {
+    /// A run lingers for one who hung up, and for nobody whom an operator took away.
+    pub fn with_linger(self, conn: &mut Connection) -> Result<()> {
+        let linger_s = match self {
+            Self::HangUp => 0,
+            _ => 15,
+        };
+        let line = format!("CONFIG SET blocking.linger-seconds {linger_s}");
+        run(conn, &line).map(drop)
+    }
+}
+
 pub const LEAVES: [Leave; 4] = [
     Leave::HangUp,
     Leave::Kill,
@@ -37,6 +49,7 @@ fn a_caller_who_goes_takes_his_run_with_him() -> Result<()> {
     let mut conn = server.client()?;
     for moment in MOMENTS {
         for leave in LEAVES {
+            leave.with_linger(&mut conn)?;
             let world = World::load(&mut conn)?;
             let slow = Slow::start(&server)?;
             let mut caller = Raw::connect(&server)?;
@@ -100,7 +113,8 @@ fn callers_may_go_while_memory_is_given_back() -> Result<()> {
 
 /// Callers go at random moments of that part of a run, in percent; every run meets these keys as well.
 fn callers_go(rounds: u64, part: Range<u64>, more: &[String]) -> Result<()> {
-    let server = Server::builder().aof(true).start()?;
+    let builder = Server::builder().aof(true);
+    let server = builder.arg("blocking.linger-seconds", 0).start()?;
     let mut conn = server.client()?;
     let world = World::load_sized(&mut conn, 100, 10, 3_000)?;
     let load_more = |conn: &mut Connection| -> Result<()> {
@@ -164,7 +178,8 @@ fn spin(time: Duration) {
 /// The run and its caller's end arrive in one packet: there is no slice in between.
 #[test]
 fn a_caller_who_goes_at_once_is_no_danger() -> Result<()> {
-    let server = Server::builder().aof(true).start()?;
+    let builder = Server::builder().aof(true);
+    let server = builder.arg("blocking.linger-seconds", 0).start()?;
     let mut conn = server.client()?;
     let world = World::load_sized(&mut conn, 100, 10, 100)?;
     for round in 0..50_i64 {

@@ -83,6 +83,7 @@ fn before_the_first_slice() -> Result<()> {
     let mut operator = Raw::connect(&server)?;
     let world = World::load_sized(&mut conn, DEAD, 5, 50)?;
     for leave in LEAVES {
+        leave.with_linger(&mut conn)?;
         rounds(ROUNDS, |round| {
             let before = runs(&mut conn)?;
             let mut caller = Raw::connect(&server)?;
@@ -151,6 +152,7 @@ fn between_two_slices(slice_us: &'static str) -> Result<()> {
     let world = World::load_sized(&mut conn, DEAD, 5, 50)?;
     let slow = Slow::start(&server)?;
     for leave in LEAVES {
+        leave.with_linger(&mut conn)?;
         rounds(ROUNDS, |round| {
             run(&mut conn, "CONFIG SET blocking.slice-us 50")?;
             world.dead.load(&mut conn, |_| ())?;
@@ -267,6 +269,7 @@ fn the_slice_that_follows_would_have_been_the_last() -> Result<()> {
 fn a_caller_whom_the_server_evicts_takes_his_run_with_him() -> Result<()> {
     const ROUNDS: usize = 4;
     let builder = Server::builder().aof(true);
+    let builder = builder.arg("blocking.linger-seconds", 0);
     let server = builder.arg("maxmemory-clients", "4mb").start()?;
     let mut conn = server.client()?;
     let world = World::load(&mut conn)?;

@@ -271,7 +271,8 @@ fn two_hundred_times_loaded_and_unloaded() -> Result<()> {
 #[test]
 fn a_run_that_is_told_to_end_still_keeps_the_module_loaded() -> Result<()> {
     const ROUNDS: usize = 20;
-    let server = Server::builder().aof(true).start()?;
+    let builder = Server::builder().aof(true);
+    let server = builder.arg("blocking.linger-seconds", 0).start()?;
     let mut conn = server.client()?;
     let mut operator = Raw::connect(&server)?;
     let world = World::load(&mut conn)?;

@@ -89,6 +89,10 @@ fn whoever_goes_takes_his_look_with_him() -> Result<()> {
     let world = World::load(&mut conn)?;
     for words in LOOKS {
         for how in ["hang up", "kill", "unblock"] {
+            // For one who hangs up it would linger.
+            let linger_s = if how == "hang up" { 0 } else { 15 };
+            let linger = format!("CONFIG SET blocking.linger-seconds {linger_s}");
+            run(&mut conn, &linger)?;
             let slow = Slow::start(&server)?;
             let mut looker = Raw::connect(&server)?;
             let id = looker.id()?;
