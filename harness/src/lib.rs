@@ -5,6 +5,7 @@ mod aof;
 mod builder;
 mod check;
 mod client;
+mod cluster;
 mod crowd;
 mod evidence;
 mod fleet;
@@ -27,6 +28,7 @@ pub use client::{
     cleanup, cleanup_async, command, error_text, info_field, module_path, server_now_ms,
     walk_removes_expired,
 };
+pub use cluster::{Cluster, cluster_info};
 pub use crowd::{CROWD_KEY, Crowd};
 pub use evidence::{EVIDENCE, Figure, SERVER_NAME, Tally, tally, tally_for};
 pub use fleet::{FAMILY_SIZE, Fleet, load_coordinators};

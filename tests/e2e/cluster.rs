@@ -1,39 +1,19 @@
 //! Cluster mode on one node: keys of many slots, and keys in a slot that is not this node's.
 //! What spans several nodes is not this module's yet.
 
-use std::time::Duration;
-
 use anyhow::Result;
-use blocking_harness::{
-    Fleet, Server, cleanup, existing_keys, redis, server_now_ms, wait_for_value,
-};
+use blocking_harness::{Cluster, Fleet, Server, cleanup, existing_keys, redis, server_now_ms};
 
-pub fn one_node_with_all_slots() -> Result<Server> {
-    let server = Server::builder()
-        .arg("cluster-enabled", "yes")
-        .arg("cluster-require-full-coverage", "no")
-        .start()?;
-    let mut conn = server.client()?;
-    redis::cmd("CLUSTER")
-        .arg(&["ADDSLOTSRANGE", "0", "16383"])
-        .exec(&mut conn)?;
-    wait_for_value(
-        "the cluster serves its slots",
-        Duration::from_secs(20),
-        || {
-            Ok(redis::cmd("CLUSTER")
-                .arg("INFO")
-                .query::<String>(&mut conn)?)
-        },
-        |info| info.contains("cluster_state:ok"),
-    )?;
-    Ok(server)
+/// A cluster of one node, which has all slots; those that are taken away do not bring it down.
+pub fn one_node() -> Result<Cluster> {
+    let builder = Server::builder().arg("cluster-require-full-coverage", "no");
+    Cluster::start(&builder, 1)
 }
 
 #[test]
 fn families_go_though_their_keys_are_in_different_slots() -> Result<()> {
-    let server = one_node_with_all_slots()?;
-    let mut conn = server.client()?;
+    let cluster = one_node()?;
+    let mut conn = cluster.nodes()[0].client()?;
     let now_ms = server_now_ms(&mut conn)?;
     let stale = Fleet::numbered("dead", 100, now_ms).age_s(700);
     let live = Fleet::numbered("live", 20, now_ms);
@@ -49,8 +29,8 @@ fn families_go_though_their_keys_are_in_different_slots() -> Result<()> {
 
 #[test]
 fn a_key_in_a_slot_of_nobody_stays_and_is_counted() -> Result<()> {
-    let server = one_node_with_all_slots()?;
-    let mut conn = server.client()?;
+    let cluster = one_node()?;
+    let mut conn = cluster.nodes()[0].client()?;
     let now_ms = server_now_ms(&mut conn)?;
     let stale = Fleet::new(["dead"], now_ms).age_s(700);
     stale.load(&mut conn, |_| {})?;

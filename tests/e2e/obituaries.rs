@@ -10,7 +10,7 @@ use blocking_harness::{
     server_now_ms,
 };
 
-use crate::cluster::one_node_with_all_slots;
+use crate::cluster::one_node;
 use crate::ground::long_run::assert_healthy;
 
 const STREAM: &str = "ops:obituaries";
@@ -438,7 +438,8 @@ fn a_heartbeat_that_stays_has_no_entry_yet() -> Result<()> {
 
 #[test]
 fn in_a_cluster_only_into_a_slot_of_this_node() -> Result<()> {
-    let server = one_node_with_all_slots()?;
+    let cluster = one_node()?;
+    let server = &cluster.nodes()[0];
     let mut conn = server.client()?;
     set(&mut conn, "blocking.obituary-stream", STREAM)?;
     let dead = Fleet::numbered("dead", 20, server_now_ms(&mut conn)?).age_s(700);
@@ -459,6 +460,6 @@ fn in_a_cluster_only_into_a_slot_of_this_node() -> Result<()> {
         "{:?}",
         counted(&mut conn)?
     );
-    ensure!(complaints(&server) == 1, "{}", server.log());
-    assert_healthy(&server)
+    ensure!(complaints(server) == 1, "{}", server.log());
+    assert_healthy(server)
 }

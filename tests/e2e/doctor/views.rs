@@ -5,7 +5,7 @@ use blocking_harness::redis::cmd;
 use blocking_harness::{Server, cleanup, server_now_ms};
 
 use super::{beat, codes, config, finding, json, lines, set};
-use crate::cluster::one_node_with_all_slots;
+use crate::cluster::one_node;
 use crate::list::user;
 
 #[test]
@@ -204,7 +204,8 @@ fn what_the_module_writes_itself_looks_like_nobodys() -> Result<()> {
 
 #[test]
 fn several_nodes_are_told_apart_from_one() -> Result<()> {
-    let server = one_node_with_all_slots()?;
+    let cluster = one_node()?;
+    let server = &cluster.nodes()[0];
     let mut conn = server.client()?;
     beat(&mut conn, "blocking:heartbeat:a", 10, 300)?;
     set(&mut conn, "blocking:signal:ghost", "x", &[])?;
