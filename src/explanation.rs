@@ -32,6 +32,8 @@ named_enum! {
         Removed = removed,
         /// A stale coordinator would take it, but it stays.
         Vetoed = vetoed,
+        /// Stale coordinators alone could own it, and yet it stays, and so do their heartbeats.
+        Held = held,
         /// Nobody would take it: whoever could own it is alive.
         Kept = kept,
         /// Another stale coordinator takes it.

@@ -33,6 +33,7 @@ mod families;
 mod family;
 mod first_seen;
 mod heartbeat;
+mod hold;
 mod json;
 mod layout;
 mod linger;

@@ -9,12 +9,15 @@
 mod ahead;
 #[path = "plan/explain.rs"]
 mod explain;
+#[path = "plan/fate.rs"]
+mod fate;
 #[path = "plan/order.rs"]
 mod order;
 
 pub use explain::plan_and_explain;
 
 use ahead::Ahead;
+use fate::Fate;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -25,16 +28,17 @@ use crate::chunked::Chunked;
 use crate::collection::{Collection, Position, Record};
 use crate::family::Family;
 use crate::heartbeat::Verdict;
+use crate::hold::Hold;
 use crate::layout::Layout;
 use crate::name_hash::NameHasher;
-use crate::owners::{HeartbeatNumber, Names, Owners};
+use crate::owners::{HeartbeatNumber, Owners};
 use crate::pattern::Pattern;
 use crate::report::Counts;
 use crate::safety::{Caught, Safety, Share};
 use crate::second_look::Sights;
 
 /// A key that more than this many stale coordinators could own is too ambiguous to judge in one
-/// slice, for each of them must be read again before the key goes; it is kept like a vetoed one.
+/// slice, for each of them must be read again before the key goes; it is held, see `hold.rs`.
 pub const MAX_OWNERS: usize = 64;
 
 /// What the plan is asked.
@@ -86,11 +90,12 @@ pub struct Rival {
 pub struct Kept {
     pub vetoed: Chunked<Position>,
     pub orphaned: Chunked<Position>,
+    pub held: Chunked<(Position, Hold)>,
 }
 
 impl Kept {
     pub fn is_empty(&self) -> bool {
-        self.vetoed.len() == 0 && self.orphaned.len() == 0
+        self.vetoed.len() == 0 && self.orphaned.len() == 0 && self.held.len() == 0
     }
 }
 
@@ -123,13 +128,13 @@ pub struct Plan {
     pub sights: Option<Sights>,
 }
 
-/// What becomes of a key.
-enum Fate {
-    /// No stale coordinator could own it, and a living one does.
-    Kept,
-    Vetoed,
-    Orphaned,
-    GoesWith(HeartbeatNumber),
+/// Why something of a family stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Incomplete {
+    /// The walk had to leave keys out.
+    Unseen,
+    Denied,
+    Held,
 }
 
 /// Answer the question, or `None` if told to stop.
@@ -156,8 +161,8 @@ struct Planner<'c> {
     ranks: Vec<Option<u32>>,
     /// By heartbeat number: stale, but its heartbeat key could belong to somebody living.
     vetoed: Vec<bool>,
-    /// By rank: something of this family stays.
-    incomplete: Vec<bool>,
+    /// By heartbeat number: something of this family stays, so the heartbeat does, too.
+    incomplete: Vec<Option<Incomplete>>,
     /// By rank, in the order of the walk.
     assigned: Chunked<(u32, Position)>,
     /// Place in `assigned`, and a further stale owner of that key.
@@ -206,6 +211,7 @@ impl<'c> Planner<'c> {
             *count = count.saturating_add(1);
         }
         counts.coordinators_checked = heartbeats.positions.len() as u64;
+        let unseen = question.truncated.then_some(Incomplete::Unseen);
         Some(Self {
             collection,
             question,
@@ -217,7 +223,7 @@ impl<'c> Planner<'c> {
             chosen: Vec::new(),
             ranks: vec![None; heartbeats.positions.len()],
             vetoed: vec![false; heartbeats.positions.len()],
-            incomplete: Vec::new(),
+            incomplete: vec![unseen; heartbeats.positions.len()],
             assigned: Chunked::default(),
             assigned_rivals: Vec::new(),
             heartbeat_rivals: Vec::new(),
@@ -271,12 +277,17 @@ impl<'c> Planner<'c> {
             // that one is a rival like the others then.
             let longest = match &fate {
                 Fate::GoesWith(owner) => Some(*owner),
-                Fate::Kept | Fate::Vetoed | Fate::Orphaned => None,
+                Fate::Kept | Fate::Vetoed | Fate::Held(_) | Fate::Orphaned => None,
             };
             let possible = self.rivals.iter().copied().chain(longest);
             let others = possible.filter(|other| *other != number);
             self.heartbeat_rivals
                 .extend(others.map(|other| (number, other)));
+            if let Fate::Held(hold) = fate {
+                // The key alone stays: that its coordinator is dead is known all the same.
+                self.counts.held.add(hold);
+                self.hold_back(name);
+            }
             if matches!(fate, Fate::Vetoed) {
                 self.counts.keys_vetoed = self.counts.keys_vetoed.saturating_add(1);
                 if let Some(vetoed) = self.vetoed.get_mut(number as usize) {
@@ -308,7 +319,6 @@ impl<'c> Planner<'c> {
             candidates.clear();
             self.limited = false;
         }
-        self.incomplete = vec![self.question.truncated; candidates.len()];
         for (number, rank) in breathing(candidates.iter().zip(0..)) {
             if let Some(place) = self.ranks.get_mut(*number as usize) {
                 *place = Some(rank);
@@ -351,6 +361,13 @@ impl<'c> Planner<'c> {
         let owner = match self.fate(record.name) {
             Fate::Kept => return,
             Fate::Vetoed => return self.veto(position),
+            Fate::Held(hold) => {
+                self.counts.held.add(hold);
+                if self.question.names_kept {
+                    self.kept.held.push((position, hold));
+                }
+                return self.hold_back(record.name);
+            }
             Fate::Orphaned => {
                 self.counts.keys_orphaned = self.counts.keys_orphaned.saturating_add(1);
                 if self.question.names_kept {
@@ -373,7 +390,7 @@ impl<'c> Planner<'c> {
             return;
         };
         if record.denied {
-            self.deny(rank);
+            self.deny(owner);
             return;
         }
         let place = self.assigned.len();
@@ -390,59 +407,11 @@ impl<'c> Planner<'c> {
         }
     }
 
-    fn deny(&mut self, rank: u32) {
+    fn deny(&mut self, owner: HeartbeatNumber) {
         self.counts.keys_denied = self.counts.keys_denied.saturating_add(1);
-        if let Some(incomplete) = self.incomplete.get_mut(rank as usize) {
-            *incomplete = true;
+        if let Some(incomplete) = self.incomplete.get_mut(owner as usize) {
+            *incomplete = Some(Incomplete::Denied);
         }
-    }
-
-    /// What becomes of a key, whose name the hasher has loaded; leaves its further stale owners in
-    /// `self.rivals`.
-    fn fate(&mut self, name: &[u8]) -> Fate {
-        let names = HeartbeatNames {
-            collection: self.collection,
-            positions: &self.heartbeats.positions,
-        };
-        let verdicts = &self.heartbeats.verdicts;
-        let mut protected = false;
-        // Longest id first, then the one that stands first in the key, then by name.
-        let mut best: Option<(usize, usize, HeartbeatNumber)> = None;
-        self.rivals.clear();
-        let stale = &mut self.rivals;
-        self.owners
-            .visit(name, &names, &self.hasher, &mut |number, reading| {
-                if !matches!(verdicts.get(number as usize), Some(Verdict::Stale { .. })) {
-                    protected = true;
-                } else {
-                    if !stale.contains(&number) {
-                        stale.push(number);
-                    }
-                    let (start, end) = reading.id;
-                    let better = best.is_none_or(|(length, first, holder)| {
-                        let mine = (end.saturating_sub(start), std::cmp::Reverse(start));
-                        let theirs = (length, std::cmp::Reverse(first));
-                        mine > theirs || (mine == theirs && names.name(number) < names.name(holder))
-                    });
-                    if better {
-                        best = Some((end.saturating_sub(start), start, number));
-                    }
-                }
-                stale.len() <= MAX_OWNERS && !(protected && best.is_some())
-            });
-        let Some((_, _, owner)) = best else {
-            return if protected {
-                Fate::Kept
-            } else {
-                Fate::Orphaned
-            };
-        };
-        let Question { safety, layout, .. } = self.question;
-        if protected || stale.len() > MAX_OWNERS || safety.protected.covers(name, layout) {
-            return Fate::Vetoed;
-        }
-        stale.retain(|number| *number != owner);
-        Fate::GoesWith(owner)
     }
 }
 

@@ -83,6 +83,11 @@ fn outcome(collection: &Collection, plan: &Plan) -> Outcome {
     }
 }
 
+fn held(plan: &Plan, hold: Hold) -> u64 {
+    let found = plan.counts.held.iter().find(|(cause, _)| *cause == hold);
+    found.map_or(0, |(_, count)| count)
+}
+
 fn beat(name: &str, age_s: i64) -> (Vec<u8>, Option<Reading>) {
     (name.as_bytes().to_vec(), Some(stale(age_s)))
 }
@@ -227,8 +232,8 @@ fn too_many_possible_owners_keep_a_key() {
     }
     keys.push(key(&format!("blocking:ack:{id}")));
     let (_, plan) = planned(&keys, &question());
-    assert_eq!(plan.counts.keys_vetoed, 1);
-    assert_eq!(plan.counts.coordinators_removed, MAX_OWNERS as u64 + 1);
+    assert_eq!(held(&plan, Hold::OverBound), 1);
+    assert_eq!(plan.counts.coordinators_removed, 0);
 }
 
 #[test]
@@ -435,11 +440,14 @@ fn whoever_is_protected_counts_as_stale_and_protects_like_the_living() {
     };
     let (collection, plan) = planned(&keys, &with(safety));
     let removed = names(&collection, &plan.removals);
-    let expected: [&[u8]; 2] = [b"blocking:signal:dead", b"blocking:heartbeat:dead"];
+    // The heartbeat stays with what may be the protected one's, which has none of its own.
+    let expected: [&[u8]; 1] = [b"blocking:signal:dead"];
     assert_eq!(removed, expected);
     assert_eq!(plan.counts.coordinators_stale, 2);
     assert_eq!(plan.counts.coordinators_protected, 1);
-    assert_eq!(plan.counts.keys_vetoed, 2);
+    assert_eq!(plan.counts.coordinators_removed, 0);
+    assert_eq!(plan.counts.keys_vetoed, 1);
+    assert_eq!(held(&plan, Hold::Protected), 1);
     assert_eq!(plan.stale_ids, [b"dead"]);
 }
 
@@ -501,6 +509,46 @@ fn an_open_breaker_lets_nobody_go_whatever_match_and_limit_say() {
     let (_, plan) = planned(&keys, &with(safety));
     assert!(plan.refused.is_some());
     assert_eq!(plan.sights.map(|sights| sights.len()), Some(20));
+}
+
+/// Whatever of a family stays without a living owner can be found again through every stale one.
+#[test]
+fn a_key_that_stays_without_a_living_owner_holds_the_heartbeats_of_all_its_owners() {
+    let keys = vec![
+        beat("blocking:heartbeat:a", 900),
+        beat("blocking:heartbeat:b", 800),
+        beat("swarm:s:blocking:heartbeat:b", 700),
+        beat("blocking:heartbeat:c", 700),
+        key("blocking:idempotency:a:b:kept-1:1"),
+        key("blocking:signal:a"),
+        key("blocking:signal:b"),
+        key("blocking:signal:c"),
+    ];
+    let safety = Safety {
+        protected: Arc::new(Protected::parse(b"kept-*").unwrap()),
+        ..Safety::default()
+    };
+    for limit in [None, Some(1)] {
+        let asked = Question {
+            limit,
+            ..with(safety.clone())
+        };
+        let (collection, plan) = planned(&keys, &asked);
+        let removed: BTreeSet<Vec<u8>> = names(&collection, &plan.removals).into_iter().collect();
+        let expected: &[&str] = match limit {
+            None => &[
+                "blocking:signal:a",
+                "blocking:signal:b",
+                "blocking:signal:c",
+                "blocking:heartbeat:c",
+            ],
+            Some(_) => &["blocking:signal:a"],
+        };
+        let expected: BTreeSet<Vec<u8>> = expected.iter().map(|n| n.as_bytes().to_vec()).collect();
+        assert_eq!(removed, expected);
+        assert_eq!(held(&plan, Hold::Protected), 1);
+        assert_eq!(plan.counts.keys_vetoed, 0);
+    }
 }
 
 /// A key that fits two templates has the possible owners of both, whatever stands first in the setting.

@@ -4,6 +4,7 @@
 
 use crate::cost::Cost;
 use crate::family::{Family, FamilyMap};
+use crate::hold::Held;
 use crate::value::Value;
 
 /// How a run ended.
@@ -11,6 +12,8 @@ use crate::value::Value;
 pub enum Status {
     /// Everything stale was seen and dealt with.
     Complete,
+    /// Everything was dealt with but keys that only a later run can judge: see the reason.
+    Partial,
     /// LIMIT was reached; more coordinators are stale.
     Limited,
     /// Somebody cancelled the run, or its caller went away.
@@ -28,6 +31,7 @@ impl Status {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Complete => "complete",
+            Self::Partial => "partial",
             Self::Limited => "limited",
             Self::Cancelled => "cancelled",
             Self::Truncated => "truncated",
@@ -57,6 +61,8 @@ pub struct Counts {
     pub orphans_removed: u64,
     pub keys_denied: u64,
     pub keys_not_owned: u64,
+    /// Keys that stay without a living owner, and their stale owners' heartbeats with them.
+    pub held: Held,
 }
 
 impl Counts {
@@ -128,7 +134,10 @@ impl Report {
             ("coordinators_protected", self.counts.coordinators_protected),
             ("coordinators_waiting", self.counts.coordinators_waiting),
             ("warm_up_left_s", self.warm_up_left_s),
-        ] {
+        ]
+        .into_iter()
+        .chain(self.counts.held.fields())
+        {
             if count > 0 {
                 fields.push((name, count.into()));
             }
@@ -213,6 +222,7 @@ pub struct Totals {
     pub runs: u64,
     pub dry_runs: u64,
     pub runs_complete: u64,
+    pub runs_partial: u64,
     pub runs_limited: u64,
     pub runs_cancelled: u64,
     pub runs_truncated: u64,
@@ -243,6 +253,7 @@ impl Totals {
         bump(&mut self.dry_runs, u64::from(report.dry_run));
         let ended = match report.status {
             Status::Complete => &mut self.runs_complete,
+            Status::Partial => &mut self.runs_partial,
             Status::Limited => &mut self.runs_limited,
             Status::Cancelled => &mut self.runs_cancelled,
             Status::Truncated => &mut self.runs_truncated,
@@ -277,7 +288,7 @@ impl Totals {
     }
 
     /// Every sum with its name, for STATUS and INFO alike.
-    pub fn fields(&self) -> [(&'static str, u64); 23] {
+    pub fn fields(&self) -> [(&'static str, u64); 24] {
         [
             ("runs", self.runs),
             ("dry_runs", self.dry_runs),
@@ -302,6 +313,7 @@ impl Totals {
             ("longest_scan_us", self.longest_scan_us),
             ("longest_read_us", self.longest_read_us),
             ("longest_unlink_us", self.longest_unlink_us),
+            ("runs_partial", self.runs_partial),
         ]
     }
 }

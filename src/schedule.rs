@@ -312,7 +312,7 @@ impl Schedule {
                 Change::None
             }
             Status::Interrupted => Change::None,
-            Status::Complete | Status::Limited | Status::Truncated => {
+            Status::Complete | Status::Partial | Status::Limited | Status::Truncated => {
                 match breaker.and_then(Option::take) {
                     Some(_) => Change::Closed,
                     None => Change::None,

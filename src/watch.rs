@@ -83,11 +83,14 @@ impl Watch {
 
     /// A run is over; the clock is the monotonic one.
     pub fn ended(&mut self, now_us: u64, database: i32, report: &Report) {
-        if report.status == Status::Complete {
+        if matches!(report.status, Status::Complete | Status::Partial) {
             self.complete_us = Some(now_us);
         }
         // Others have not seen everything, or not counted the orphans.
-        if matches!(report.status, Status::Complete | Status::Limited) {
+        if matches!(
+            report.status,
+            Status::Complete | Status::Partial | Status::Limited
+        ) {
             self.left.insert(database, Left::by(report));
         }
         let last = self.last.entry(database).or_default();
@@ -191,6 +194,7 @@ mod tests {
     fn only_whole_runs_say_what_is_left() {
         for (status, is_whole) in [
             (Status::Complete, true),
+            (Status::Partial, true),
             (Status::Limited, true),
             (Status::Cancelled, false),
             (Status::Truncated, false),

@@ -31,6 +31,8 @@ pub mod family;
 pub mod first_seen;
 #[path = "../../src/heartbeat.rs"]
 pub mod heartbeat;
+#[path = "../../src/hold.rs"]
+pub mod hold;
 #[path = "../../src/layout.rs"]
 pub mod layout;
 #[path = "../../src/look.rs"]

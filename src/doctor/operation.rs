@@ -267,7 +267,8 @@ fn last_runs(facts: &Facts) -> Option<Finding> {
         )
     });
     let told: Vec<String> = told.collect();
-    let is_cut_short = |run: &LastRun| !matches!(run.status, Status::Complete | Status::Limited);
+    let whole = [Status::Complete, Status::Partial, Status::Limited];
+    let is_cut_short = |run: &LastRun| !whole.contains(&run.status);
     let is_bad = runs.iter().any(|(_, run)| is_cut_short(run));
     let each = |run: &Option<LastRun>| {
         run.as_ref().map_or(Value::Null, |run| {

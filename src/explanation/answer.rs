@@ -222,7 +222,11 @@ impl Answer {
         };
         say(
             KeyFate::Vetoed,
-            "of its keys are vetoed: another possible owner is not dead, or they are protected",
+            "of its keys are vetoed: another possible owner is not dead",
+        );
+        say(
+            KeyFate::Held,
+            "of its keys are held: too many could own them, or blocking.protect may cover them",
         );
         say(
             KeyFate::Kept,

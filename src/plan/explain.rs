@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use memchr::memmem::Finder;
 
-use super::{Fate, Plan, Planner, Question};
+use super::{Fate, Incomplete, Plan, Planner, Question};
 use crate::breath::is_told_to_stop;
 use crate::census::{HeartbeatNames, id_of};
 use crate::collection::{Collection, Position, Record};
@@ -95,14 +95,14 @@ impl<'c> Planner<'c> {
             return (KeyFate::Vetoed, self.protector(name));
         }
         match self.ranks.get(number as usize).copied().flatten() {
-            Some(rank) => {
+            Some(_) => {
                 let position = self.heartbeats.positions.get(number as usize);
                 let record = position.and_then(|p| self.collection.get(*p));
-                let is_incomplete = self.incomplete.get(rank as usize) == Some(&true);
-                if is_incomplete || record.is_some_and(|record| record.denied) {
-                    (KeyFate::Denied, None)
-                } else {
-                    (KeyFate::Removed, None)
+                match self.incomplete.get(number as usize).copied().flatten() {
+                    _ if record.is_some_and(|record| record.denied) => (KeyFate::Denied, None),
+                    Some(Incomplete::Held) => (KeyFate::Held, None),
+                    Some(Incomplete::Denied | Incomplete::Unseen) => (KeyFate::Denied, None),
+                    None => (KeyFate::Removed, None),
                 }
             }
             // Named by a longer id, under which it goes.
@@ -173,6 +173,7 @@ impl<'c> Planner<'c> {
         let (fate, by) = match self.fate(name) {
             Fate::Kept => (KeyFate::Kept, self.protector(name)),
             Fate::Vetoed => (KeyFate::Vetoed, self.protector(name)),
+            Fate::Held(_) => (KeyFate::Held, None),
             Fate::Orphaned if safety.protected.covers(name, layout) => (KeyFate::OrphanKept, None),
             Fate::Orphaned => {
                 out.orphans.push(position);

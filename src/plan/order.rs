@@ -6,13 +6,13 @@ use super::{Doomed, Plan, Planner, Rival};
 use crate::breath::{Breath, breathing};
 use crate::collection::Position;
 use crate::family::Family;
-use crate::owners::{HeartbeatNumber, Owners};
+use crate::owners::Owners;
 
 impl Planner<'_> {
     /// Bring the keys into the order of their coordinators, heartbeats last.
     pub(super) fn finish(mut self) -> Plan {
-        let families: Vec<(HeartbeatNumber, u32)> = self.chosen.iter().copied().zip(0..).collect();
-        for (number, rank) in breathing(&families) {
+        let chosen = self.chosen.clone();
+        for number in breathing(&chosen) {
             let denied = self
                 .heartbeats
                 .positions
@@ -20,7 +20,7 @@ impl Planner<'_> {
                 .and_then(|position| self.collection.get(*position))
                 .is_some_and(|record| record.denied);
             if denied {
-                self.deny(*rank);
+                self.deny(*number);
             }
         }
         // Nobody is looked up any more, and what follows takes as much memory.
@@ -96,9 +96,11 @@ impl Planner<'_> {
             }
         }
         let mut first = 0usize;
-        let families = self.chosen.iter().zip(sizes).zip(&self.incomplete);
+        let families = self.chosen.iter().zip(sizes);
         families
-            .map(|((heartbeat, size), keeps_heartbeat)| {
+            .map(|(heartbeat, size)| {
+                let incomplete = self.incomplete.get(*heartbeat as usize);
+                let keeps_heartbeat = incomplete.is_some_and(Option::is_some);
                 let end = first
                     .saturating_add(size)
                     .saturating_add(usize::from(!keeps_heartbeat));
@@ -106,7 +108,7 @@ impl Planner<'_> {
                     heartbeat: *heartbeat,
                     first,
                     end,
-                    keeps_heartbeat: *keeps_heartbeat,
+                    keeps_heartbeat,
                 };
                 first = end;
                 doomed

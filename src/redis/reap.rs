@@ -5,6 +5,7 @@
 //! A small family goes in one piece. A large one goes in parts, its heartbeat in the last.
 
 mod batch;
+mod keys;
 mod recount;
 
 pub use batch::Batch;
@@ -83,8 +84,8 @@ pub struct Reap {
     next_family: usize,
     next_key: usize,
     next_rival: usize,
-    /// Something of the family at hand was kept that it still owns, so its heartbeat stays.
-    spoiled: bool,
+    /// By heartbeat number: something was kept that it still owns, so it stays.
+    held: Vec<bool>,
     /// By heartbeat number: the slice in which it was last found not to protect anything.
     found_dead: Vec<u64>,
     /// By heartbeat number: removed by this run.
@@ -108,6 +109,7 @@ impl Reap {
         Self {
             found_dead: vec![0; plan.heartbeats.len()],
             removed: vec![false; plan.heartbeats.len()],
+            held: vec![false; plan.heartbeats.len()],
             leaving: Vec::new(),
             collection,
             plan,
@@ -121,7 +123,6 @@ impl Reap {
             next_family: 0,
             next_key: 0,
             next_rival: 0,
-            spoiled: false,
             written_bytes: 0,
             longest_read_us: 0,
         }
@@ -244,6 +245,10 @@ impl Reap {
                 // The heartbeat is gone: its TTL passed, or somebody removed it. Without it
                 // nothing proves death; what is left is nobody's.
                 None => {
+                    // Others who could own it go later, or stay for the next run to find it.
+                    for place in self.next_key..family.end {
+                        self.hold_rivals(place);
+                    }
                     let orphans = left.saturating_sub(usize::from(!family.keeps_heartbeat));
                     self.counts.keys_orphaned =
                         self.counts.keys_orphaned.saturating_add(orphans as u64);
@@ -299,7 +304,6 @@ impl Reap {
     fn skip_family(&mut self, family: &Doomed) {
         self.next_key = family.end;
         self.next_family = self.next_family.saturating_add(1);
-        self.spoiled = false;
     }
 
     /// The verdict on a coordinator in this slice; `None` if its heartbeat is gone.
@@ -339,86 +343,6 @@ impl Reap {
         if let Some(found) = self.found_dead.get_mut(number as usize) {
             *found = slice.number;
         }
-    }
-
-    /// Whether another coordinator that could own a key is not dead in this slice, or is not the one
-    /// any more whom the plan knew.
-    ///
-    /// A heartbeat that has gone in another way than by this run, because its TTL passed or by
-    /// somebody's hand, may have left the key to another: a key of a swarm belongs to the unscoped
-    /// heartbeat where its swarm has none. Who that is now, the next run will know.
-    fn is_alive(&mut self, slice: Slice, number: HeartbeatNumber) -> bool {
-        if self.found_dead.get(number as usize) == Some(&slice.number) {
-            return false;
-        }
-        let name = heartbeat_name(&self.collection, &self.plan, number);
-        let string = OwnString::new(name);
-        let alive = match keyspace::read_heartbeat(slice.ctx, &string, slice.reader) {
-            Some(beat) => !matches!(self.verdict(slice, name, beat), Verdict::Stale { .. }),
-            None => self.removed.get(number as usize) != Some(&true),
-        };
-        if !alive {
-            self.mark_dead(slice, number);
-        }
-        alive
-    }
-
-    /// Put the next key of the family into the batch, unless something speaks against it; gives
-    /// the length of its name.
-    fn take_key(
-        &mut self,
-        slice: Slice,
-        family: &Doomed,
-        owner: usize,
-        heartbeat: &mut Option<OwnString>,
-        batch: &mut Batch,
-    ) -> usize {
-        let place = self.next_key;
-        self.next_key = place.saturating_add(1);
-        let has_living_rival = self.has_living_rival(slice, place);
-        let position = self.plan.removals.get(place);
-        let Some(record) = position.and_then(|position| self.collection.get(*position)) else {
-            return 0;
-        };
-        let name = record.name;
-        let is_heartbeat = !family.keeps_heartbeat && self.next_key == family.end;
-        if has_living_rival || self.born.protects(name) {
-            self.counts.keys_vetoed = self.counts.keys_vetoed.saturating_add(1);
-            return name.len();
-        }
-        let heartbeat = heartbeat.take_if(|_| is_heartbeat);
-        let string = heartbeat.unwrap_or_else(|| OwnString::new(name));
-        if !slice.user.may_delete(string.as_ptr()) {
-            if !glimpse::exists(slice.ctx, &string) {
-                return name.len();
-            }
-            self.counts.keys_denied = self.counts.keys_denied.saturating_add(1);
-            self.spoiled = true;
-            return name.len();
-        }
-        // What was denied can be found again only through the heartbeat.
-        if is_heartbeat && self.spoiled {
-            return name.len();
-        }
-        let bytes = KEY_OVERHEAD_BYTES.saturating_add(name.len() as u64);
-        self.written_bytes = self.written_bytes.saturating_add(bytes);
-        batch[record.family].push((string, owner));
-        if is_heartbeat {
-            self.leaving.push(family.heartbeat);
-        }
-        name.len()
-    }
-
-    fn has_living_rival(&mut self, slice: Slice, place: usize) -> bool {
-        let mut found = false;
-        while let Some(rival) = self.plan.rivals.get(self.next_rival).copied() {
-            if rival.removal > place {
-                break;
-            }
-            self.next_rival = self.next_rival.saturating_add(1);
-            found = found || (rival.removal == place && self.is_alive(slice, rival.heartbeat));
-        }
-        found
     }
 }
 

@@ -56,6 +56,7 @@ const EMPTY: State = State {
         runs: 0,
         dry_runs: 0,
         runs_complete: 0,
+        runs_partial: 0,
         runs_limited: 0,
         runs_cancelled: 0,
         runs_truncated: 0,
@@ -284,6 +285,7 @@ pub fn info_fields() -> Vec<(String, u64)> {
             ("busy_us", last.cost.busy_us),
             ("elapsed_us", last.cost.elapsed_us),
         ];
+        let last_fields = last_fields.into_iter().chain(counts.held.fields());
         fields.extend(last_fields.map(|(name, value)| (format!("last_{name}"), value)));
     }
     let totals = state.totals.fields();

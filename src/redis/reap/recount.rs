@@ -22,17 +22,23 @@ impl Reap {
                 return Progress::Paused(Waiting::Replicas);
             }
             let kept = &mut self.plan.kept;
-            let (position, count) = if let Some(position) = kept.vetoed.pop() {
-                (position, &mut self.counts.keys_vetoed)
+            let counts = &mut self.counts;
+            let (position, hold) = if let Some(position) = kept.vetoed.pop() {
+                (position, Err(&mut counts.keys_vetoed))
             } else if let Some(position) = kept.orphaned.pop() {
-                (position, &mut self.counts.keys_orphaned)
+                (position, Err(&mut counts.keys_orphaned))
+            } else if let Some((position, hold)) = kept.held.pop() {
+                (position, Ok(hold))
             } else {
                 return Progress::Finished;
             };
             if let Some(record) = self.collection.get(position)
                 && !glimpse::exists(ctx, &OwnString::new(record.name))
             {
-                *count = count.saturating_sub(1);
+                match hold {
+                    Ok(hold) => counts.held.take_back(hold),
+                    Err(count) => *count = count.saturating_sub(1),
+                }
                 let bytes = KEY_OVERHEAD_BYTES.saturating_add(record.name.len() as u64);
                 self.written_bytes = self.written_bytes.saturating_add(bytes);
             }

@@ -18,7 +18,6 @@ use crate::collection::Collection;
 use crate::doctor::Study;
 use crate::linger::joined;
 use crate::look::Look;
-use crate::plan::Plan;
 use crate::report::{Report, Status};
 use crate::schedule::Change;
 
@@ -31,10 +30,14 @@ impl Run {
         let Phase::Reaping(reap) = &self.phase else {
             return self.stop_for(End::InternalError);
         };
-        if let Some((status, why)) = reap.orphans_stay {
-            return self.stop(status, Some(why.into()));
-        }
-        self.stop(end_status(&reap.plan), None)
+        let held = reap.counts.held.reason();
+        let (status, stay) = match reap.orphans_stay {
+            Some((Status::Complete, why)) => (end_status(reap), Some(why.to_owned())),
+            Some((status, why)) => (status, Some(why.to_owned())),
+            None => (end_status(reap), None),
+        };
+        let reasons: Vec<String> = stay.into_iter().chain(held).collect();
+        self.stop(status, (!reasons.is_empty()).then(|| reasons.join("; ")))
     }
 
     /// End with the status that goes with a wish.
@@ -161,12 +164,18 @@ enum Rest {
     Studying(Worker<Option<Study>>),
 }
 
-/// The status that goes with a plan of which nothing was cut short.
-pub(super) fn end_status(plan: &Plan) -> Status {
-    match (&plan.refused, plan.truncated, plan.limited) {
-        (Some(_), _, _) => Status::Refused,
-        (None, true, _) => Status::Truncated,
-        (None, false, true) => Status::Limited,
-        (None, false, false) => Status::Complete,
+/// The status that goes with a run that was not cut short.
+pub(super) fn end_status(reap: &Reap) -> Status {
+    let plan = &reap.plan;
+    if plan.refused.is_some() {
+        Status::Refused
+    } else if plan.truncated {
+        Status::Truncated
+    } else if plan.limited {
+        Status::Limited
+    } else if reap.counts.held.is_empty() {
+        Status::Complete
+    } else {
+        Status::Partial
     }
 }

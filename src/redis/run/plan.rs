@@ -174,7 +174,7 @@ impl Run {
         orphans: Option<Orphans>,
     ) -> Next {
         if let Some(share) = &reap.plan.refused {
-            let (status, why) = (end_status(&reap.plan), share.reason());
+            let (status, why) = (end_status(&reap), share.reason());
             self.phase = Phase::Reaping(reap);
             return self.stop(status, Some(why));
         }
@@ -189,7 +189,7 @@ impl Run {
         };
         if cluster::has_others(ctx) {
             let why = "orphans stay: heartbeats may be on another node of the cluster";
-            reap.orphans_stay = Some((end_status(&reap.plan), why));
+            reap.orphans_stay = Some((end_status(&reap), why));
             return self.start_reap(reap);
         }
         let weigh = Weigh::new(orphans, self.order.database, self.reader.clone());

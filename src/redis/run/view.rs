@@ -168,7 +168,7 @@ impl Run {
 /// breaker of the schedule has to say is not said here, for it is said once and not every time.
 pub fn log_end(ctx: *mut RedisModuleCtx, report: &Report, database: i32) {
     let removed = !report.dry_run && report.counts.keys_removed() > 0;
-    let whole = matches!(report.status, Status::Complete | Status::Limited);
+    let whole = [Status::Complete, Status::Partial, Status::Limited].contains(&report.status);
     let line = format!(
         "{}cleanup run {} of database {database}: {}{}; coordinators removed {}, keys removed {}{}, \
          revived {}, slices {}, longest slice {} us, elapsed {} ms",

@@ -195,6 +195,7 @@ fn status_has_the_same_shape_before_and_after_a_run() -> Result<()> {
         "longestScanUs",
         "longestReadUs",
         "longestUnlinkUs",
+        "runsPartial",
     ];
     let before = bulk(&mut conn, "BLOCKING.STATUS JSON")?;
     let schedule = r#""intervalS":0,"databases":[0],"dryRun":false,"nextRunS":null,"warmUpLeftS":0,"runs":0,"skipped":0,"breakersOpen":[]"#;

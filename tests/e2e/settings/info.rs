@@ -17,7 +17,7 @@ const NOW: [&str; 4] = [
     "current_paused",
 ];
 
-const LAST: [&str; 22] = [
+const LAST: [&str; 25] = [
     "last_run",
     "last_dry_run",
     "last_scheduled",
@@ -40,9 +40,12 @@ const LAST: [&str; 22] = [
     "last_longest_slice_us",
     "last_busy_us",
     "last_elapsed_us",
+    "last_keys_over_bound",
+    "last_keys_protected",
+    "last_keys_unsettled",
 ];
 
-const TOTALS: [&str; 23] = [
+const TOTALS: [&str; 24] = [
     "total_runs",
     "total_dry_runs",
     "total_runs_complete",
@@ -66,6 +69,7 @@ const TOTALS: [&str; 23] = [
     "total_longest_scan_us",
     "total_longest_read_us",
     "total_longest_unlink_us",
+    "total_runs_partial",
 ];
 
 const SCHEDULE: [&str; 11] = [
@@ -286,7 +290,7 @@ fn fields_say_what_the_runs_replied() -> Result<()> {
         Ok(i64::try_from(found.with_context(|| name.to_owned())?.1)?)
     };
     let always = LAST[4..9].iter().chain(&LAST[11..15]);
-    for name in always.chain(&LAST[19..]) {
+    for name in always.chain(&LAST[19..22]) {
         let in_reply = name.trim_start_matches("last_");
         assert_eq!(field(name)?, whole.int(in_reply)?, "{name}");
     }
@@ -309,6 +313,10 @@ fn fields_say_what_the_runs_replied() -> Result<()> {
         ("total_orphans_removed", 0),
         ("last_keys_denied", 0),
         ("last_keys_not_owned", 0),
+        ("last_keys_over_bound", 0),
+        ("last_keys_protected", 0),
+        ("last_keys_unsettled", 0),
+        ("total_runs_partial", 0),
         ("total_runs", 3),
         ("total_dry_runs", 1),
         ("total_runs_complete", 2),
