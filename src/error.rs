@@ -189,6 +189,7 @@ pub enum BadSetting {
     Protect,
     ObituaryStream,
     TimeFields,
+    Zoneless,
     Families {
         /// Where the mistake begins: the number of its byte in the value, from 1 on.
         at: usize,
@@ -263,8 +264,9 @@ impl fmt::Display for BadSetting {
                 "argument must be the name of a key of at most 512 bytes, without quotes, backslashes and control characters, that fits no template of blocking.families, or empty",
             ),
             Self::TimeFields => out.write_str(
-                "argument must be 1 to 16 names of JSON fields of 1 to 64 bytes, separated by spaces, without quotes, backslashes and control characters",
+                "argument must be 1 to 16 names of fields of 1 to 64 bytes, separated by spaces, without quotes, backslashes and control characters",
             ),
+            Self::Zoneless => out.write_str("argument must be refuse or utc"),
             Self::Families { at, what } => write!(
                 out,
                 "argument must be templates separated by spaces, at byte {at}: {}",

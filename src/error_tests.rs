@@ -235,7 +235,7 @@ fn refused_settings_say_what_is_accepted() {
     let limits = format!("at most {MAX_PATTERNS} glob patterns of 1 to {MAX_PATTERN_BYTES} bytes");
     assert!(protect.contains(&limits), "{protect}");
     let fields = BadSetting::TimeFields.to_string();
-    let limits = format!("1 to {MAX_FIELDS} names of JSON fields of 1 to {MAX_FIELD_BYTES} bytes");
+    let limits = format!("1 to {MAX_FIELDS} names of fields of 1 to {MAX_FIELD_BYTES} bytes");
     assert!(fields.contains(&limits), "{fields}");
     let stream = BadSetting::ObituaryStream.to_string();
     let limits = format!("at most {MAX_STREAM_BYTES} bytes");

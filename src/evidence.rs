@@ -3,7 +3,9 @@
 //! Orphans have no heartbeat that could be judged, so their own keys must tell the time. Forms and
 //! units are those of heartbeats. Nothing here looks at a clock, and nothing is judged.
 
-use crate::heartbeat;
+use crate::heartbeat::forms::{Moment, Rules};
+use crate::heartbeat::trouble::Reason;
+use crate::heartbeat::{self, Account, Stored};
 use crate::layout::Layout;
 use crate::time_fields::TimeFields;
 
@@ -18,14 +20,47 @@ pub struct Evidence {
 }
 
 /// What a key of this name says; `value` is `None` where it is no string or too long to be read.
-pub fn of_key(name: &[u8], value: Option<&[u8]>, layout: &Layout, fields: &TimeFields) -> Evidence {
-    let told = value.and_then(|value| heartbeat::read_fields(value, &fields.evidence));
-    let named_ms = layout.idempotency_tail(name).and_then(heartbeat::digits_ms);
-    let newest_ms = told.and_then(|told| told.newest_ms).max(named_ms);
+pub fn of_key(
+    name: &[u8],
+    value: Option<&[u8]>,
+    layout: &Layout,
+    fields: &TimeFields,
+    rules: Rules,
+) -> Evidence {
+    let account = |value| heartbeat::account(Stored::Text(value), &fields.evidence, rules);
+    let told = value.map(account);
+    let named = layout
+        .idempotency_tail(name)
+        .and_then(|tail| digits(tail, rules));
+    let named_ms = match named {
+        Some(Moment::At(time)) => Some(time.ms),
+        _ => None,
+    };
+    let told_ms = told.as_ref().and_then(|told| told.reading().newest_ms);
+    let newest_ms = told_ms.max(named_ms);
+    let is_doubtful = matches!(named, Some(Moment::Not(Reason::TooOld)))
+        || told.as_ref().is_some_and(hides_a_time);
     Evidence {
         newest_ms,
-        conclusive: newest_ms.is_some() && !told.is_some_and(|told| told.doubtful),
+        conclusive: newest_ms.is_some() && !is_doubtful,
     }
+}
+
+/// Whether a value has a time that cannot be read, or lies outside the window: it may be a moment ago.
+/// A value that is no time at all hides none.
+fn hides_a_time(told: &Account) -> bool {
+    let hidden = |reason| matches!(reason, Reason::TooOld | Reason::Zoneless);
+    told.trouble()
+        .is_some_and(|trouble| trouble.field.is_some() || hidden(trouble.reason))
+}
+
+/// The moment of a number as it stands in a name: decimal digits, the unit by its size.
+fn digits(text: &[u8], rules: Rules) -> Option<Moment> {
+    let is_number = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    let text = is_number
+        .then(|| std::str::from_utf8(text).ok())
+        .flatten()?;
+    Some(rules.integer(text.parse().ok()?))
 }
 
 /// Whether evidence of this time, in milliseconds since 1970, is too young at `now_ms`: its age,
@@ -105,7 +140,16 @@ mod tests {
             (
                 "blocking:signal:a",
                 Some("2023-11-14T22:13:20Z"),
-                None,
+                Some(NOW_MS),
+                true,
+            ),
+            // What lies outside the window, or has no zone, is evidence of nothing.
+            (IDEMPOTENCY, Some("117000000000000000"), Some(old), false),
+            (IDEMPOTENCY, Some("2023-11-14T22:13:20"), Some(old), false),
+            (
+                "blocking:idempotency:a:117000000000000000",
+                Some(r#"{"timestamp":1699999000000}"#),
+                Some(old),
                 false,
             ),
             ("blocking:signal:a", Some("{}"), None, false),
@@ -206,6 +250,7 @@ mod tests {
                 value.map(str::as_bytes),
                 &Layout::default(),
                 &TimeFields::default(),
+                Rules::default(),
             );
             assert_eq!(said, expected, "{name} {value:?}");
         }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::heartbeat::Reading;
+use crate::heartbeat::trouble::Reason;
 
 const NOW_MS: i64 = 1_700_000_000_000;
 
@@ -20,7 +21,9 @@ fn read(state: State, age_s: Option<i64>, ttl_s: Option<i64>) -> Read {
             },
             told: None,
             expires_ms: ttl_s.map(|ttl_s| NOW_MS + ttl_s * 1000),
-            trouble: age_s.is_none().then_some("it is no string"),
+            trouble: age_s
+                .is_none()
+                .then(|| Trouble::new(Reason::OtherType, None, b"list")),
             print: None,
         }),
         seen_before: None,
@@ -75,7 +78,9 @@ fn heartbeats_in_words() {
         ),
         (
             read(State::Unreadable, None, None),
-            &["its heartbeat is unreadable, it is no string: it stays and protects its keys"],
+            &[
+                "its heartbeat is unreadable, it is neither a string nor a hash: 'list': it stays and protects its keys",
+            ],
         ),
         // Refreshed while the look was on.
         (

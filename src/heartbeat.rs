@@ -4,19 +4,18 @@
 //! coordinator whose every known time field was read, and is old, is stale. This file must not know
 //! where the bytes came from and must not look at a clock of its own.
 
-use std::fmt;
+#[path = "heartbeat/forms.rs"]
+pub mod forms;
+#[path = "heartbeat/json.rs"]
+mod json;
+#[path = "heartbeat/trouble.rs"]
+pub mod trouble;
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use crate::time_fields::Names;
+use forms::{Form, Moment, Rules, Time};
+use trouble::{Reason, Trouble};
 
-const NS_PER_MS: i128 = 1_000_000;
 const MS_PER_S: i64 = 1_000;
-/// The earliest moment that is a date: 10^9 seconds, in September 2001.
-const EARLIEST_MS: i64 = 1_000_000_000_000;
-/// A fraction as a binary float lies up to half a microsecond beside the decimal that was written.
-/// Without this allowance `.123` seconds could be read as 122 ms: older than the beat was.
-const FLOAT_ERROR_NS: i128 = 1_000;
 
 /// What one heartbeat value said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,21 +26,19 @@ pub struct Reading {
     pub doubtful: bool,
 }
 
-/// A heartbeat that gives no time at all: wrong type, too large, not JSON.
+/// A heartbeat that gives no time at all: wrong type, too large, no date.
 pub const UNREADABLE: Reading = Reading {
     newest_ms: None,
     doubtful: true,
 };
 
-impl Reading {
-    /// The reading of one field: what is no time is doubtful.
-    fn of(ms: Option<i64>) -> Self {
-        Self {
-            newest_ms: ms,
-            doubtful: ms.is_none(),
-        }
-    }
+/// A heartbeat that gives no time and whose TTL says the rest: alive while it is there.
+pub const PRESENCE: Reading = Reading {
+    newest_ms: Some(i64::MAX),
+    doubtful: false,
+};
 
+impl Reading {
     /// What two heartbeats of one coordinator say together: the newest wins, doubt adds up.
     pub fn merged(self, other: Reading) -> Reading {
         Reading {
@@ -49,46 +46,6 @@ impl Reading {
             doubtful: self.doubtful || other.doubtful,
         }
     }
-}
-
-/// The form in which a time was given; for a number, its unit by its size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    Seconds,
-    Milliseconds,
-    Microseconds,
-    Nanoseconds,
-    /// An RFC 3339 string.
-    Date,
-}
-
-impl Form {
-    /// The word in replies.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Seconds => "seconds",
-            Self::Milliseconds => "milliseconds",
-            Self::Microseconds => "microseconds",
-            Self::Nanoseconds => "nanoseconds",
-            Self::Date => "rfc3339",
-        }
-    }
-}
-
-/// A time as it was given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Time {
-    /// Milliseconds since 1970.
-    ms: i64,
-    form: Form,
-}
-
-/// Which time a value told of: the newest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Told<'n> {
-    /// The field it stood in; `None` for a bare number as the whole value.
-    pub field: Option<&'n str>,
-    pub form: Form,
 }
 
 /// What a reading means at a moment.
@@ -115,294 +72,160 @@ pub fn verdict(reading: Reading, now_ms: i64, threshold_s: u32) -> Verdict {
     }
 }
 
-/// Reads a heartbeat's value, of which these top-level fields hold a time: all are looked at, the
-/// newest wins. A value of more than `max_bytes` is not looked at: one huge value must not stall the
-/// server.
-pub fn read(value: &[u8], max_bytes: usize, fields: &[String]) -> Reading {
-    if value.len() > max_bytes {
-        return UNREADABLE;
-    }
-    read_fields(value, fields).unwrap_or(UNREADABLE)
-}
-
-/// What the top-level fields of these names say, or a bare number as the whole value; `None` if
-/// there is nothing of the kind: no JSON, none of the fields, a number that is no time.
-pub fn read_fields(value: &[u8], names: &[String]) -> Option<Reading> {
-    account(value, names).map(|account| account.reading)
-}
-
-/// Which of these fields, or a bare number, gives the time that [`read_fields`] gives; `None` if
-/// nothing does.
-pub fn told<'n>(value: &[u8], names: &'n [String]) -> Option<Told<'n>> {
-    let (field, time) = account(value, names)?.newest?;
-    Some(Told {
-        field,
-        form: time.form,
-    })
-}
-
-fn account<'n>(value: &[u8], names: &'n [String]) -> Option<Account<'n>> {
-    // JSON is UTF-8. Looked at once and as a whole, it is not looked at again string by string.
-    let text = std::str::from_utf8(value).ok()?;
-    let mut json = serde_json::Deserializer::from_str(text);
-    let account = Whole { names }.deserialize(&mut json).ok()?;
-    // Trailing garbage makes it no JSON.
-    json.end().ok()?;
-    account
-}
-
-/// What the known fields of a value say together.
-#[derive(Clone, Copy)]
-struct Account<'n> {
-    reading: Reading,
-    /// The newest time, and where it stands.
+/// What a value says, in full.
+#[derive(Clone, Debug)]
+pub struct Account<'n> {
+    /// The newest time, and the field it stands in; no field for the whole value.
     newest: Option<(Option<&'n str>, Time)>,
+    /// A field that should have been a time was none.
+    doubtful: bool,
+    /// The first of what is wrong; a field that is as good as absent only where nothing else is.
+    trouble: Option<Box<Trouble>>,
 }
 
 impl<'n> Account<'n> {
-    /// What one field says, or a bare number.
-    fn of(field: Option<&'n str>, time: Option<Time>) -> Self {
-        Self {
-            reading: Reading::of(time.map(|time| time.ms)),
-            newest: time.map(|time| (field, time)),
+    /// What one field says, or the whole value; the bytes are those to blame if it is no time.
+    fn of(field: Option<&'n str>, moment: Moment, bytes: &[u8]) -> Self {
+        let trouble = |reason| Some(Box::new(Trouble::new(reason, field, bytes)));
+        match moment {
+            Moment::At(time) => Self {
+                newest: Some((field, time)),
+                doubtful: false,
+                trouble: None,
+            },
+            Moment::Absent(reason) => Self {
+                newest: None,
+                doubtful: false,
+                trouble: trouble(reason),
+            },
+            Moment::Not(reason) => Self {
+                newest: None,
+                doubtful: true,
+                trouble: trouble(reason),
+            },
         }
+    }
+
+    /// Nothing can be read, for this reason.
+    fn without(reason: Reason, bytes: &[u8]) -> Self {
+        Self::of(None, Moment::Not(reason), bytes)
+    }
+
+    /// An object, or a hash, in which no field is known.
+    fn without_fields() -> Self {
+        Self::without(Reason::NoField, b"")
     }
 
     fn merged(self, other: Self) -> Self {
         let ms = |account: &Self| account.newest.map(|(_, time)| time.ms);
+        let newest = if ms(&other) > ms(&self) {
+            other.newest
+        } else {
+            self.newest
+        };
+        let trouble = match self.trouble {
+            Some(trouble) if self.doubtful || !other.doubtful => Some(trouble),
+            mine => other.trouble.or(mine),
+        };
         Self {
-            reading: self.reading.merged(other.reading),
-            newest: if ms(&other) > ms(&self) {
-                other.newest
-            } else {
-                self.newest
-            },
+            newest,
+            doubtful: self.doubtful || other.doubtful,
+            trouble,
         }
     }
-}
 
-/// The time of a number as it stands in a name: decimal digits, the unit by its size.
-pub fn digits_ms(text: &[u8]) -> Option<i64> {
-    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    let text = digits.then(|| std::str::from_utf8(text).ok()).flatten()?;
-    integer_time(text.parse().ok()?).map(|time| time.ms)
-}
+    /// What it means for life.
+    pub fn reading(&self) -> Reading {
+        self.newest.map_or(UNREADABLE, |(_, time)| Reading {
+            newest_ms: Some(time.ms),
+            doubtful: self.doubtful,
+        })
+    }
 
-/// A whole value: an object that may hold time fields, or a bare number.
-#[derive(Clone, Copy)]
-struct Whole<'n> {
-    names: &'n [String],
-}
+    /// Whether the key, if it has a TTL, proves life by being there.
+    pub fn may_be_presence(&self) -> bool {
+        let whole = self
+            .trouble
+            .as_ref()
+            .filter(|trouble| trouble.field.is_none());
+        self.newest.is_none() && whole.is_some_and(|trouble| trouble.reason.may_be_presence())
+    }
 
-impl<'de, 'n> DeserializeSeed<'de> for Whole<'n> {
-    type Value = Option<Account<'n>>;
+    /// Which field gives the newest time, `None` for the whole value, and in which form.
+    pub fn told(&self) -> Option<(Option<&'n str>, Form)> {
+        self.newest.map(|(field, time)| (field, time.form))
+    }
 
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
-        json.deserialize_any(self)
+    /// What is wrong: why there is no time, or none that can be relied on.
+    pub fn trouble(&self) -> Option<&Trouble> {
+        let matters = self.doubtful || self.newest.is_none();
+        self.trouble.as_deref().filter(|_| matters)
     }
 }
 
-impl<'de, 'n> Visitor<'de> for Whole<'n> {
-    type Value = Option<Account<'n>>;
+/// What is stored under a name.
+#[derive(Clone, Copy, Debug)]
+pub enum Stored<'v> {
+    Text(&'v [u8]),
+    /// A hash: the time fields that it has, by their place among the names; none for a value that is
+    /// too long.
+    Hash(&'v [(usize, Option<Vec<u8>>)]),
+    /// It was not read, for this reason, to which these bytes belong.
+    Unread(Reason, &'v [u8]),
+}
 
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("an object or a number")
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
-        Ok(integer_time(number.into()).map(|time| Account::of(None, Some(time))))
-    }
-
-    fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
-        Ok(float_time(number).map(|time| Account::of(None, Some(time))))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
-        let mut found: Option<Account> = None;
-        while let Some(known) = fields.next_key_seed(Known { names: self.names })? {
-            if known.is_some() {
-                let field = Account::of(known, fields.next_value::<Moment>()?.0);
-                found = Some(found.map_or(field, |so_far| so_far.merged(field)));
-            } else {
-                fields.next_value::<Skip>()?;
-            }
-        }
-        Ok(found)
+/// What a heartbeat says of which these fields hold a time: all are looked at, the newest wins.
+pub fn account<'n>(stored: Stored, names: &'n Names, rules: Rules) -> Account<'n> {
+    match stored {
+        Stored::Text(value) => of_text(value, names, rules),
+        Stored::Unread(reason, bytes) => Account::without(reason, bytes),
+        Stored::Hash(fields) => fields
+            .iter()
+            .filter_map(|(place, value)| Some((names.all.get(*place)?, value.as_deref())))
+            .map(|(field, value)| of_hash_field(field, value, rules))
+            .reduce(Account::merged)
+            .unwrap_or_else(Account::without_fields),
     }
 }
 
-/// Which known one a field's name is. It is compared after its escapes are decoded.
-#[derive(Clone, Copy)]
-struct Known<'n> {
-    names: &'n [String],
-}
-
-impl<'de, 'n> DeserializeSeed<'de> for Known<'n> {
-    type Value = Option<&'n str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
-        json.deserialize_str(self)
+/// What the field of a hash says: a number or a date, perhaps in quotes.
+fn of_hash_field<'n>(field: &'n str, value: Option<&[u8]>, rules: Rules) -> Account<'n> {
+    let said = |moment, bytes| Account::of(Some(field), moment, bytes);
+    let Some(value) = value else {
+        return said(Moment::Not(Reason::TooLong), b"");
+    };
+    let Ok(text) = std::str::from_utf8(value) else {
+        return said(Moment::Not(Reason::Binary), value);
+    };
+    let quoted = text.starts_with('"').then(|| serde_json::from_str(text));
+    match quoted {
+        Some(Ok::<String, _>(inner)) => said(rules.text(&inner), value),
+        _ => said(rules.text(text), value),
     }
 }
 
-impl<'n> Visitor<'_> for Known<'n> {
-    type Value = Option<&'n str>;
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("a field name")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        let known = self.names.iter().find(|known| *known == name);
-        Ok(known.map(String::as_str))
-    }
+fn of_text<'n>(value: &[u8], names: &'n Names, rules: Rules) -> Account<'n> {
+    // JSON is UTF-8, and so is every date. Looked at once and as a whole, it is not looked at again
+    // string by string.
+    let Ok(text) = std::str::from_utf8(value) else {
+        let is_meant_as_object = value.trim_ascii_start().starts_with(b"{");
+        let reason = match is_meant_as_object {
+            true => Reason::BrokenJson,
+            false => Reason::Binary,
+        };
+        return Account::without(reason, value);
+    };
+    json::read(text, names, rules).unwrap_or_else(|| bare(text.trim_ascii(), names, rules))
 }
 
-/// The value of a known field: a time, or none. Any JSON is taken, so that one
-/// field that is no time does not hide another one that is.
-struct Moment(Option<Time>);
-
-impl<'de> Deserialize<'de> for Moment {
-    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        struct AnyMoment;
-
-        impl<'de> Visitor<'de> for AnyMoment {
-            type Value = Moment;
-
-            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                out.write_str("any JSON")
-            }
-
-            fn visit_u64<E>(self, number: u64) -> Result<Moment, E> {
-                Ok(Moment(integer_time(number.into())))
-            }
-
-            fn visit_i64<E>(self, number: i64) -> Result<Moment, E> {
-                Ok(Moment(integer_time(number.into())))
-            }
-
-            fn visit_f64<E>(self, number: f64) -> Result<Moment, E> {
-                Ok(Moment(float_time(number)))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Moment, E> {
-                Ok(Moment(text_time(text)))
-            }
-
-            fn visit_bool<E>(self, _: bool) -> Result<Moment, E> {
-                Ok(Moment(None))
-            }
-
-            fn visit_unit<E>(self) -> Result<Moment, E> {
-                Ok(Moment(None))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Moment, A::Error> {
-                Skip.visit_seq(items).map(|Skip| Moment(None))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Moment, A::Error> {
-                Skip.visit_map(fields).map(|Skip| Moment(None))
-            }
-        }
-
-        json.deserialize_any(AnyMoment)
+/// What a value says that is no JSON.
+fn bare<'n>(text: &str, names: &'n Names, rules: Rules) -> Account<'n> {
+    if !text.starts_with('{') {
+        return Account::of(None, rules.text(text), text.as_bytes());
     }
-}
-
-/// Any JSON, read and forgotten. serde's own `IgnoredAny` is not used: serde_json skips it without
-/// its depth limit and without looking into strings.
-struct Skip;
-
-impl<'de> Deserialize<'de> for Skip {
-    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        json.deserialize_any(Skip)
-    }
-}
-
-impl<'de> Visitor<'de> for Skip {
-    type Value = Skip;
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("any JSON")
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Skip, E> {
-        Ok(Skip)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Skip, E> {
-        Ok(Skip)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Skip, E> {
-        Ok(Skip)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Skip, E> {
-        Ok(Skip)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Skip, E> {
-        Ok(Skip)
-    }
-
-    fn visit_unit<E>(self) -> Result<Skip, E> {
-        Ok(Skip)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Skip, A::Error> {
-        while let Some(Skip) = items.next_element()? {}
-        Ok(Skip)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Skip, A::Error> {
-        while let Some((Skip, Skip)) = fields.next_entry()? {}
-        Ok(Skip)
-    }
-}
-
-/// How many nanoseconds one unit of a number of this size has. Dates in seconds, milliseconds,
-/// microseconds and nanoseconds are so far apart that the size gives the unit away; what is smaller
-/// is a counter or a monotonic clock, what is larger is no date.
-fn unit_ns(number: i128) -> Option<(i128, Form)> {
-    match number {
-        1_000_000_000..100_000_000_000 => Some((1_000_000_000, Form::Seconds)),
-        100_000_000_000..100_000_000_000_000 => Some((1_000_000, Form::Milliseconds)),
-        100_000_000_000_000..100_000_000_000_000_000 => Some((1_000, Form::Microseconds)),
-        100_000_000_000_000_000..100_000_000_000_000_000_000 => Some((1, Form::Nanoseconds)),
-        _ => None,
-    }
-}
-
-// The products below stay under 10^20 by the ranges above, far from the limits of i128.
-fn integer_time(number: i128) -> Option<Time> {
-    let (unit_ns, form) = unit_ns(number)?;
-    floored(number * unit_ns, form)
-}
-
-fn float_time(number: f64) -> Option<Time> {
-    // The conversion saturates, and takes NaN for zero; none of that has a unit.
-    let whole = number as i128;
-    let (unit_ns, form) = unit_ns(whole)?;
-    let fraction_ns = (number.fract() * unit_ns as f64) as i128;
-    floored(whole * unit_ns + fraction_ns + FLOAT_ERROR_NS, form)
-}
-
-fn text_time(text: &str) -> Option<Time> {
-    if let Ok(number) = text.parse() {
-        return integer_time(number);
-    }
-    if let Ok(number) = text.parse() {
-        return float_time(number);
-    }
-    let date = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-    floored(date.unix_timestamp_nanos(), Form::Date).filter(|time| time.ms >= EARLIEST_MS)
-}
-
-fn floored(ns: i128, form: Form) -> Option<Time> {
-    let ms = i64::try_from(ns.div_euclid(NS_PER_MS)).ok()?;
-    Some(Time { ms, form })
+    let quoted = json::with_quoted_numbers(text);
+    let mended = quoted.and_then(|text| json::read(&text, names, rules));
+    mended.unwrap_or_else(|| Account::without(Reason::BrokenJson, text.as_bytes()))
 }
 
 #[cfg(test)]

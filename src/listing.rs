@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::census;
 use crate::cost::Cost;
 use crate::heartbeat::Verdict;
+use crate::heartbeat::trouble::Trouble;
 use crate::layout::Layout;
 use crate::look::{ListOptions, State};
 use crate::value::Value;
@@ -25,6 +26,7 @@ struct Entry {
     age_s: Option<i64>,
     ttl_s: Option<i64>,
     field: Option<String>,
+    trouble: Option<Trouble>,
 }
 
 /// A list under way.
@@ -97,6 +99,7 @@ impl Listing {
             age_s: vitals.age_s(now_ms),
             ttl_s: vitals.ttl_s(now_ms),
             field: vitals.told.map(|(field, _)| field),
+            trouble: vitals.trouble,
         };
         if self
             .oldest
@@ -158,6 +161,12 @@ impl Entry {
             (
                 "field",
                 field.map_or(Value::Null, |f| Value::text(f.as_bytes())),
+            ),
+            (
+                "trouble",
+                self.trouble
+                    .as_ref()
+                    .map_or(Value::Null, |trouble| Value::text(trouble.sentence())),
             ),
         ])
     }

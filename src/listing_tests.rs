@@ -1,5 +1,6 @@
 use super::*;
-use crate::heartbeat::{Form, Reading};
+use crate::heartbeat::Reading;
+use crate::heartbeat::forms::Form;
 use crate::look;
 
 const NOW_MS: i64 = 1_700_000_000_000;
@@ -177,6 +178,7 @@ fn a_coordinator_of_a_swarm_has_its_swarm_beside_it() {
             ("age_s", Value::Int(700)),
             ("ttl_s", Value::Null),
             ("field", Value::text("timestamp")),
+            ("trouble", Value::Null),
         ])
     );
 }

@@ -10,7 +10,9 @@ use crate::collection::{Collection, Record};
 use crate::evidence;
 use crate::family::Family;
 use crate::first_seen::FirstSeen;
-use crate::heartbeat::UNREADABLE;
+use crate::heartbeat::Stored;
+use crate::heartbeat::forms::{Rules, Zoneless};
+use crate::heartbeat::trouble::Reason;
 use crate::layout::Layout;
 use crate::options;
 use crate::orphans::{self, Sighting};
@@ -28,6 +30,11 @@ const NOW_MS: i64 = 1_700_000_000_000;
 fn reader() -> Reader {
     Reader {
         max_bytes: settings::MAX_HEARTBEAT_BYTES.default as usize,
+        rules: Rules::new(
+            Zoneless::Refuse,
+            NOW_MS,
+            settings::BEAT_WINDOW_DAYS.default as u64,
+        ),
         ..Reader::default()
     }
 }
@@ -43,9 +50,11 @@ fn gathered<'k>(keys: impl Iterator<Item = &'k KeySpec>) -> Collection {
             continue;
         };
         let reading = match key.kind {
-            Kind::String => reader.read(&key.value(NOW_MS)).reading,
-            _ => UNREADABLE,
+            Kind::String => reader.read(Stored::Text(&key.value(NOW_MS))),
+            Kind::Hash => reader.read(Stored::Hash(&[])),
+            _ => reader.read(Stored::Unread(Reason::OtherType, b"")),
         };
+        let reading = reading.with_ttl(|| key.ttl != Ttl::None).reading;
         collection.push(Record {
             name: &name,
             family,
@@ -119,7 +128,13 @@ fn judged(case: &Case, collection: &Collection, plan: &mut Plan) -> Vec<Key> {
         let value = (key.kind == Kind::String).then(|| key.value(NOW_MS));
         let value = value.filter(|value| value.len() <= reader.max_bytes);
         Some(Sighting {
-            evidence: evidence::of_key(name, value.as_deref(), &reader.layout, &reader.fields),
+            evidence: evidence::of_key(
+                name,
+                value.as_deref(),
+                &reader.layout,
+                &reader.fields,
+                reader.rules,
+            ),
             print: place as u64,
         })
     };

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::databases;
 use crate::error::BadSetting;
 use crate::families;
+use crate::heartbeat::forms::Zoneless;
 use crate::layout::Layout;
 use crate::obituary;
 use crate::protect::Protected;
@@ -177,6 +178,10 @@ pub static IDLE_CPU_PERCENT: Setting = Setting::new("idle-cpu-percent", 100, 1, 
 pub static MAX_HEARTBEAT_BYTES: Setting =
     Setting::new("max-heartbeat-bytes", 65_536, 64, 16 << 20).in_bytes();
 
+/// A beat further back than this is none: a number of an unknown unit looks so. Beyond 25 years ago
+/// numbers that are written today in other units and epochs would fall inside.
+pub static BEAT_WINDOW_DAYS: Setting = Setting::new("beat-window-days", 3650, 1, 9125);
+
 /// What a run may keep of the keys it walked over.
 pub static COLLECT_MAX_BYTES: Setting =
     Setting::new("collect-max-bytes", 512 << 20, 64 << 10, 1 << 40).in_bytes();
@@ -221,9 +226,12 @@ pub static PROTECT: Text<Protected> = Text::new("protect", "", Protected::parse)
 /// The layout of keys.
 pub static FAMILIES: Text<Layout> = Text::new("families", families::DEFAULT, Layout::parse);
 
-/// Which top-level fields of a heartbeat hold a time.
+/// Which fields of a heartbeat hold a time.
 pub static TIME_FIELDS: Text<TimeFields> =
     Text::new("time-fields", time_fields::DEFAULT, TimeFields::parse);
+
+/// What a date without a zone means.
+pub static ZONELESS: Text<Zoneless> = Text::new("zoneless", "refuse", Zoneless::parse);
 
 /// The stream that obituaries are written to; empty for none. Behind the families, which it is held
 /// against when the configuration is read.
@@ -240,12 +248,13 @@ pub fn warm_up_s() -> u64 {
 }
 
 /// Every setting that is a number, in the order of the documentation.
-pub static NUMBERS: [&Setting; 12] = [
+pub static NUMBERS: [&Setting; 13] = [
     &THRESHOLD_SECONDS,
     &SLICE_US,
     &CPU_PERCENT,
     &IDLE_CPU_PERCENT,
     &MAX_HEARTBEAT_BYTES,
+    &BEAT_WINDOW_DAYS,
     &COLLECT_MAX_BYTES,
     &LINGER_SECONDS,
     &INTERVAL_SECONDS,
@@ -260,11 +269,12 @@ pub static SWITCHES: [&Switch; 2] = [&DRY_RUN, &SECOND_LOOK];
 
 /// Every setting that is text. None may take a NUL byte: CONFIG REWRITE would compare what stands before
 /// it with the default, and leave the setting out.
-pub static TEXTS: [&dyn AnyText; 5] = [
+pub static TEXTS: [&dyn AnyText; 6] = [
     &DATABASES,
     &PROTECT,
     &FAMILIES,
     &TIME_FIELDS,
+    &ZONELESS,
     &OBITUARY_STREAM,
 ];
 

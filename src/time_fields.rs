@@ -1,4 +1,4 @@
-//! The value of `blocking.time-fields`: which top-level fields of a heartbeat hold a time.
+//! The value of `blocking.time-fields`: which fields of a heartbeat hold a time.
 
 use crate::error::BadSetting;
 
@@ -12,14 +12,43 @@ const ACTIVITY: &str = "lastActivity";
 pub const MAX_FIELDS: usize = 16;
 pub const MAX_FIELD_BYTES: usize = 64;
 
-/// Names of fields.
+/// Names of fields. One with a dot is also a way into an object: `stats.updatedAt`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    pub all: Vec<String>,
+    /// Whether one of them may be such a way.
+    pub nested: bool,
+}
+
+impl Names {
+    fn new(all: Vec<String>) -> Self {
+        let nested = all.iter().any(|name| name.contains('.'));
+        Self { all, nested }
+    }
+
+    /// Some fields of a hash as the text of a JSON object, as far as `most` bytes.
+    pub fn json_of(&self, fields: &[(usize, Option<Vec<u8>>)], most: usize) -> Vec<u8> {
+        let mut object = serde_json::Map::new();
+        for (place, value) in fields {
+            if let (Some(name), Some(value)) = (self.all.get(*place), value) {
+                let text = String::from_utf8_lossy(value).into_owned();
+                object.insert(name.clone(), text.into());
+            }
+        }
+        let mut text = serde_json::Value::Object(object).to_string().into_bytes();
+        text.truncate(most);
+        text
+    }
+}
+
+/// Which fields are looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimeFields {
     /// Those of heartbeats.
-    pub beats: Vec<String>,
+    pub beats: Names,
     /// Those that say of any other key when it was written. The known ones always do, whatever
     /// heartbeats have: the more is heard, the younger a key can be.
-    pub evidence: Vec<String>,
+    pub evidence: Names,
 }
 
 impl Default for TimeFields {
@@ -36,7 +65,10 @@ impl TimeFields {
                 evidence.push(known.to_owned());
             }
         }
-        Self { beats, evidence }
+        Self {
+            beats: Names::new(beats),
+            evidence: Names::new(evidence),
+        }
     }
 
     /// Reads names separated by spaces, at least one.
@@ -63,7 +95,7 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Option<Vec<String>> {
-        TimeFields::parse(text.as_bytes()).ok().map(|f| f.beats)
+        TimeFields::parse(text.as_bytes()).ok().map(|f| f.beats.all)
     }
 
     #[test]
@@ -94,9 +126,25 @@ mod tests {
     }
 
     #[test]
+    fn some_fields_of_a_hash_as_json() {
+        let names = TimeFields::default().beats;
+        let fields = [
+            (1, Some(b"2026-11-30T18:12:00Z".to_vec())),
+            (0, None),
+            (2, Some(b"\"\xff".to_vec())),
+            (9, Some(Vec::new())),
+        ];
+        let text = names.json_of(&fields, 1000);
+        let expected =
+            "{\"lastHeartbeat\":\"2026-11-30T18:12:00Z\",\"last_heartbeat\":\"\\\"\u{fffd}\"}";
+        assert_eq!(String::from_utf8(text).unwrap(), expected);
+        assert_eq!(names.json_of(&fields, 3), b"{\"l");
+    }
+
+    #[test]
     fn the_known_fields_are_always_evidence() {
         let fields = TimeFields::parse(b"beat timestamp").unwrap();
-        assert_eq!(fields.beats, ["beat", "timestamp"]);
+        assert_eq!(fields.beats.all, ["beat", "timestamp"]);
         let all = [
             "beat",
             "timestamp",
@@ -104,6 +152,8 @@ mod tests {
             "last_heartbeat",
             "lastActivity",
         ];
-        assert_eq!(fields.evidence, all);
+        assert_eq!(fields.evidence.all, all);
+        assert!(!fields.evidence.nested);
+        assert!(TimeFields::parse(b"stats.updatedAt").unwrap().beats.nested);
     }
 }

@@ -1,10 +1,15 @@
 //! All that shows of one heartbeat, for those who ask: what it says, where it says so, when it expires.
 
-use crate::heartbeat::{self, Form, Reading, UNREADABLE};
+use crate::heartbeat::forms::Form;
+use crate::heartbeat::trouble::Trouble;
+use crate::heartbeat::{PRESENCE, Reading, Stored};
 use crate::second_look::{Prints, Reader};
 
-/// The field of a bare number as the whole value.
+/// The field of a time that is the whole value.
 const WHOLE_VALUE: &str = "(value)";
+
+/// The field of a heartbeat that gives no time and need not.
+const NO_FIELD: &str = "(presence)";
 
 /// One heartbeat, looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,52 +20,45 @@ pub struct Vitals {
     /// When it expires, milliseconds since 1970; `None` if it does not.
     pub expires_ms: Option<i64>,
     /// Why it gives no time, or none that can be relied on.
-    pub trouble: Option<&'static str>,
+    pub trouble: Option<Trouble>,
     /// The fingerprint of its value, if it was asked for and the value could be read.
     pub print: Option<u64>,
 }
 
-/// What a look at a key brought.
-#[derive(Clone, Copy, Debug)]
-pub struct Seen<'v> {
-    pub is_string: bool,
-    /// `None` where it is no string or too long.
-    pub value: Option<&'v [u8]>,
-    /// Negative if it does not expire.
-    pub expires_ms: i64,
-}
-
 impl Vitals {
-    /// What was seen, read like a heartbeat. The prints are not the reader's: they are those of a
-    /// schedule that may look twice, not of this run.
-    pub fn of(seen: Seen, reader: &Reader, prints: Option<&Prints>) -> Self {
-        let reading = seen
-            .value
-            .map_or(UNREADABLE, |value| reader.read(value).reading);
-        let told = seen
-            .value
-            .and_then(|v| heartbeat::told(v, &reader.fields.beats));
-        let trouble = match (seen.is_string, seen.value) {
-            (false, _) => Some("it is no string"),
-            (true, None) => Some("it is longer than blocking.max-heartbeat-bytes"),
-            (true, Some(_)) if reading.newest_ms.is_none() => Some("it gives no time"),
-            (true, Some(_)) if reading.doubtful => Some("one of its time fields gives no time"),
-            (true, Some(_)) => None,
-        };
-        Self {
-            reading,
-            told: told.map(|told| (told.field.unwrap_or(WHOLE_VALUE).to_owned(), told.form)),
-            expires_ms: (seen.expires_ms >= 0).then_some(seen.expires_ms),
-            trouble,
-            print: prints
-                .zip(seen.value)
-                .map(|(prints, value)| prints.of(value)),
+    /// What is stored, read like a heartbeat, on a key that expires then; negative if it does not. The
+    /// prints are not the reader's: they are those of a schedule that may look twice, not of this run.
+    pub fn of(stored: Stored, expires_ms: i64, reader: &Reader, prints: Option<&Prints>) -> Self {
+        let account = reader.account(stored);
+        let expires_ms = (expires_ms >= 0).then_some(expires_ms);
+        let print = prints.and_then(|prints| prints.of_stored(stored, reader.max_bytes));
+        if account.may_be_presence() && expires_ms.is_some() {
+            return Self {
+                reading: PRESENCE,
+                told: Some((NO_FIELD.to_owned(), Form::Presence)),
+                expires_ms,
+                trouble: None,
+                print,
+            };
         }
+        let told = account.told();
+        Self {
+            reading: account.reading(),
+            told: told.map(|(field, form)| (field.unwrap_or(WHOLE_VALUE).to_owned(), form)),
+            expires_ms,
+            trouble: account.trouble().cloned(),
+            print,
+        }
+    }
+
+    /// Whether it gives no time, and is alive while it is there.
+    pub fn is_presence(&self) -> bool {
+        self.reading == PRESENCE
     }
 
     /// Age at a moment, floored to whole seconds; negative for a beat in the future.
     pub fn age_s(&self, now_ms: i64) -> Option<i64> {
-        let beat_ms = self.reading.newest_ms?;
+        let beat_ms = self.reading.newest_ms.filter(|_| !self.is_presence())?;
         Some(now_ms.saturating_sub(beat_ms).div_euclid(1000))
     }
 
@@ -76,6 +74,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::heartbeat::trouble::Reason;
     use crate::time_fields::TimeFields;
 
     const NOW_MS: i64 = 1_700_000_000_000;
@@ -87,22 +86,13 @@ mod tests {
         }
     }
 
-    fn vitals(value: Option<&str>, is_string: bool, expires_ms: i64) -> Vitals {
-        let seen = Seen {
-            is_string,
-            value: value.map(str::as_bytes),
-            expires_ms,
-        };
-        Vitals::of(seen, &reader(), None)
+    fn vitals(value: &str, expires_ms: i64) -> Vitals {
+        Vitals::of(Stored::Text(value.as_bytes()), expires_ms, &reader(), None)
     }
 
     #[test]
     fn what_a_heartbeat_tells() {
-        let json = vitals(
-            Some(r#"{"lastHeartbeat":1699999000000}"#),
-            true,
-            NOW_MS + 1_499,
-        );
+        let json = vitals(r#"{"lastHeartbeat":1699999000000}"#, NOW_MS + 1_499);
         assert_eq!(
             json.told,
             Some(("lastHeartbeat".to_owned(), Form::Milliseconds))
@@ -115,27 +105,38 @@ mod tests {
             (json.age_s(NOW_MS - 1_000_001), json.trouble),
             (Some(-1), None)
         );
-        let bare = vitals(Some("1700000000"), true, -1);
+        let bare = vitals("1700000000", -1);
         assert_eq!(bare.told, Some(("(value)".to_owned(), Form::Seconds)));
         assert_eq!((bare.ttl_s(NOW_MS), bare.print), (None, None));
     }
 
     #[test]
-    fn why_a_heartbeat_cannot_be_read() {
-        let table = [
-            (None, false, "it is no string"),
-            (None, true, "it is longer than blocking.max-heartbeat-bytes"),
-            (Some("x"), true, "it gives no time"),
-            (Some("{}"), true, "it gives no time"),
-            (
-                Some(r#"{"timestamp":null,"lastHeartbeat":1700000000}"#),
-                true,
-                "one of its time fields gives no time",
-            ),
-        ];
-        for (value, is_string, why) in table {
-            assert_eq!(vitals(value, is_string, -1).trouble, Some(why), "{value:?}");
+    fn a_heartbeat_without_a_time_is_alive_while_its_ttl_lasts() {
+        for value in ["1", "", "on", "\"on\"", "null", "[]", "true", "-5", "NaN"] {
+            let there = vitals(value, NOW_MS + 5_000);
+            assert_eq!(there.reading, PRESENCE, "{value}");
+            assert_eq!(there.told, Some(("(presence)".to_owned(), Form::Presence)));
+            assert_eq!((there.age_s(NOW_MS), there.trouble), (None, None));
+            assert!(vitals(value, -1).trouble.is_some(), "{value}");
         }
+        // What was meant to give a time and does not is no presence, nor is what was not read.
+        let ticks = "638000000000000000";
+        for value in [
+            "{}",
+            r#"{"timestamp":1}"#,
+            "{",
+            "2026-11-30 18:12:00",
+            ticks,
+        ] {
+            let broken = vitals(value, NOW_MS + 5_000);
+            assert!(broken.trouble.is_some() && !broken.is_presence(), "{value}");
+        }
+        let long = "x".repeat(101);
+        assert!(!vitals(&long, NOW_MS + 5_000).is_presence());
+        let list = Stored::Unread(Reason::OtherType, b"list");
+        assert!(!Vitals::of(list, NOW_MS + 5_000, &reader(), None).is_presence());
+        let hash = Stored::Hash(&[]);
+        assert!(!Vitals::of(hash, NOW_MS + 5_000, &reader(), None).is_presence());
     }
 
     #[test]
@@ -144,33 +145,21 @@ mod tests {
             fields: Arc::new(TimeFields::parse(b"beat.at").unwrap()),
             ..reader()
         };
-        let vitals = |value: &str| {
-            let seen = Seen {
-                is_string: true,
-                value: Some(value.as_bytes()),
-                expires_ms: -1,
-            };
-            Vitals::of(seen, &reader, None)
-        };
+        let vitals = |value: &str| Vitals::of(Stored::Text(value.as_bytes()), -1, &reader, None);
         let both = vitals(r#"{"timestamp":1700000000000,"beat.at":1699999000}"#);
         assert_eq!(both.told, Some(("beat.at".to_owned(), Form::Seconds)));
         assert_eq!(both.age_s(NOW_MS), Some(1000));
+        let inside = vitals(r#"{"beat":{"at":1699999000}}"#);
+        assert_eq!(inside.told, both.told);
         let other = vitals(r#"{"timestamp":1700000000000}"#);
-        assert_eq!(
-            (other.told, other.trouble),
-            (None, Some("it gives no time"))
-        );
+        let reason = other.trouble.map(|trouble| trouble.reason);
+        assert_eq!((other.told, reason), (None, Some(Reason::NoField)));
     }
 
     #[test]
     fn prints_only_if_asked_for() {
         let prints = Prints::default();
-        let seen = Seen {
-            is_string: true,
-            value: Some(b"1"),
-            expires_ms: -1,
-        };
-        let with = Vitals::of(seen, &reader(), Some(&prints));
+        let with = Vitals::of(Stored::Text(b"1"), -1, &reader(), Some(&prints));
         assert_eq!(with.print, Some(prints.of(b"1")));
     }
 }

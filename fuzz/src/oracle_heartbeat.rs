@@ -12,6 +12,7 @@ enum Json<'j> {
     Number(&'j str),
     Text(String),
     Object(Vec<(String, Json<'j>)>),
+    Null,
     Other,
 }
 
@@ -37,18 +38,31 @@ pub fn read(value: &[u8]) -> Expected {
     let Ok(text) = std::str::from_utf8(value) else {
         return UNREADABLE;
     };
-    let mut reader = Reader {
-        text,
-        at: 0,
-        huge: false,
+    let parse = |is_python| {
+        let mut reader = Reader {
+            text,
+            at: 0,
+            huge: false,
+            is_python,
+        };
+        (reader.whole(), reader.huge)
     };
-    let Some(json) = reader.whole() else {
-        // A number beyond all floats ends the reading wherever it stands; so does bad JSON after it.
-        return UNREADABLE;
+    // A number beyond all floats ends the reading wherever it stands; so does bad JSON after it. Python's words for
+    // numbers that are none are let through in objects.
+    let is_object = text.trim_ascii_start().starts_with('{');
+    let (json, huge) = match parse(false) {
+        (None, _) if is_object => parse(true),
+        parsed => parsed,
+    };
+    let json = match json {
+        Some(json) => json,
+        None if is_object => return UNREADABLE,
+        None => Json::Text(text.trim_ascii().to_owned()),
     };
     let is_u64 = |text: &str| text.parse::<u64>().is_ok();
     let moments: Vec<Moment> = match &json {
         Json::Number(number) => vec![of_number(number, is_u64)],
+        Json::Text(text) => vec![of_text(text)],
         Json::Object(fields) => {
             let known = fields
                 .iter()
@@ -57,17 +71,18 @@ pub fn read(value: &[u8]) -> Expected {
                 .map(|(_, value)| match value {
                     Json::Number(number) => of_number(number, is_u64),
                     Json::Text(text) => of_text(text),
+                    Json::Null => Moment::Absent,
                     Json::Object(_) | Json::Other => Moment::None,
                 })
                 .collect()
         }
-        Json::Text(_) | Json::Other => Vec::new(),
+        Json::Null | Json::Other => Vec::new(),
     };
     let ranges: Vec<(i64, i64)> = moments
         .iter()
         .filter_map(|moment| match moment {
             Moment::Between(from, to) => Some((*from, *to)),
-            Moment::None | Moment::Either => None,
+            Moment::None | Moment::Absent | Moment::Either => None,
         })
         .collect();
     let newest = ranges
@@ -76,8 +91,8 @@ pub fn read(value: &[u8]) -> Expected {
         .reduce(|a, b| (a.0.max(b.0), a.1.max(b.1)));
     Expected {
         newest_ms: newest,
-        doubtful: moments.is_empty() || moments.contains(&Moment::None),
-        open: reader.huge || moments.contains(&Moment::Either),
+        doubtful: newest.is_none() || moments.contains(&Moment::None),
+        open: huge || moments.contains(&Moment::Either),
     }
 }
 
@@ -86,6 +101,8 @@ struct Reader<'j> {
     at: usize,
     /// A number was met that may be beyond all floats.
     huge: bool,
+    /// NaN, Infinity and -Infinity are values, which are no times.
+    is_python: bool,
 }
 
 impl<'j> Reader<'j> {
@@ -119,10 +136,19 @@ impl<'j> Reader<'j> {
             b'"' => self.string().map(Json::Text),
             b't' => self.take("true").map(|()| Json::Other),
             b'f' => self.take("false").map(|()| Json::Other),
-            b'n' => self.take("null").map(|()| Json::Other),
+            b'n' => self.take("null").map(|()| Json::Null),
+            b'N' | b'I' | b'-' if self.is_python && self.word().is_some() => Some(Json::Other),
             b'-' | b'0'..=b'9' => self.number().map(Json::Number),
             _ => None,
         }
+    }
+
+    fn word(&mut self) -> Option<()> {
+        let found = self
+            .take("NaN")
+            .or_else(|| self.take("Infinity"))
+            .or_else(|| self.take("-Infinity"));
+        found
     }
 
     fn object(&mut self, depth: usize) -> Option<Vec<(String, Json<'j>)>> {

@@ -6,6 +6,8 @@
 pub enum Moment {
     /// Not a time.
     None,
+    /// Zero: as good as not there, where there is a time.
+    Absent,
     /// A time of at least this and at most that, milliseconds.
     Between(i64, i64),
     /// So close to the border between two units, or so unusual, that either answer is right.
@@ -84,7 +86,8 @@ pub fn of_number(text: &str, fits_exactly: impl Fn(&str) -> bool) -> Moment {
     let length = number.digits.len() as i64 + number.exponent;
     // The number of digits before the point gives the unit away.
     let shift = match length {
-        _ if number.digits.is_empty() || number.negative => return Moment::None,
+        _ if number.digits.is_empty() => return Moment::Absent,
+        _ if number.negative => return Moment::None,
         10..=11 => 3,
         12..=14 => 0,
         15..=17 => -3,
@@ -114,6 +117,13 @@ pub fn of_number(text: &str, fits_exactly: impl Fn(&str) -> bool) -> Moment {
     let ms = (0..places).fold(0_i64, |ms, place| {
         ms * 10 + i64::from(number.digits.get(place).map_or(0, |digit| digit - b'0'))
     });
+    // Before the window, or so close to its border that a float may lie on either side.
+    let earliest_ms = EARLIEST_MS as i64;
+    match ms {
+        _ if !exact && ms.abs_diff(earliest_ms) <= 1 => return Moment::Either,
+        _ if ms < earliest_ms => return Moment::None,
+        _ => {}
+    }
     match (exact, ms >= FAR_MS) {
         (true, _) => Moment::Between(ms, ms),
         // Never older than was written; at most a microsecond or the float's own error newer.
@@ -122,7 +132,7 @@ pub fn of_number(text: &str, fits_exactly: impl Fn(&str) -> bool) -> Moment {
     }
 }
 
-/// A string's time: a number, or a date of RFC 3339.
+/// A string's time: a number, or a date. What is not RFC 3339 and has the digits of a date may be one.
 pub fn of_text(text: &str) -> Moment {
     if decimal(text).is_some() {
         return of_number(text, |text| text.parse::<i128>().is_ok());
@@ -220,15 +230,22 @@ fn of_date(text: &[u8]) -> Moment {
         let since_1970 = day_number - 719_528;
         let seconds = since_1970 * 86_400 + hour * 3_600 + (minute - offset_min) * 60 + second;
         let ms = i128::from(seconds) * 1_000 + fraction_ms;
+        // The first moment of the year 1 stands for no time.
+        if ms.abs_diff(-62_135_596_800_000) <= 1_000 {
+            return Some(Moment::Either);
+        }
         if ms < EARLIEST_MS {
             return Some(Moment::None);
         }
         let ms = i64::try_from(ms).ok()?;
         Some(Moment::Between(ms, ms))
     };
-    // Shorter than the shortest date.
-    if text.len() < 20 {
-        return Moment::None;
+    let exact = if text.len() < 20 { None } else { parse() };
+    // The other forms, which have a year, a day and a minute in digits: the table's examples hold the module to them.
+    let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
+    match exact {
+        Some(moment) => moment,
+        None if digits >= 8 && text.len() >= 13 => Moment::Either,
+        None => Moment::None,
     }
-    parse().unwrap_or(Moment::None)
 }

@@ -70,6 +70,7 @@ codes![
     Found = "found",
     Cleanup = "cleanup",
     TimeFields = "time-fields",
+    Presence = "presence",
     ColonIds = "colon-ids",
     LeftAlone = "left-alone",
     WarmUp = "warm-up",

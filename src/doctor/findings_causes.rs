@@ -6,7 +6,9 @@ use super::super::{Code, Facts, Severity};
 use crate::doctor::study::Forecast;
 use crate::doctor::{Ids, Measured, Orphaned, Settings, Survey, Walked};
 use crate::family::Family;
-use crate::heartbeat::Form;
+use crate::heartbeat::PRESENCE;
+use crate::heartbeat::forms::Form;
+use crate::heartbeat::trouble::{Reason, Trouble};
 use crate::report::{Counts, Status};
 use crate::safety::Share;
 use crate::vitals::Vitals;
@@ -73,11 +75,19 @@ fn beat(facts: &mut Facts, name: &[u8], age_s: i64, ttl_s: Option<i64>) {
 }
 
 fn mute(facts: &mut Facts, name: &[u8]) {
+    mute_until(facts, name, Some(NOW_MS + 1000));
+}
+
+fn mute_for_ever(facts: &mut Facts, name: &[u8]) {
+    mute_until(facts, name, None);
+}
+
+fn mute_until(facts: &mut Facts, name: &[u8], expires_ms: Option<i64>) {
     let vitals = Vitals {
         reading: crate::heartbeat::UNREADABLE,
         told: None,
-        expires_ms: Some(NOW_MS + 1000),
-        trouble: Some("it gives no time"),
+        expires_ms,
+        trouble: Some(Trouble::new(Reason::NoDate, None, b"soon")),
         print: None,
     };
     facts.survey.add(name, &vitals, NOW_MS);
@@ -146,7 +156,7 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
         Severity::Problem,
         |f| mute(f, b"blocking:heartbeat:\xffm"),
         "problem: 1 of 2 heartbeats can never be judged dead and protects every key that could be its own: 1, such as \
-         '\\xffm', because it gives no time. Mend their writers, name the field of the time in blocking.time-fields, or \
+         '\\xffm', because it is neither a number nor a date: 'soon'. Mend their writers, name the field of the time in blocking.time-fields, or \
          delete those that nobody writes any more; BLOCKING.LIST UNREADABLE shows them.",
     ),
     (
@@ -351,6 +361,44 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
          time, or let the schedule do it.",
     ),
     (
+        Code::NoTtl,
+        Severity::Warning,
+        |f| {
+            mute_for_ever(f, b"h");
+            mute_for_ever(f, b"g");
+        },
+        "warning: 2 of 3 heartbeats have no TTL and stay until somebody removes them. No cleanup removes what it cannot \
+         read: mend their writers, or delete those that nobody writes any more.",
+    ),
+    (
+        Code::NoTtl,
+        Severity::Warning,
+        |f| {
+            f.survey.settings.interval_s = 0;
+            beat(f, b"h", 10, None);
+            mute_for_ever(f, b"g");
+        },
+        "warning: 2 of 3 heartbeats have no TTL and stay until somebody removes them. Run BLOCKING.CLEANUP from time to \
+         time, or let the schedule do it; no cleanup removes the 1 that is unreadable: mend their writers, or delete those \
+         that nobody writes any more.",
+    ),
+    (
+        Code::Presence,
+        Severity::Note,
+        |f| {
+            let vitals = Vitals {
+                reading: PRESENCE,
+                told: Some(("(presence)".into(), Form::Presence)),
+                expires_ms: Some(NOW_MS + 30_000),
+                trouble: None,
+                print: None,
+            };
+            f.survey.add(b"h", &vitals, NOW_MS);
+        },
+        "note: 1 of 2 heartbeats gives no time and has a TTL: alive while it is there. What their dead leave behind are \
+         orphans: BLOCKING.CLEANUP ORPHANS removes them, and the schedule does with blocking.orphan-grace-seconds.",
+    ),
+    (
         Code::Found,
         Severity::Note,
         |f| {
@@ -394,7 +442,7 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
         Code::TimeFields,
         Severity::Note,
         |f| {
-            let told = ("caf\u{e9}".to_owned(), Form::Date.word());
+            let told = ("caf\u{e9}".to_owned(), Form::Rfc3339.word());
             f.survey.forms.insert(told, 2);
         },
         "note: the newest time stands for 2 heartbeats in 'caf\\xc3\\xa9' as 'rfc3339', for 1 heartbeat in 'timestamp' as \

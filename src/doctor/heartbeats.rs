@@ -12,6 +12,7 @@ pub fn say(facts: &Facts, out: &mut Vec<Finding>) {
         none(facts),
         denied(facts),
         unreadable(facts),
+        presence(facts),
         never_stale(facts),
         short_window(facts),
         future(facts),
@@ -97,23 +98,22 @@ fn unreadable(facts: &Facts) -> Option<Finding> {
     let all = survey.troubles.values();
     let number = all.fold(0u64, |sum, trouble| sum.saturating_add(trouble.heartbeats));
     let id_of = |name: &Vec<u8>| census::shown_id(name, &facts.survey.layout);
-    let reasons: Vec<(&str, u64, Option<Vec<u8>>)> = survey
-        .troubles
-        .iter()
-        .map(|(why, t)| (*why, t.heartbeats, t.example.as_ref().map(id_of)))
-        .collect();
-    let told: Vec<String> = reasons
-        .iter()
-        .map(|(why, n, id)| {
-            format!(
-                "{n}{} because {why}",
-                match such_as(id.as_deref()) {
-                    example if example.is_empty() => example,
-                    example => format!("{example},"),
-                }
-            )
-        })
-        .collect();
+    let reasons = || {
+        let troubles = survey.troubles.iter();
+        troubles.map(|(why, alike)| (why, alike, alike.example.as_ref().map(id_of)))
+    };
+    let told = reasons().map(|(why, alike, id)| {
+        let example = match such_as(id.as_deref()) {
+            example if example.is_empty() => example,
+            example => format!("{example},"),
+        };
+        let bytes = match alike.bytes.as_slice() {
+            [] => String::new(),
+            bytes => format!(": {}", quoted(bytes)),
+        };
+        format!("{}{example} because {why}{bytes}", alike.heartbeats)
+    });
+    let told: Vec<String> = told.collect();
     (number > 0).then(|| Finding {
         severity: Severity::Problem,
         code: Code::Unreadable,
@@ -133,13 +133,13 @@ fn unreadable(facts: &Facts) -> Option<Finding> {
             (
                 "reasons",
                 Value::Array(
-                    reasons
-                        .iter()
-                        .map(|(why, n, id)| {
+                    reasons()
+                        .map(|(why, alike, id)| {
                             Value::Map(vec![
-                                ("reason", Value::text(*why)),
-                                ("heartbeats", (*n).into()),
+                                ("reason", Value::text(why.as_bytes())),
+                                ("heartbeats", alike.heartbeats.into()),
                                 ("example", name_or_null(id.as_deref())),
+                                ("bytes", Value::text(alike.bytes.as_slice())),
                             ])
                         })
                         .collect(),
@@ -302,12 +302,54 @@ fn future(facts: &Facts) -> Option<Finding> {
     })
 }
 
+fn presence(facts: &Facts) -> Option<Finding> {
+    let survey = &facts.survey;
+    let number = survey.presences;
+    (number > 0).then(|| Finding {
+        severity: Severity::Note,
+        code: Code::Presence,
+        text: format!(
+            "{number} of {} {} no time and {} a TTL: alive while {} there",
+            count(survey.heartbeats, "heartbeat", "heartbeats"),
+            pick(number, "gives", "give"),
+            pick(number, "has", "have"),
+            pick(number, "it is", "they are"),
+        ),
+        advice: "What their dead leave behind are orphans: BLOCKING.CLEANUP ORPHANS removes them, and the schedule does \
+                 with blocking.orphan-grace-seconds"
+            .into(),
+        details: vec![
+            ("heartbeats", survey.heartbeats.into()),
+            ("presences", number.into()),
+        ],
+    })
+}
+
 fn no_ttl(facts: &Facts) -> Option<Finding> {
     let survey = &facts.survey;
     let number = survey.without_ttl;
-    let is_served = facts.is_served();
+    let unreadable = survey.unreadable_without_ttl;
+    let readable = number.saturating_sub(unreadable);
+    let is_handled = facts.is_served() && unreadable == 0;
+    // No run removes what cannot be judged.
+    let mend = "mend their writers, or delete those that nobody writes any more";
+    let run = match facts.is_served() {
+        true => "The schedule removes those that become stale",
+        false => "Run BLOCKING.CLEANUP from time to time, or let the schedule do it",
+    };
+    let advice = match (readable, unreadable) {
+        (_, 0) if is_handled => {
+            "Nothing to do: the schedule removes those that become stale".to_owned()
+        }
+        (_, 0) => run.to_owned(),
+        (0, _) => format!("No cleanup removes what it cannot read: {mend}"),
+        _ => format!(
+            "{run}; no cleanup removes the {unreadable} that {} unreadable: {mend}",
+            pick(unreadable, "is", "are")
+        ),
+    };
     (number > 0).then(|| Finding {
-        severity: if is_served {
+        severity: if is_handled {
             Severity::Note
         } else {
             Severity::Warning
@@ -320,15 +362,11 @@ fn no_ttl(facts: &Facts) -> Option<Finding> {
             pick(number, "stays", "stay"),
             pick(number, "it", "them"),
         ),
-        advice: if is_served {
-            "Nothing to do: the schedule removes those that become stale"
-        } else {
-            "Run BLOCKING.CLEANUP from time to time, or let the schedule do it"
-        }
-        .into(),
+        advice,
         details: vec![
             ("heartbeats", survey.heartbeats.into()),
             ("no_ttl", number.into()),
+            ("unreadable_no_ttl", unreadable.into()),
         ],
     })
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Settings;
 use super::strangers::Strangers;
-use crate::heartbeat::Form;
+use crate::heartbeat::forms::Form;
 use crate::layout::Layout;
 use crate::vitals::Vitals;
 
@@ -44,6 +44,8 @@ pub struct Trouble {
     pub heartbeats: u64,
     /// One of them.
     pub example: Option<Vec<u8>>,
+    /// What of that one is to blame.
+    pub bytes: Vec<u8>,
 }
 
 /// How long some heartbeats last after the beat, in seconds.
@@ -91,8 +93,12 @@ pub struct Survey {
     pub heartbeats: u64,
     pub heartbeats_denied: u64,
     pub without_ttl: u64,
+    /// Those of them that can never be judged.
+    pub unreadable_without_ttl: u64,
+    /// Those that give no time, and are alive while they are there.
+    pub presences: u64,
     /// Those that can never be judged, by reason.
-    pub troubles: BTreeMap<&'static str, Trouble>,
+    pub troubles: BTreeMap<String, Trouble>,
     /// Where the time stands and in which form.
     pub forms: BTreeMap<(String, &'static str), u64>,
     /// Beats in the future, and how far the furthest is, in seconds.
@@ -115,6 +121,8 @@ impl Survey {
             heartbeats: 0,
             heartbeats_denied: 0,
             without_ttl: 0,
+            unreadable_without_ttl: 0,
+            presences: 0,
             troubles: BTreeMap::new(),
             forms: BTreeMap::new(),
             ahead: 0,
@@ -135,6 +143,9 @@ impl Survey {
     /// A heartbeat of this name, seen at this moment.
     pub fn add(&mut self, name: &[u8], vitals: &Vitals, now_ms: i64) {
         bump(&mut self.heartbeats);
+        if vitals.is_presence() {
+            return bump(&mut self.presences);
+        }
         if vitals.expires_ms.is_none() {
             bump(&mut self.without_ttl);
         }
@@ -152,13 +163,20 @@ impl Survey {
             let ahead_s = u64::try_from(ahead_ms / 1000).unwrap_or_default();
             self.ahead_max_s = self.ahead_max_s.max(ahead_s);
         }
-        let is_reserved = || self.layout.is_never_touched(name);
-        let reserved = || is_reserved().then_some(RESERVED);
-        if let Some(why) = vitals.trouble.or_else(reserved) {
-            let trouble = self.troubles.entry(why).or_default();
-            bump(&mut trouble.heartbeats);
-            if trouble.example.is_none() {
-                trouble.example = self.examples.keep(name);
+        let trouble = vitals.trouble.as_ref();
+        let why = match trouble {
+            Some(trouble) => Some(trouble.cause()),
+            None => (self.layout.is_never_touched(name)).then(|| RESERVED.to_owned()),
+        };
+        if let Some(why) = why {
+            if vitals.expires_ms.is_none() {
+                bump(&mut self.unreadable_without_ttl);
+            }
+            let alike = self.troubles.entry(why).or_default();
+            bump(&mut alike.heartbeats);
+            if alike.example.is_none() {
+                alike.example = self.examples.keep(name);
+                alike.bytes = trouble.map(|t| t.bytes.clone()).unwrap_or_default();
             }
         } else if let (Some(beat_ms), Some(expires_ms)) = (beat_ms, vitals.expires_ms) {
             self.add_life(expires_ms.saturating_sub(beat_ms));

@@ -1,6 +1,6 @@
 use super::*;
+use crate::heartbeat::Stored;
 use crate::second_look::Reader;
-use crate::vitals::Seen;
 
 const NOW_MS: i64 = 1_700_000_000_000;
 
@@ -20,12 +20,8 @@ fn vitals(value: &str, expires_ms: Option<i64>) -> Vitals {
         max_bytes: 100,
         ..Reader::default()
     };
-    let seen = Seen {
-        is_string: true,
-        value: Some(value.as_bytes()),
-        expires_ms: expires_ms.unwrap_or(-1),
-    };
-    Vitals::of(seen, &reader, None)
+    let stored = Stored::Text(value.as_bytes());
+    Vitals::of(stored, expires_ms.unwrap_or(-1), &reader, None)
 }
 
 fn beat(ms: i64, expires_ms: Option<i64>) -> Vitals {
@@ -131,7 +127,7 @@ fn troubles_are_counted_by_reason_with_an_example_each() {
     let mut survey = by_threshold(600);
     survey.add(b"blocking:heartbeat:m", &vitals("{}", None), NOW_MS);
     survey.add(b"blocking:heartbeat:n", &vitals("{}", None), NOW_MS);
-    let both = r#"{"timestamp":1700000000000,"lastHeartbeat":null}"#;
+    let both = r#"{"timestamp":1700000000000,"lastHeartbeat":"soon"}"#;
     survey.add(b"blocking:heartbeat:o", &vitals(both, Some(NOW_MS)), NOW_MS);
     survey.add(
         b"swarm:blocking:heartbeat:state",
@@ -146,19 +142,37 @@ fn troubles_are_counted_by_reason_with_an_example_each() {
     let told: Vec<_> = survey
         .troubles
         .iter()
-        .map(|(why, t)| (*why, t.heartbeats, t.example.as_deref()))
+        .map(|(why, t)| (why.as_str(), t.heartbeats, t.example.as_deref()))
         .collect();
-    let doubtful = "one of its time fields gives no time";
+    let none = "it has none of the fields that blocking.time-fields names";
+    let doubtful = "its field 'lastHeartbeat' is neither a number nor a date";
     assert_eq!(
         told,
         [
-            ("it gives no time", 2, Some(&b"blocking:heartbeat:m"[..])),
-            (RESERVED, 2, Some(&b"swarm:blocking:heartbeat:state"[..])),
+            (none, 2, Some(&b"blocking:heartbeat:m"[..])),
             (doubtful, 1, Some(&b"blocking:heartbeat:o"[..])),
+            (RESERVED, 2, Some(&b"swarm:blocking:heartbeat:state"[..])),
         ]
     );
+    assert_eq!(survey.troubles[doubtful].bytes, b"soon");
+    assert_eq!((survey.without_ttl, survey.unreadable_without_ttl), (4, 4));
     // What is never judged never becomes stale for another reason.
     assert_eq!(survey.never.heartbeats, 0);
+}
+
+#[test]
+fn presences_are_counted_apart_and_have_no_trouble() {
+    let mut survey = by_threshold(600);
+    survey.add(
+        b"blocking:heartbeat:a",
+        &vitals("1", Some(NOW_MS + 1)),
+        NOW_MS,
+    );
+    survey.add(b"blocking:heartbeat:b", &vitals("1", None), NOW_MS);
+    assert_eq!((survey.heartbeats, survey.presences), (2, 1));
+    assert_eq!((survey.ahead, survey.never.heartbeats), (0, 0));
+    assert!(survey.forms.is_empty());
+    assert_eq!(survey.troubles.len(), 1);
 }
 
 #[test]

@@ -6,7 +6,8 @@ use super::{Beating, Explanation, FateMap, KeyFate, Shown};
 use crate::census;
 use crate::cost::Cost;
 use crate::error::shown;
-use crate::heartbeat::Form;
+use crate::heartbeat::forms::Form;
+use crate::heartbeat::trouble::Trouble;
 use crate::layout::Layout;
 use crate::look::State;
 use crate::value::Value;
@@ -160,8 +161,16 @@ impl Answer {
             let age_s = vitals.age_s(read.read_ms);
             out.push(match (state, age_s.unwrap_or_default()) {
                 (State::Unreadable, _) => {
-                    let why = vitals.trouble.unwrap_or("its name is reserved");
+                    let why = vitals.trouble.as_ref().map(Trouble::sentence);
+                    let why = why.unwrap_or_else(|| "its name is reserved".into());
                     format!("{whose} is unreadable, {why}: it stays and protects its keys")
+                }
+                (State::Live, _) if vitals.is_presence() => {
+                    let ttl_s = vitals.ttl_s(read.read_ms).unwrap_or_default();
+                    format!(
+                        "{whose} is live while it is there: it gives no time, and expires in {ttl_s} s unless it is \
+                         written again; then only ORPHANS removes its keys"
+                    )
                 }
                 (State::Live, age_s) if age_s < 0 => {
                     let ahead_s = age_s.saturating_neg();
@@ -311,7 +320,8 @@ impl Read {
         let told = vitals.and_then(|v| v.told.as_ref());
         let field = told.map(|(field, _)| Value::text(field.as_bytes()));
         let form: Option<Form> = told.map(|(_, form)| *form);
-        let trouble = vitals.and_then(|v| v.trouble);
+        let trouble = vitals.and_then(|v| v.trouble.as_ref());
+        let trouble = trouble.map(Trouble::sentence);
         Value::Map(vec![
             ("key", Value::text(beating.key.as_slice())),
             ("swarm", bytes_or_null(beating.swarm.as_ref())),

@@ -81,6 +81,7 @@ required![
     RedisModule_GetModuleUserFromUserName,
     RedisModule_GetSelectedDb,
     RedisModule_GetServerInfo,
+    RedisModule_HashGet,
     RedisModule_InfoAddFieldULongLong,
     RedisModule_InfoAddSection,
     RedisModule_KeyType,
@@ -151,6 +152,14 @@ impl OwnString {
         Self(unsafe {
             rm!(RedisModule_CreateString)(std::ptr::null_mut(), bytes.as_ptr().cast(), bytes.len())
         })
+    }
+
+    /// A string that the server made for us.
+    ///
+    /// # Safety
+    /// It must be valid and nobody else's to free (4).
+    pub unsafe fn from_raw(string: *mut RedisModuleString) -> Self {
+        Self(string)
     }
 
     /// The pointer, valid as long as this value lives.

@@ -199,6 +199,7 @@ impl Collect {
                 Beat {
                     reading: vitals.reading,
                     print: 0,
+                    may_be_presence: false,
                 }
             }),
             None => keyspace::read_heartbeat(ctx, &string, reader),

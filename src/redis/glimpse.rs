@@ -8,9 +8,10 @@ use redis_module::raw;
 use super::api::{Answer, OwnString, RedisModuleCtx, rm};
 use super::keyspace;
 use crate::evidence;
+use crate::heartbeat::Stored;
 use crate::orphans::Sighting;
 use crate::second_look::{Prints, Reader};
-use crate::vitals::{self, Vitals};
+use crate::vitals::Vitals;
 
 /// All that shows of a key without taking it apart.
 #[derive(Debug)]
@@ -37,17 +38,31 @@ pub fn sighting(
     key: &RandomState,
 ) -> Option<Sighting> {
     glimpse(ctx, name, reader.max_bytes, |seen| Sighting {
-        evidence: evidence::of_key(bytes, seen.value, &reader.layout, &reader.fields),
+        evidence: evidence::of_key(
+            bytes,
+            seen.value,
+            &reader.layout,
+            &reader.fields,
+            reader.rules,
+        ),
         print: print_of(bytes, &seen, key),
     })
 }
 
-/// The value of a string, as far as `most` bytes; none of anything else.
-pub fn beginning(ctx: *mut RedisModuleCtx, name: &OwnString, most: usize) -> Option<Vec<u8>> {
-    glimpse(ctx, name, usize::MAX, |seen| {
-        let value = seen.value?;
-        Some(value.get(..most).unwrap_or(value).to_vec())
-    })?
+/// The beginning of a heartbeat for those who read of it later: of its text, or of the time fields of a
+/// hash as a JSON object. Empty if there is nothing to read.
+pub fn beginning(
+    ctx: *mut RedisModuleCtx,
+    name: &OwnString,
+    reader: &Reader,
+    most: usize,
+) -> Vec<u8> {
+    let found = keyspace::with_stored(ctx, name, reader, |stored, _| match stored {
+        Stored::Text(value) => value.get(..most).unwrap_or(value).to_vec(),
+        Stored::Hash(fields) => reader.fields.beats.json_of(fields, most),
+        Stored::Unread(..) => Vec::new(),
+    });
+    found.unwrap_or_default()
 }
 
 /// The print alone.
@@ -61,21 +76,15 @@ pub fn print(
     glimpse(ctx, name, max_bytes, |seen| print_of(bytes, &seen, key))
 }
 
-/// A heartbeat, looked at in full; `None` if there is none (any more). A string longer than the
-/// reader takes is not read.
+/// A heartbeat, looked at in full; `None` if there is none (any more).
 pub fn vitals(
     ctx: *mut RedisModuleCtx,
     name: &OwnString,
     reader: &Reader,
     prints: Option<&Prints>,
 ) -> Option<Vitals> {
-    glimpse(ctx, name, reader.max_bytes, |seen| {
-        let seen = vitals::Seen {
-            is_string: seen.kind as isize == raw::REDISMODULE_KEYTYPE_STRING,
-            value: seen.value,
-            expires_ms: seen.expires_ms,
-        };
-        Vitals::of(seen, reader, prints)
+    keyspace::with_stored(ctx, name, reader, |stored, expires_ms| {
+        Vitals::of(stored, expires_ms(), reader, prints)
     })
 }
 
@@ -131,7 +140,7 @@ fn glimpse<T>(
             })
         });
     }
-    // There may be no GET, see `keyspace::read_heartbeat`.
+    // There may be no GET, see `keyspace::with_stored`.
     look(true)?.ok()
 }
 

@@ -5,15 +5,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use redis_module::raw;
 
 use super::api::{self, Answer, OwnString, RedisModuleCtx, RedisModuleString, rm};
-use super::system;
-use crate::heartbeat::UNREADABLE;
+use super::{hash, system};
+use crate::heartbeat::Stored;
+use crate::heartbeat::trouble::Reason;
 use crate::second_look::{Beat, Reader};
-
-/// What is no string, or too long, or cannot be had.
-const NO_BEAT: Beat = Beat {
-    reading: UNREADABLE,
-    print: 0,
-};
 
 /// Strings up to this long may be stored inside the object that holds them. Direct access to such
 /// a one makes the server rewrite the stored value, so those are read with GET instead.
@@ -68,9 +63,22 @@ pub fn size(ctx: *mut RedisModuleCtx) -> u64 {
     unsafe { rm!(RedisModule_DbSize)(ctx) }
 }
 
+/// What has to be read by name, for the server changes what is stored when it is read in another way,
+/// or answers in more than one step.
+enum Later {
+    Text,
+    /// The time fields that a hash has.
+    Fields(Vec<usize>),
+}
+
+/// What is stored in an open key, as far as it can be seen there.
+///
 /// # Safety
-/// `key` must be an open key (3 or 4).
-pub unsafe fn read_open_key(key: *mut raw::RedisModuleKey, reader: &Reader) -> Option<Beat> {
+/// `key` must be an open key (3 or 4); what is given must not be used after it is closed.
+unsafe fn stored_in<'v>(
+    key: *mut raw::RedisModuleKey,
+    reader: &Reader,
+) -> Result<Stored<'v>, Later> {
     // SAFETY: 1, 2; the caller vouches for the key.
     let (kind, length) = unsafe {
         (
@@ -78,36 +86,117 @@ pub unsafe fn read_open_key(key: *mut raw::RedisModuleKey, reader: &Reader) -> O
             rm!(RedisModule_ValueLength)(key),
         )
     };
-    if kind as isize != raw::REDISMODULE_KEYTYPE_STRING || length > reader.max_bytes {
-        return Some(NO_BEAT);
+    match kind as isize {
+        raw::REDISMODULE_KEYTYPE_STRING if length > reader.max_bytes => {
+            Ok(Stored::Unread(Reason::TooLong, b""))
+        }
+        raw::REDISMODULE_KEYTYPE_STRING if is_small(length) => Err(Later::Text),
+        // SAFETY: as above.
+        raw::REDISMODULE_KEYTYPE_STRING => Ok(unsafe { text_in(key) }),
+        raw::REDISMODULE_KEYTYPE_HASH => {
+            // SAFETY: as above, and it holds a hash.
+            Err(Later::Fields(unsafe {
+                hash::places(key, &reader.fields.beats)
+            }))
+        }
+        kind => Ok(Stored::Unread(Reason::OtherType, type_name(kind))),
     }
-    // SAFETY: as above.
-    (!is_small(length)).then(|| unsafe { read_direct(key, reader) })
+}
+
+fn type_name(kind: isize) -> &'static [u8] {
+    match kind {
+        raw::REDISMODULE_KEYTYPE_LIST => b"list",
+        raw::REDISMODULE_KEYTYPE_SET => b"set",
+        raw::REDISMODULE_KEYTYPE_ZSET => b"zset",
+        raw::REDISMODULE_KEYTYPE_STREAM => b"stream",
+        _ => b"a module's type",
+    }
 }
 
 /// # Safety
-/// `key` must be an open key (3 or 4).
-unsafe fn read_direct(key: *mut raw::RedisModuleKey, reader: &Reader) -> Beat {
+/// As [`stored_in`], and the key must hold a string.
+unsafe fn text_in<'v>(key: *mut raw::RedisModuleKey) -> Stored<'v> {
     let mut length = 0usize;
     // SAFETY: 1, 2; the caller vouches for the key.
     let start =
         unsafe { rm!(RedisModule_StringDMA)(key, &mut length, raw::REDISMODULE_READ as i32) };
     if start.is_null() {
-        return NO_BEAT;
+        return Stored::Unread(Reason::Unavailable, b"");
     }
-    // SAFETY: the value stays in place until the key is closed or written, and neither happens
-    // while it is parsed.
-    let value = unsafe { std::slice::from_raw_parts(start.cast::<u8>(), length) };
-    reader.read(value)
+    // SAFETY: the value stays in place until the key is closed or written.
+    Stored::Text(unsafe { std::slice::from_raw_parts(start.cast::<u8>(), length) })
+}
+
+/// # Safety
+/// `key` must be an open key (3 or 4).
+unsafe fn expires_in(key: *mut raw::RedisModuleKey) -> i64 {
+    // SAFETY: 1, 2; the caller vouches for the key.
+    unsafe { rm!(RedisModule_GetAbsExpire)(key) }
+}
+
+/// Read a heartbeat that the walk is at; `None` if it must be read by name.
+///
+/// # Safety
+/// `key` must be an open key (3 or 4).
+pub unsafe fn read_open_key(key: *mut raw::RedisModuleKey, reader: &Reader) -> Option<Beat> {
+    // SAFETY: the caller vouches for the key, which stays open while this is read.
+    let stored = unsafe { stored_in(key, reader) }.ok()?;
+    // SAFETY: as above.
+    let has_ttl = || unsafe { expires_in(key) } >= 0;
+    Some(reader.read(stored).with_ttl(has_ttl))
 }
 
 /// Read a heartbeat by name; `None` if there is none (any more).
 pub fn read_heartbeat(ctx: *mut RedisModuleCtx, name: &OwnString, reader: &Reader) -> Option<Beat> {
+    with_stored(ctx, name, reader, |stored, expires_ms| {
+        reader.read(stored).with_ttl(|| expires_ms() >= 0)
+    })
+}
+
+/// Look at what is stored under the name of a heartbeat, and when it expires, which is negative if it
+/// does not and costs nothing unless it is asked for; `None` if there is none (any more).
+pub(super) fn with_stored<T>(
+    ctx: *mut RedisModuleCtx,
+    name: &OwnString,
+    reader: &Reader,
+    use_it: impl Fn(Stored, &dyn Fn() -> i64) -> T,
+) -> Option<T> {
+    let at_once = with_open_key(ctx, name, |key| {
+        // SAFETY: 4; open for the time of this call.
+        let stored = unsafe { stored_in(key, reader) }?;
+        // SAFETY: as above.
+        Ok(use_it(stored, &|| unsafe { expires_in(key) }))
+    })?;
+    let later = match at_once {
+        Ok(result) => return Some(result),
+        Err(later) => later,
+    };
+    let expires_ms = || {
+        // SAFETY: 4; open for the time of this call.
+        let expires_ms = with_open_key(ctx, name, |key| unsafe { expires_in(key) });
+        expires_ms.unwrap_or(-1)
+    };
+    if let Later::Fields(places) = later {
+        let names = &reader.fields.beats;
+        let values = hash::values(ctx, name, names, &places, reader.max_bytes);
+        return Some(use_it(Stored::Hash(&values), &expires_ms));
+    }
+    // SAFETY: 1, 2, 3; the format takes one string, which outlives the call.
+    let reply =
+        unsafe { rm!(RedisModule_Call)(ctx, c"GET".as_ptr(), c"Es".as_ptr(), name.as_ptr()) };
+    let answer = Answer::new(reply)?;
+    if answer.error().is_none() {
+        let value = answer.string();
+        return value.map(|value| use_it(Stored::Text(value), &expires_ms));
+    }
+    // There may be no GET: an operator can rename commands away. Better a rewritten value than a
+    // coordinator that cannot be judged.
     with_open_key(ctx, name, |key| {
         // SAFETY: 4; open for the time of this call.
-        unsafe { read_open_key(key, reader) }
-    })?
-    .or_else(|| read_small(ctx, name, reader))
+        let stored = unsafe { text_in(key) };
+        // SAFETY: as above.
+        use_it(stored, &|| unsafe { expires_in(key) })
+    })
 }
 
 /// Open a key to read, without counting that as a use of it; `None` if it does not exist.
@@ -131,22 +220,6 @@ pub(super) fn with_open_key<T>(
 /// Whether a string of this length must be read with GET.
 pub(super) fn is_small(length: usize) -> bool {
     length <= EMBEDDED_MAX_BYTES.load(Ordering::Relaxed)
-}
-
-fn read_small(ctx: *mut RedisModuleCtx, name: &OwnString, reader: &Reader) -> Option<Beat> {
-    // SAFETY: 1, 2, 3; the format takes one string, which outlives the call.
-    let reply =
-        unsafe { rm!(RedisModule_Call)(ctx, c"GET".as_ptr(), c"Es".as_ptr(), name.as_ptr()) };
-    let answer = Answer::new(reply)?;
-    if answer.error().is_none() {
-        return answer.string().map(|value| reader.read(value));
-    }
-    // There may be no GET: an operator can rename commands away. Better a rewritten value than a
-    // coordinator that cannot be judged.
-    with_open_key(ctx, name, |key| {
-        // SAFETY: 4; open for the time of this call.
-        unsafe { read_direct(key, reader) }
-    })
 }
 
 /// Why keys were not removed.

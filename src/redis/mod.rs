@@ -25,6 +25,7 @@ mod command;
 mod doctor;
 mod events;
 mod glimpse;
+mod hash;
 mod info;
 mod keyspace;
 mod linger;

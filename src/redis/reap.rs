@@ -291,13 +291,14 @@ impl Reap {
         };
         let name = heartbeat_name(&self.collection, &self.plan, family.heartbeat);
         let reading = census::coordinator(name, &slice.reader.layout);
-        let beat = glimpse::beginning(slice.ctx, &OwnString::new(name), MAX_VALUE_BYTES);
+        let string = OwnString::new(name);
+        let beat = glimpse::beginning(slice.ctx, &string, slice.reader, MAX_VALUE_BYTES);
         obituaries.open(Dead {
             rule: Rule::Stale,
             id: reading.map(|r| r.id_of(name)).unwrap_or_default(),
             swarm: reading.and_then(|r| r.swarm_of(name)),
             age_s,
-            beat: &beat.unwrap_or_default(),
+            beat: &beat,
         })
     }
 

@@ -35,6 +35,7 @@ use super::worker::Worker;
 use crate::cost::{Cost, SliceCost};
 use crate::doctor::Study;
 use crate::explanation::Explanation;
+use crate::heartbeat::forms::Rules;
 use crate::obituary::Obituaries;
 use crate::pace::{self, Pace, Shares, Turn};
 use crate::progress::Waiting;
@@ -159,6 +160,11 @@ impl Run {
         let reader = Reader {
             layout: settings::FAMILIES.get(),
             fields: settings::TIME_FIELDS.get(),
+            rules: Rules::new(
+                *settings::ZONELESS.get(),
+                api::wall_ms(),
+                settings::BEAT_WINDOW_DAYS.get(),
+            ),
             max_bytes: settings::MAX_HEARTBEAT_BYTES.get() as usize,
             prints: order.second_look.as_ref().map(|look| look.prints.clone()),
         };

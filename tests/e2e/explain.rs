@@ -180,7 +180,7 @@ fn the_living_the_unreadable_the_absent_and_the_unheard_of() -> Result<()> {
     assert_eq!(reply.text("verdict")?, "unreadable");
     assert_eq!(
         maps(&reply, "heartbeats")?[0].text("trouble")?,
-        "it is no string"
+        "it has none of the fields that blocking.time-fields names"
     );
     // What counts is the threshold asked for.
     assert_eq!(

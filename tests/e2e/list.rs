@@ -110,7 +110,7 @@ fn everybody_is_listed_the_oldest_first_in_both_protocols() -> Result<()> {
         assert_eq!(texts(&reply)?, expected);
         let all = entries(&reply)?;
         for entry in &all {
-            let fields = ["id", "swarm", "state", "age_s", "ttl_s", "field"];
+            let fields = ["id", "swarm", "state", "age_s", "ttl_s", "field", "trouble"];
             assert_eq!(entry.names(), fields);
         }
         let states: Vec<String> = all.iter().map(|e| e.text("state")).collect::<Result<_>>()?;
@@ -127,6 +127,9 @@ fn everybody_is_listed_the_oldest_first_in_both_protocols() -> Result<()> {
             assert_eq!(entry.text("field").ok().as_deref(), field, "{entry:?}");
         }
         assert_eq!(all[4].get("field"), Some(&Value::Nil));
+        assert_eq!(all[0].get("trouble"), Some(&Value::Nil));
+        let trouble = "its field 'timestamp' is a number too small for a date: '1'";
+        assert_eq!(all[4].text("trouble")?, trouble);
         assert_eq!(all[0].get("swarm"), Some(&Value::Nil));
         assert_eq!(all[1].text("swarm")?, "s:1");
         assert_eq!(all[0].get("ttl_s"), Some(&Value::Nil));

@@ -4,6 +4,8 @@
 mod acl;
 /// Exact errors, COMMAND DOCS and INFO, MULTI, scripts, replicas, RESP2 and RESP3.
 mod arguments;
+/// How heartbeats are read.
+mod beats;
 /// Cluster mode on one node.
 mod cluster;
 /// DOCTOR finds what is there, with its numbers, and nothing else.

@@ -49,7 +49,7 @@ fn write(pipe: &mut Pipeline, case: &Case, now_ms: i64) {
         let name = key.name(now_ms);
         match key.kind {
             Kind::String => pipe.cmd("SET").arg(&name).arg(key.value(now_ms)),
-            Kind::Hash => pipe.cmd("HSET").arg(&name).arg("timestamp").arg(now_ms),
+            Kind::Hash => pipe.cmd("HSET").arg(&name).arg("seen").arg(now_ms),
             Kind::List => pipe.cmd("RPUSH").arg(&name).arg(now_ms),
             Kind::Set => pipe.cmd("SADD").arg(&name).arg(now_ms),
             Kind::Zset => pipe.cmd("ZADD").arg(&name).arg(now_ms).arg("timestamp"),

@@ -21,12 +21,13 @@ use std::collections::BTreeMap;
 const OLD_MS: i64 = 1_700_000_000_000;
 
 /// Name, default, smallest, largest value of every setting that is a number.
-const SETTINGS: [(&str, i64, i64, i64); 12] = [
+const SETTINGS: [(&str, i64, i64, i64); 13] = [
     ("blocking.threshold-seconds", 600, 1, 315_360_000),
     ("blocking.slice-us", 250, 50, 100_000),
     ("blocking.cpu-percent", 25, 1, 100),
     ("blocking.idle-cpu-percent", 100, 1, 100),
     ("blocking.max-heartbeat-bytes", 65_536, 64, 16_777_216),
+    ("blocking.beat-window-days", 3_650, 1, 9_125),
     (
         "blocking.collect-max-bytes",
         536_870_912,
@@ -42,7 +43,7 @@ const SETTINGS: [(&str, i64, i64, i64); 12] = [
 ];
 
 /// Name, default and another value of every other setting.
-const WORDS: [(&str, &str, &str); 7] = [
+const WORDS: [(&str, &str, &str); 8] = [
     ("blocking.dry-run", "no", "yes"),
     ("blocking.second-look", "yes", "no"),
     ("blocking.databases", "0", "3 0"),
@@ -60,6 +61,7 @@ const WORDS: [(&str, &str, &str); 7] = [
         "timestamp lastHeartbeat last_heartbeat",
         "#seen \u{e9}",
     ),
+    ("blocking.zoneless", "refuse", "utc"),
     ("blocking.obituary-stream", "", "the #dead \u{e9}"),
 ];
 

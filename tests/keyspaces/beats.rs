@@ -10,8 +10,8 @@ use time::format_description::well_known::Rfc3339;
 
 const FIELDS: [&str; 3] = ["timestamp", "lastHeartbeat", "last_heartbeat"];
 
-/// 2001-09-09: the first moment whose number of seconds is a date and no counter.
-const FIRST_DATE_MS: i64 = 1_000_000_000_000;
+/// `blocking.beat-window-days`, its default.
+const WINDOW_MS: i64 = 3_650 * 86_400_000;
 
 /// What a coordinator is at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,19 +21,56 @@ pub enum State {
     Unreadable,
 }
 
-/// Judges a heartbeat; `None` stands for a value that is no string.
-pub fn judge(value: Option<&[u8]>, max_bytes: usize, now_ms: i64, threshold_s: i64) -> State {
-    let value = value.filter(|value| value.len() <= max_bytes);
-    let Some(said) = value.and_then(times) else {
+/// What one place of a value says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    Time(i64),
+    /// Null, or zero.
+    Absent,
+    /// A date, but none that counts: too old, or without a zone.
+    Useless,
+    Nothing,
+}
+
+/// A value, taken apart.
+enum Parts {
+    Fields(Vec<Said>),
+    Whole(Said),
+    /// It begins like an object and is none.
+    Broken,
+}
+
+/// Judges a heartbeat; `None` stands for a value that gives no time by its type.
+pub fn judge(
+    value: Option<&[u8]>,
+    has_ttl: bool,
+    max_bytes: usize,
+    now_ms: i64,
+    threshold_s: i64,
+) -> State {
+    let Some(value) = value.filter(|value| value.len() <= max_bytes) else {
         return State::Unreadable;
     };
-    let Some(beat_ms) = said.iter().flatten().max().copied() else {
+    let said = match parts(value, &FIELDS, now_ms) {
+        Parts::Broken | Parts::Whole(Said::Useless) => return State::Unreadable,
+        Parts::Whole(Said::Absent | Said::Nothing) if has_ttl => return State::Live,
+        Parts::Whole(said) => vec![said],
+        Parts::Fields(said) => said,
+    };
+    let times = said.iter().filter_map(|said| match said {
+        Said::Time(ms) => Some(*ms),
+        _ => None,
+    });
+    let Some(beat_ms) = times.max() else {
         return State::Unreadable;
     };
     let age_s = (now_ms - beat_ms).div_euclid(1_000);
     if age_s <= threshold_s {
         State::Live
-    } else if said.contains(&None) {
+    } else if said
+        .iter()
+        .any(|said| matches!(said, Said::Useless | Said::Nothing))
+    {
         // Old as far as can be told, but one of the fields may have said more than can be read.
         State::Unreadable
     } else {
@@ -41,26 +78,29 @@ pub fn judge(value: Option<&[u8]>, max_bytes: usize, now_ms: i64, threshold_s: i
     }
 }
 
-/// What each known field says, in milliseconds since 1970, or that it says no time. `None` for a value that is neither
-/// an object nor a number.
-fn times(value: &[u8]) -> Option<Vec<Option<i64>>> {
-    match serde_json::from_slice(value).ok()? {
-        Whole::Number(number) => Some(vec![number_ms(&number)]),
-        Whole::Other => None,
-        Whole::Object(fields) => {
+/// What a value says in the fields of these names, or as a whole.
+fn parts(value: &[u8], names: &[&str], now_ms: i64) -> Parts {
+    let is_object = value.trim_ascii_start().starts_with(b"{");
+    match serde_json::from_slice(value) {
+        Ok(Whole::Object(fields)) => {
             let known = fields
                 .iter()
-                .filter(|(name, _)| FIELDS.contains(&name.as_str()));
-            Some(known.map(|(_, value)| time_ms(value)).collect())
+                .filter(|(name, _)| names.contains(&name.as_str()));
+            Parts::Fields(known.map(|(_, value)| said(value, now_ms)).collect())
         }
+        Ok(Whole::Scalar(value)) => Parts::Whole(said(&value, now_ms)),
+        Err(_) if is_object => Parts::Broken,
+        Err(_) => Parts::Whole(match std::str::from_utf8(value) {
+            Ok(text) => text_said(text.trim_ascii(), now_ms),
+            Err(_) => Said::Nothing,
+        }),
     }
 }
 
 /// A whole value. An object keeps its duplicates, which `serde_json::Value` would not.
 enum Whole {
     Object(Vec<(String, Value)>),
-    Number(serde_json::Number),
-    Other,
+    Scalar(Value),
 }
 
 impl<'de> Deserialize<'de> for Whole {
@@ -83,27 +123,27 @@ impl<'de> Deserialize<'de> for Whole {
             }
 
             fn visit_u64<E>(self, number: u64) -> Result<Whole, E> {
-                Ok(Whole::Number(number.into()))
+                Ok(Whole::Scalar(number.into()))
             }
 
             fn visit_i64<E>(self, number: i64) -> Result<Whole, E> {
-                Ok(Whole::Number(number.into()))
+                Ok(Whole::Scalar(number.into()))
             }
 
             fn visit_f64<E>(self, number: f64) -> Result<Whole, E> {
-                Ok(serde_json::Number::from_f64(number).map_or(Whole::Other, Whole::Number))
+                Ok(Whole::Scalar(number.into()))
             }
 
-            fn visit_str<E>(self, _: &str) -> Result<Whole, E> {
-                Ok(Whole::Other)
+            fn visit_str<E>(self, text: &str) -> Result<Whole, E> {
+                Ok(Whole::Scalar(text.into()))
             }
 
             fn visit_bool<E>(self, _: bool) -> Result<Whole, E> {
-                Ok(Whole::Other)
+                Ok(Whole::Scalar(true.into()))
             }
 
             fn visit_unit<E>(self) -> Result<Whole, E> {
-                Ok(Whole::Other)
+                Ok(Whole::Scalar(true.into()))
             }
 
             fn visit_seq<A: serde::de::SeqAccess<'de>>(
@@ -111,7 +151,7 @@ impl<'de> Deserialize<'de> for Whole {
                 mut list: A,
             ) -> Result<Whole, A::Error> {
                 while list.next_element::<Value>()?.is_some() {}
-                Ok(Whole::Other)
+                Ok(Whole::Scalar(true.into()))
             }
         }
 
@@ -119,50 +159,78 @@ impl<'de> Deserialize<'de> for Whole {
     }
 }
 
-/// What a value that is no heartbeat's says of when it was written, field by field; `None` if it says nothing at all.
-pub fn evidence(value: &[u8]) -> Option<Vec<Option<i64>>> {
-    let said = match serde_json::from_slice(value).ok()? {
-        Whole::Number(number) => number_ms(&number).map(Some).into_iter().collect(),
-        Whole::Other => Vec::new(),
-        Whole::Object(fields) => {
-            let known = |name: &str| name == "lastActivity" || FIELDS.contains(&name);
-            let known = fields.iter().filter(|(name, _)| known(name));
-            known.map(|(_, value)| time_ms(value)).collect()
+/// What a value that is no heartbeat's says of when it was written: its times, and `None` for each that may hide one.
+pub fn evidence(value: &[u8], now_ms: i64) -> Vec<Option<i64>> {
+    let names = [
+        "timestamp",
+        "lastHeartbeat",
+        "last_heartbeat",
+        "lastActivity",
+    ];
+    match parts(value, &names, now_ms) {
+        Parts::Broken | Parts::Whole(Said::Absent | Said::Nothing) => Vec::new(),
+        Parts::Whole(Said::Useless) => vec![None],
+        Parts::Whole(Said::Time(ms)) => vec![Some(ms)],
+        Parts::Fields(said) => {
+            let has_time = said.iter().any(|said| matches!(said, Said::Time(_)));
+            let told = said.into_iter().filter_map(|said| match said {
+                Said::Time(ms) => Some(Some(ms)),
+                Said::Absent if has_time => None,
+                Said::Absent | Said::Useless | Said::Nothing => Some(None),
+            });
+            told.collect()
         }
-    };
-    Some(said)
+    }
 }
 
-/// The time that a row of digits stands for.
-pub fn digits_ms(digits: &[u8]) -> Option<i64> {
-    whole_ms(std::str::from_utf8(digits).ok()?.parse().ok()?)
+/// The time that a row of digits stands for; `Some(None)` for one outside the window.
+pub fn digits_ms(digits: &[u8], now_ms: i64) -> Option<Option<i64>> {
+    let number = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    match windowed(whole_ms(number), number == 0, now_ms) {
+        Said::Time(ms) => Some(Some(ms)),
+        Said::Useless => Some(None),
+        Said::Absent | Said::Nothing => None,
+    }
 }
 
-fn time_ms(value: &Value) -> Option<i64> {
+fn said(value: &Value, now_ms: i64) -> Said {
     match value {
-        Value::Number(number) => number_ms(number),
-        Value::String(text) => text_ms(text),
-        _ => None,
+        Value::Null => Said::Absent,
+        Value::Number(number) => match (number.as_u64(), number.as_f64()) {
+            (Some(whole), _) => windowed(whole_ms(whole.into()), whole == 0, now_ms),
+            (None, Some(float)) => windowed(float_ms(float), float == 0.0, now_ms),
+            (None, None) => Said::Nothing,
+        },
+        Value::String(text) => text_said(text, now_ms),
+        _ => Said::Nothing,
     }
 }
 
-fn number_ms(number: &serde_json::Number) -> Option<i64> {
-    match number.as_u64() {
-        Some(whole) => whole_ms(whole.into()),
-        None => float_ms(number.as_f64()?),
+fn windowed(ms: Option<i64>, is_zero: bool, now_ms: i64) -> Said {
+    match ms {
+        Some(ms) if ms < now_ms - WINDOW_MS => Said::Useless,
+        Some(ms) => Said::Time(ms),
+        None if is_zero => Said::Absent,
+        None => Said::Nothing,
     }
 }
 
-fn text_ms(text: &str) -> Option<i64> {
+fn text_said(text: &str, now_ms: i64) -> Said {
     if let Ok(whole) = text.parse::<i128>() {
-        return whole_ms(whole);
+        return windowed(whole_ms(whole), whole == 0, now_ms);
     }
     if let Ok(number) = text.parse::<f64>() {
-        return float_ms(number);
+        return windowed(float_ms(number), number == 0.0, now_ms);
     }
-    let date = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-    let ms = date.unix_timestamp() * 1_000 + i64::from(date.millisecond());
-    (ms >= FIRST_DATE_MS).then_some(ms)
+    if let Ok(date) = OffsetDateTime::parse(text, &Rfc3339) {
+        let ms = date.unix_timestamp() * 1_000 + i64::from(date.millisecond());
+        return windowed(Some(ms), false, now_ms);
+    }
+    // The same without a zone.
+    match OffsetDateTime::parse(&format!("{text}Z"), &Rfc3339) {
+        Ok(_) => Said::Useless,
+        Err(_) => Said::Nothing,
+    }
 }
 
 /// A number's unit is told by how many digits it has: 10 and 11 are seconds, up to 14 milliseconds, up to 17
@@ -199,34 +267,55 @@ fn float_ms(number: f64) -> Option<i64> {
 mod tests {
     use super::*;
 
+    const NOW_MS: i64 = 1_700_000_000_000;
+
     /// The examples of the README's words, so that the model is not wrong in the same way as what it judges.
     #[test]
     fn reads_what_the_readme_says() {
-        let said = |value: &str| times(value.as_bytes());
-        let ms = 1_700_000_000_123;
+        let state = |value: &str, has_ttl| {
+            judge(Some(value.as_bytes()), has_ttl, 200, NOW_MS + 700_123, 600)
+        };
+        let beat_ms = NOW_MS + 123;
         for value in [
             r#"{"timestamp":1700000000123}"#,
             r#"{"lastHeartbeat":"1700000000123"}"#,
-            r#"{"last_heartbeat":1700000000.123}"#,
-            r#"{"timestamp":1700000000123456}"#,
+            r#"{"last_heartbeat":1700000000.123,"timestamp":null}"#,
+            r#"{"timestamp":1700000000123456,"lastHeartbeat":0}"#,
             r#"{"timestamp":"1700000000123456789"}"#,
             r#"{"timestamp":"2023-11-14T22:13:20.123Z"}"#,
             "1700000000123",
+            "\"1700000000123\"",
+            "2023-11-14T22:13:20.123Z\n",
         ] {
-            assert_eq!(said(value), Some(vec![Some(ms)]), "{value}");
+            assert_eq!(state(value, true), State::Stale { beat_ms }, "{value}");
         }
-        let two = r#"{"timestamp":1700000000123,"x":{"timestamp":9},"timestamp":null}"#;
-        assert_eq!(said(two), Some(vec![Some(ms), None]));
-        assert_eq!(said(r#"{"x":1700000000123}"#), Some(vec![]));
-        for value in ["", "x", "\"1700000000123\"", "[1700000000123]", "{} x"] {
-            assert_eq!(said(value), None, "{value}");
+        for value in ["", "x", "5", "[1700000000123]", "null", "\"2023-11-14\""] {
+            assert_eq!(state(value, true), State::Live, "{value}");
+            assert_eq!(state(value, false), State::Unreadable, "{value}");
         }
-        assert_eq!(said("999999999"), Some(vec![None]));
+        for value in [
+            "{} x",
+            "{}",
+            r#"{"x":1700000000123}"#,
+            r#"{"timestamp":1700000000123,"lastHeartbeat":"soon"}"#,
+            "2023-11-14T22:13:20",
+            "638000000000000000",
+        ] {
+            assert_eq!(state(value, true), State::Unreadable, "{value}");
+        }
     }
 
     #[test]
     fn exactly_the_threshold_is_alive() {
-        let at = |age_ms: i64| judge(Some(b"1700000000000"), 64, 1_700_000_000_000 + age_ms, 600);
+        let at = |age_ms: i64| {
+            judge(
+                Some(b"1700000000000"),
+                false,
+                64,
+                1_700_000_000_000 + age_ms,
+                600,
+            )
+        };
         assert_eq!([at(-5), at(600_999)], [State::Live; 2]);
         let beat_ms = 1_700_000_000_000;
         assert_eq!(at(601_000), State::Stale { beat_ms });

@@ -81,14 +81,14 @@ fn counts_for(said_of: &Identity, owner: &Identity) -> bool {
 }
 
 /// The newest time a key gives, and whether that proves its age.
-fn evidence(name: &[u8], value: Option<&[u8]>, max_bytes: usize) -> (Option<i64>, bool) {
-    let value = value.filter(|value| value.len() <= max_bytes);
-    let told = value.and_then(beats::evidence).unwrap_or_default();
+fn evidence(name: &[u8], value: Option<&[u8]>, asked: &Asked) -> (Option<i64>, bool) {
+    let value = value.filter(|value| value.len() <= asked.max_bytes);
+    let mut told = value.map_or_else(Vec::new, |value| beats::evidence(value, asked.now_ms));
     let is_message = name.starts_with(b"blocking:idempotency:");
     let last = name.split(|byte| *byte == b':').next_back();
     let last = last.filter(|last| is_message && last.iter().all(u8::is_ascii_digit));
-    let named = last.and_then(beats::digits_ms);
-    let newest = told.iter().flatten().copied().chain(named).max();
+    told.extend(last.and_then(|last| beats::digits_ms(last, asked.now_ms)));
+    let newest = told.iter().flatten().copied().max();
     (newest, newest.is_some() && !told.contains(&None))
 }
 
@@ -108,7 +108,7 @@ pub fn fates(orphans: &Values, others: &Values, asked: &Asked) -> Fates {
     let mut said: Vec<(Identity, i64)> = Vec::new();
     let mut own_ms: BTreeMap<&Key, i64> = BTreeMap::new();
     for (name, value) in orphans.iter().chain(others) {
-        let (newest_ms, is_proof) = evidence(name, value.as_deref(), asked.max_bytes);
+        let (newest_ms, is_proof) = evidence(name, value.as_deref(), asked);
         let is_orphan = orphans.contains_key(name);
         let seen_ms = (is_orphan && !is_proof).then_some(asked.now_ms);
         let Some(ms) = newest_ms.max(seen_ms) else {

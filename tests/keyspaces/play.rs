@@ -145,7 +145,10 @@ fn judge(
     heartbeats
         .map(|(name, value)| {
             let max_bytes = keyspace.max_heartbeat_bytes;
-            let state = beats::judge(value.as_deref(), max_bytes, now_ms, threshold_s);
+            let entry = keyspace.entries.iter().find(|entry| entry.name == **name);
+            let has_ttl = entry.is_some_and(|entry| entry.ttl == Ttl::Ahead);
+            let value = value.as_deref();
+            let state = beats::judge(value, has_ttl, max_bytes, now_ms, threshold_s);
             (name.clone(), state)
         })
         .collect()
@@ -194,7 +197,7 @@ fn write(conn: &mut Connection, keyspace: &Keyspace) -> Result<Loaded> {
     Ok(Loaded { values, now_ms })
 }
 
-/// Yields the value of a string.
+/// Yields what is read of it: the value of a string, the time in a hash.
 fn write_one(
     commands: &mut Pipeline,
     name: &[u8],
@@ -220,6 +223,8 @@ fn write_one(
             elements(*size).for_each(|element| {
                 command.arg(element).arg("1");
             });
+            // The one time field of a heartbeat says as much as a number alone; others' hashes are not read.
+            return model::is_heartbeat(name).then(|| now_ms.to_string().into_bytes());
         }
         Content::List(size) => drop(
             commands

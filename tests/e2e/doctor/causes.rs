@@ -65,7 +65,7 @@ const CAUSES: &[Cause] = &[
             set(conn, "blocking:heartbeat:mute", "{}", &["EX", "9000"])?;
             set(conn, "blocking:heartbeat:dumb", "{}", &["EX", "9000"])
         },
-        "problem: 3 of 4 heartbeats can never be judged dead and protect every key that could be their own: 2, such as '",
+        "problem: 3 of 4 heartbeats can never be judged dead and protect every key that could be their own: 3, such as '",
     ),
     (
         "never-stale",

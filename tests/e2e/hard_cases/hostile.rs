@@ -16,12 +16,10 @@ use super::{COORDINATORS, KEYS, RUN_DEADLINE, beat, counts, keys, last_run, set,
 
 const FIELDS: [&str; 3] = ["timestamp", "lastHeartbeat", "last_heartbeat"];
 
-/// JSON of every type that is no time.
-const NO_TIMES: [&str; 18] = [
-    "null",
+/// JSON of every type that is no time; null and 0 are as good as absent and no doubt.
+const NO_TIMES: [&str; 16] = [
     "true",
     "false",
-    "0",
     "-1",
     "-1700000000000",
     "999999999",
@@ -286,7 +284,7 @@ fn remove_large_family(server: &Server, conn: &mut Connection) -> Result<Option<
     }))
 }
 
-/// A heartbeat that is no string is not looked into, however large, and protects like a live one.
+/// A heartbeat that is no string and has no time field is not looked into, however large, and protects like a live one.
 #[test]
 fn heartbeats_of_every_type_with_many_elements_are_unreadable() -> Result<()> {
     const MANY: usize = 100_000;

@@ -170,7 +170,7 @@ fn every_option_setting_and_info_field_is_explained() -> Result<()> {
     let settings: BTreeMap<String, String> = redis::cmd("CONFIG")
         .arg(&["GET", "blocking.*"])
         .query(&mut conn)?;
-    assert_eq!(settings.len(), 19);
+    assert_eq!(settings.len(), 21);
     let mut numbers = 0;
     for (name, default) in settings {
         let row = README
