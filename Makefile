@@ -8,7 +8,7 @@ list = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup servers build demo run unit harness e2e matrix timers contrib test soak fuzz valgrind reliability bench \
+.PHONY: help setup servers build demo run unit harness e2e matrix timers contrib clients test soak fuzz valgrind reliability bench \
   bench-full profile lint clean
 
 CARGO ?= cargo
@@ -99,7 +99,14 @@ contrib: servers build ## The files in contrib/ on every server, with Prometheus
 	  $(TARGET_DIR)/debug/matrix --one-by-one contrib $(if $(REQUIRE_ALL),--require-all) --output $(TARGET_DIR)/matrix-contrib; \
 	else echo "contrib/ is not tested"; $(if $(REQUIRE_ALL)$(filter contrib,$(MAKECMDGOALS)),exit 1,true); fi
 
-test: setup servers build unit harness matrix timers contrib ## All tests, on every server
+# The same for the clients.
+clients: servers build ## The code on docs/clients.md on every server, by the clients it is for
+	$(CARGO) build --locked --workspace --bin matrix
+	@if scripts/setup.sh clients && scripts/clients.sh; then \
+	  $(TARGET_DIR)/debug/matrix --one-by-one clients $(if $(REQUIRE_ALL),--require-all) --output $(TARGET_DIR)/matrix-clients; \
+	else echo "docs/clients.md is not tested"; $(if $(REQUIRE_ALL)$(filter clients,$(MAKECMDGOALS)),exit 1,true); fi
+
+test: setup servers build unit harness matrix timers contrib clients ## All tests, on every server
 
 bench: setup servers build ## Measures the module against scripts and clients; writes docs/benchmark.md
 	$(CARGO) build --locked --release --package blocking-bench

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what building, testing and the demo need on a Debian machine, and says what and why.
-# `setup.sh fuzz`, `setup.sh valgrind`, `setup.sh profile` and `setup.sh contrib` install what only those targets need as well.
+# `setup.sh fuzz`, `setup.sh valgrind`, `setup.sh profile`, `setup.sh contrib` and
+# `setup.sh clients` install what only those targets need as well.
 # Must not touch anything that is there already: no upgrades, and no server that was installed before.
 set -eu
 
@@ -72,6 +73,11 @@ list_missing() {
     case " $* " in *" valgrind "*) have valgrind || need valgrind "it watches the module's memory; needed by 'make valgrind' only" ;; esac
     case " $* " in *" profile "*) have callgrind_control || need valgrind "it counts instructions; needed by 'make profile' only" ;; esac
     case " $* " in *" contrib "*) have systemd-analyze || need systemd "systemd-analyze checks units; needed by 'make contrib' only" ;; esac
+    case " $* " in *" clients "*)
+        python3 -c 'import ensurepip' 2>/dev/null || need python3-venv "it brings clients in Python; needed by 'make clients' only"
+        have npm || need npm "it brings clients for Node.js; needed by 'make clients' only"
+        ;;
+    esac
     have_headers || need libc6-dev "the C headers that bindgen reads, and the libraries to link with"
 }
 

@@ -52,7 +52,7 @@ fn headings(page: &str) -> BTreeSet<String> {
 #[test]
 fn every_link_leads_somewhere() -> Result<()> {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    for page in ["README.md", "docs/operations.md"] {
+    for page in ["README.md", "docs/operations.md", "docs/clients.md"] {
         let page = root.join(page);
         let text = std::fs::read_to_string(&page)?;
         let links: Vec<&str> = text
@@ -60,7 +60,7 @@ fn every_link_leads_somewhere() -> Result<()> {
             .skip(1)
             .filter_map(|rest| Some(rest.split_once(')')?.0))
             .collect();
-        assert!(links.len() > 4, "{links:?}");
+        assert!(!links.is_empty(), "no links on {}", page.display());
         for link in links {
             let (file, heading) = link.split_once('#').unwrap_or((link, ""));
             // A link without a file is to a heading of the same page; an address is not looked up.
