@@ -77,6 +77,7 @@ pub const CLEANUP: Command = Command {
         argument("coordinators", "LIMIT", ArgumentKind::Integer),
         argument("percent", "BREAKER", ArgumentKind::Integer),
         argument("count", "IDS", ArgumentKind::Integer),
+        argument("nowarmup", "NOWARMUP", ArgumentKind::Keyword),
         argument("async", "ASYNC", ArgumentKind::Keyword),
         argument("json", "JSON", ArgumentKind::Keyword),
     ],
@@ -175,7 +176,7 @@ pub const HELP: Command = Command {
 /// What BLOCKING.HELP prints, line by line.
 pub const HELP_TEXT: &[&str] = &[
     "BLOCKING.<command> [<option> [value] ...]. Commands are:",
-    "CLEANUP [THRESHOLD seconds] [DRYRUN] [ORPHANS [grace-seconds]] [MATCH id-pattern] [LIMIT coordinators] [BREAKER percent] [IDS count] [ASYNC] [JSON]",
+    "CLEANUP [THRESHOLD seconds] [DRYRUN] [ORPHANS [grace-seconds]] [MATCH id-pattern] [LIMIT coordinators] [BREAKER percent] [IDS count] [NOWARMUP] [ASYNC] [JSON]",
     "    Remove coordinators whose heartbeat is older than the threshold, with all their keys.",
     "    THRESHOLD: age in seconds above which a coordinator is stale (blocking.threshold-seconds).",
     "    DRYRUN: remove nothing, report what would go.",
@@ -184,6 +185,7 @@ pub const HELP_TEXT: &[&str] = &[
     "    LIMIT: remove at most this many coordinators, the oldest first.",
     "    BREAKER: remove nothing if more than this share of at least 20 coordinators is stale.",
     "    IDS: list at most this many stale ids (100).",
+    "    NOWARMUP: remove although writers were kept away a moment ago.",
     "    ASYNC: reply at once with the run's number.",
     "    JSON: reply with one JSON object.",
     "LIST [STALE | LIVE | UNREADABLE] [THRESHOLD seconds] [MATCH id-pattern] [COUNT n] [JSON]",

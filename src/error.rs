@@ -9,6 +9,8 @@ use std::sync::LazyLock;
 
 use crate::family::Family;
 
+use crate::kept_away::CLUSTER_DOWN;
+
 /// Caller bytes beyond this many are cut from an error text.
 const SHOWN_BYTES: usize = 32;
 
@@ -59,6 +61,12 @@ pub enum Error {
         command: &'static str,
     },
     OrphansInCluster,
+    ClusterDown,
+    /// Writers were kept away, and have not had the time to beat again.
+    WarmUp {
+        away_s: u64,
+        left_s: u64,
+    },
     NotPrimary,
     Loading {
         command: &'static str,
@@ -144,6 +152,15 @@ impl fmt::Display for Error {
             Self::OrphansInCluster => out.write_str(
                 "ERR ORPHANS cannot be judged on one node of several: heartbeats may be on \
                  another node of the cluster",
+            ),
+            Self::ClusterDown => write!(
+                out,
+                "{CLUSTER_DOWN}, so no key can be removed; DRYRUN is accepted"
+            ),
+            Self::WarmUp { away_s, left_s } => write!(
+                out,
+                "WARMUP writers were kept away for {away_s} s; {left_s} s left; \
+                 add NOWARMUP to remove anyway"
             ),
             Self::NotPrimary => out.write_str(
                 "READONLY BLOCKING.CLEANUP runs on a primary only; this server is a replica",

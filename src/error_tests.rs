@@ -26,6 +26,8 @@ fn samples() -> Vec<(Error, &'static str)> {
             | Error::InMulti
             | Error::LookInMulti { .. }
             | Error::OrphansInCluster
+            | Error::ClusterDown
+            | Error::WarmUp { .. }
             | Error::NotPrimary
             | Error::Loading { .. }
             | Error::CallerUnblocked { .. }
@@ -153,6 +155,17 @@ fn samples() -> Vec<(Error, &'static str)> {
              another node of the cluster",
         ),
         (
+            Error::ClusterDown,
+            "CLUSTERDOWN The cluster is down, so no key can be removed; DRYRUN is accepted",
+        ),
+        (
+            Error::WarmUp {
+                away_s: 17,
+                left_s: 590,
+            },
+            "WARMUP writers were kept away for 17 s; 590 s left; add NOWARMUP to remove anyway",
+        ),
+        (
             Error::NotPrimary,
             "READONLY BLOCKING.CLEANUP runs on a primary only; this server is a replica",
         ),
@@ -178,12 +191,14 @@ fn samples() -> Vec<(Error, &'static str)> {
     samples
 }
 
-const CODES: [&str; 7] = [
+const CODES: [&str; 9] = [
     "ERR",
     "INPROGRESS",
     "NOTBUSY",
     "READONLY",
     "LOADING",
+    "WARMUP",
+    "CLUSTERDOWN",
     "CANCELLED",
     "INTERRUPTED",
 ];
@@ -199,6 +214,21 @@ fn every_text_is_exact_and_well_formed() {
         assert!(!text.ends_with('.'), "{text}");
         let code = text.split(' ').next().unwrap();
         assert!(CODES.contains(&code), "{text}");
+    }
+}
+
+/// These take a server in distress, so the page is held against them here.
+#[test]
+fn the_page_has_the_refusals_while_nobody_can_write() {
+    let page = include_str!("../README.md");
+    let refusals = samples();
+    let refusals = refusals
+        .iter()
+        .filter(|(error, _)| matches!(error, Error::ClusterDown | Error::WarmUp { .. }));
+    let texts: Vec<&str> = refusals.map(|(_, text)| *text).collect();
+    assert_eq!(texts.len(), 2);
+    for text in texts {
+        assert!(page.contains(&format!("\n| `{text}` | ")), "{text}");
     }
 }
 

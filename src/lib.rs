@@ -35,6 +35,7 @@ mod first_seen;
 mod heartbeat;
 mod hold;
 mod json;
+mod kept_away;
 mod layout;
 mod linger;
 mod listing;

@@ -120,6 +120,7 @@ impl Look {
             ids: 0,
             asynchronous: false,
             json,
+            no_warm_up: false,
         }
     }
 }

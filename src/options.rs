@@ -25,7 +25,7 @@ pub const IDS_DEFAULT: u32 = 100;
 
 /// The options of `BLOCKING.CLEANUP`, as an error names them and as the parser finds them.
 pub const CLEANUP_OPTIONS: &str =
-    "THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, ASYNC, JSON";
+    "THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, NOWARMUP, ASYNC, JSON";
 /// The same for `BLOCKING.STATUS`.
 pub const STATUS_OPTIONS: &str = "JSON";
 
@@ -69,6 +69,8 @@ pub struct CleanupOptions {
     pub ids: u32,
     pub asynchronous: bool,
     pub json: bool,
+    /// Remove although writers were kept away.
+    pub no_warm_up: bool,
 }
 
 /// What `BLOCKING.STATUS` was asked to do.
@@ -82,6 +84,7 @@ pub fn parse_cleanup(args: &[&[u8]]) -> Result<CleanupOptions, Error> {
     let (mut threshold_s, mut limit, mut breaker, mut ids) = (None, None, None, None);
     let mut orphans = None;
     let (mut dry_run, mut pattern, mut asynchronous, mut json) = (None, None, None, None);
+    let mut no_warm_up = None;
     let mut words = args.iter();
     while let Some(word) = words.next() {
         match canonical(word, CLEANUP_OPTIONS) {
@@ -110,6 +113,7 @@ pub fn parse_cleanup(args: &[&[u8]]) -> Result<CleanupOptions, Error> {
                 Pattern::new(value(&mut words, option, MATCH_ACCEPTED)?)
             })?,
             Some(option @ "DRYRUN") => once(&mut dry_run, option, || Ok(()))?,
+            Some(option @ "NOWARMUP") => once(&mut no_warm_up, option, || Ok(()))?,
             Some(option @ "ASYNC") => once(&mut asynchronous, option, || Ok(()))?,
             Some(option @ "JSON") => once(&mut json, option, || Ok(()))?,
             _ => return Err(unknown(word, "BLOCKING.CLEANUP", CLEANUP_OPTIONS)),
@@ -125,6 +129,7 @@ pub fn parse_cleanup(args: &[&[u8]]) -> Result<CleanupOptions, Error> {
         ids: ids.unwrap_or(IDS_DEFAULT),
         asynchronous: asynchronous.is_some(),
         json: json.is_some(),
+        no_warm_up: no_warm_up.is_some(),
     })
 }
 

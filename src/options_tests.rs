@@ -72,22 +72,22 @@ fn refused_cleanups() {
         (
             "FOO",
             "ERR unknown option 'FOO' for BLOCKING.CLEANUP; \
-             accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, ASYNC, JSON",
+             accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, NOWARMUP, ASYNC, JSON",
         ),
         (
             "ORPHAN",
             "ERR unknown option 'ORPHAN' for BLOCKING.CLEANUP; \
-             accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, ASYNC, JSON",
+             accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, NOWARMUP, ASYNC, JSON",
         ),
         (
             "ORPHANS soon",
             "ERR unknown option 'soon' for BLOCKING.CLEANUP; \
-             accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, ASYNC, JSON",
+             accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, NOWARMUP, ASYNC, JSON",
         ),
         (
             "ORPHANS 5 5",
             "ERR unknown option '5' for BLOCKING.CLEANUP; \
-             accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, ASYNC, JSON",
+             accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, NOWARMUP, ASYNC, JSON",
         ),
         (
             "ORPHANS orphans 5",
@@ -113,7 +113,7 @@ fn refused_cleanups() {
             // The separator of the list of options is no option.
             "DRYRUN, MATCH",
             "ERR unknown option 'DRYRUN,' for BLOCKING.CLEANUP; \
-             accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, ASYNC, JSON",
+             accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, NOWARMUP, ASYNC, JSON",
         ),
         (
             "DRYRUN dryrun",
@@ -190,12 +190,12 @@ fn arguments_need_not_be_text() {
         (
             &[b"\xff'"],
             "ERR unknown option '\\xff\\x27' for BLOCKING.CLEANUP; \
-             accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, ASYNC, JSON",
+             accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, NOWARMUP, ASYNC, JSON",
         ),
         (
             &[b""],
             "ERR unknown option '' for BLOCKING.CLEANUP; \
-             accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, ASYNC, JSON",
+             accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, NOWARMUP, ASYNC, JSON",
         ),
         (
             &[b"IDS", b"\xd9\xa3"],

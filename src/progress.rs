@@ -58,6 +58,8 @@ pub struct Progress {
     pub scheduled: bool,
     /// Nobody waits for it: how long it goes on unless somebody joins.
     pub lingering_s: Option<u64>,
+    /// It removes whether writers were kept away or not.
+    pub no_warm_up: bool,
     /// The command of a look; `None` for a cleanup.
     pub look: Option<&'static str>,
     pub threshold_s: u32,
@@ -94,6 +96,13 @@ fn percent(part: u64, whole: u64) -> u64 {
 }
 
 impl Progress {
+    /// Whether the run is pointless, or dangerous, while nobody can write: it removes, or the schedule
+    /// learns from it.
+    pub fn needs_writers(&self) -> bool {
+        let is_trial = self.dry_run && !self.scheduled;
+        self.look.is_none() && !is_trial && !self.no_warm_up
+    }
+
     /// Share of the keyspace that the walk has covered, in percent.
     pub fn keyspace_percent(&self) -> u64 {
         if self.walk_done {

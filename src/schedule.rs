@@ -9,6 +9,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+mod writers;
+
+pub use writers::Noticed;
+
+use crate::kept_away::{Away, Writes};
 use crate::report::{Report, Status};
 use crate::second_look::{MAX_SIGHTS, Sights};
 use crate::value::Value;
@@ -17,22 +22,6 @@ const US_PER_S: u64 = 1_000_000;
 
 /// Jitter of a round: up to one part in so many of the interval.
 const JITTER_PART: u64 = 10;
-
-/// However short the threshold: a server that stands still for less than this, in milliseconds,
-/// has merely been busy.
-const STANDSTILL_MIN_MS: u64 = 5_000;
-
-/// How long a server may stand still, in milliseconds, before it counts as one that was away: a
-/// quarter of the threshold or, with orphans, of the grace if that is shorter. Heartbeats expire
-/// meanwhile that nobody can refresh, and the TTL of many is half the threshold.
-pub fn standstill_ms(threshold_s: u64, orphan_grace_s: u64) -> i64 {
-    let shortest_s = match orphan_grace_s {
-        0 => threshold_s,
-        grace_s => threshold_s.min(grace_s),
-    };
-    let quarter_ms = shortest_s.saturating_mul(250);
-    i64::try_from(quarter_ms.max(STANDSTILL_MIN_MS)).unwrap_or(i64::MAX)
-}
 
 /// The settings that say when and where.
 #[derive(Clone, Copy, Debug)]
@@ -122,15 +111,19 @@ pub struct Outlook {
     pub is_replica: bool,
     pub next_run_s: Option<u64>,
     pub warm_up_left_s: u64,
+    /// For how long writers were kept away before a warm-up that is on for that reason; otherwise 0.
+    pub writers_away_s: u64,
     pub breaker_open_s: Option<u64>,
 }
 
 /// The schedule of this server.
 #[derive(Debug, Default)]
 pub struct Schedule {
-    /// The last time that the server started, loaded or became a primary: before, it may not have
-    /// seen every beat.
+    /// The last time that the server started, loaded, became a primary, or kept writers away: before,
+    /// it may not have seen every beat.
     warm_from_us: u64,
+    writes: Writes,
+    away: Away,
     is_replica: bool,
     timetable: Option<Timetable>,
     /// Databases of this round that are still to be cleaned up.
@@ -158,6 +151,11 @@ impl Schedule {
 
     /// The server was away, or has another data set than before: everyone may look dead.
     pub fn start_warm_up(&mut self, now_us: u64) {
+        self.writes = Writes::default();
+        self.warm_up_from(now_us);
+    }
+
+    fn warm_up_from(&mut self, now_us: u64) {
         self.warm_from_us = now_us;
         self.left = 0;
         self.memory.clear();
@@ -351,12 +349,19 @@ impl Schedule {
             is_replica: self.is_replica,
             next_run_s: self.next_s(now_us),
             warm_up_left_s: self.warm_up_left_s(now_us, warm_up_s),
+            writers_away_s: self.writers_away_s(now_us, warm_up_s),
             breaker_open_s: breaker.map(|(_, breaker)| since_s(breaker.since_us)),
         }
     }
 
-    /// The field `schedule` of STATUS.
-    pub fn to_value(&self, now_us: u64, wanted: Wanted, dry_run: bool) -> Value {
+    /// The field `schedule` of STATUS; `refusal` is why the server refuses writes.
+    pub fn to_value(
+        &self,
+        now_us: u64,
+        wanted: Wanted,
+        dry_run: bool,
+        refusal: Option<&str>,
+    ) -> Value {
         let breakers = self.open().map(|(database, open)| {
             let since_us = now_us.saturating_sub(open.since_us);
             Value::Map(vec![
@@ -374,6 +379,14 @@ impl Schedule {
             ("dry_run", dry_run.into()),
             ("next_run_s", next_s),
             ("warm_up_left_s", warm_up_left_s.into()),
+            (
+                "writers_away_s",
+                self.writers_away_s(now_us, wanted.warm_up_s).into(),
+            ),
+            (
+                "writes_refused",
+                refusal.map_or(Value::Null, |why| Value::text(why.as_bytes())),
+            ),
             ("runs", self.runs.into()),
             ("skipped", self.skipped.into()),
             ("breakers_open", Value::Array(breakers.collect())),
@@ -381,7 +394,7 @@ impl Schedule {
     }
 
     /// The fields of INFO.
-    pub fn info_fields(&self, now_us: u64, wanted: Wanted) -> [(&'static str, u64); 10] {
+    pub fn info_fields(&self, now_us: u64, wanted: Wanted) -> [(&'static str, u64); 11] {
         let sights = self
             .memory
             .values()
@@ -402,6 +415,10 @@ impl Schedule {
             (
                 "warm_up_left_s",
                 self.warm_up_left_s(now_us, wanted.warm_up_s),
+            ),
+            (
+                "writers_away_s",
+                self.writers_away_s(now_us, wanted.warm_up_s),
             ),
         ]
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cost::Cost;
+use crate::kept_away::{Absence, Tried};
 use crate::report::Counts;
 
 const S: u64 = US_PER_S;
@@ -319,33 +320,80 @@ fn what_it_shows_of_itself() {
         let fields = world.schedule.info_fields(at_s * S, wanted(&[0]));
         fields.map(|(_, value)| value)
     };
-    assert_eq!(info(&world, 0), [0, 100, 0, 0, 0, 0, 0, 0, 0, 600]);
+    assert_eq!(info(&world, 0), [0, 100, 0, 0, 0, 0, 0, 0, 0, 600, 0]);
     world.play(0, 100, wanted(&[0]));
-    assert_eq!(info(&world, 100), [1, 100, 500, 0, 0, 0, 0, 0, 0, 500]);
+    assert_eq!(info(&world, 100), [1, 100, 500, 0, 0, 0, 0, 0, 0, 500, 0]);
     world.play(100, 610, wanted(&[0]));
-    assert_eq!(info(&world, 650), [1, 100, 50, 50, 1, 0, 0, 0, 0, 0]);
+    assert_eq!(info(&world, 650), [1, 100, 50, 50, 1, 0, 0, 0, 0, 0, 0]);
+}
+
+/// A schedule that has taken writes for long, with a warm-up of 600 s that is over.
+fn warm() -> World {
+    let mut world = World::new();
+    world.schedule.tried_a_write(0, Tried::Taken, 600);
+    world.play(0, 610, wanted(&[0]));
+    assert!(world.schedule.ended(610 * S, 0, &report(Status::Complete)) == Change::None);
+    world
 }
 
 #[test]
-fn how_long_a_server_may_stand_still() {
-    // Threshold and grace in seconds, and what is allowed in milliseconds.
-    let table = [
-        (600, 0, 150_000),
-        (600, 86_400, 150_000),
-        (600, 600, 150_000),
-        (600, 60, 15_000),
-        (600, 1, 5_000),
-        (2, 0, 5_000),
-        (21, 0, 5_250),
-        (u64::MAX, 0, i64::MAX),
-    ];
-    for (threshold_s, grace_s, allowed_ms) in table {
-        assert_eq!(
-            standstill_ms(threshold_s, grace_s),
-            allowed_ms,
-            "{threshold_s} {grace_s}"
-        );
+fn while_writes_are_refused_the_warm_up_begins_anew_and_then_has_its_whole_length() {
+    let mut world = warm();
+    let noticed = world.schedule.tried_a_write(1_000 * S, Tried::Refused, 600);
+    assert!(noticed.is_first && noticed.begins && !noticed.is_start);
+    // Longer than the warm-up.
+    for second in 1_001..2_000 {
+        let noticed = world
+            .schedule
+            .tried_a_write(second * S, Tried::Refused, 600);
+        assert_eq!(noticed, Noticed::default(), "{second}");
+        assert_eq!(world.schedule.warm_up_left_s(second * S, 600), 600);
+        assert!(world.play(second, second + 1, wanted(&[0])).is_empty());
     }
+    world.schedule.tried_a_write(2_000 * S, Tried::Taken, 600);
+    let absence = world.schedule.absence(2_010 * S, 600);
+    assert_eq!(
+        absence,
+        Some(Absence {
+            away_s: 1_000,
+            left_s: 590
+        })
+    );
+    assert!(world.play(2_000, 2_600, wanted(&[0])).is_empty());
+    assert_eq!(at_s(&world.play(2_600, 2_650, wanted(&[0]))), [2_600]);
+    assert_eq!(world.schedule.absence(2_600 * S, 600), None);
+    // One more in the warm-up prolongs it, and is not told once more.
+    let again = |world: &mut World, at_s: u64| {
+        let noticed = world.schedule.tried_a_write(at_s * S, Tried::Refused, 600);
+        world
+            .schedule
+            .tried_a_write(at_s * S + 1, Tried::Taken, 600);
+        noticed
+    };
+    assert!(again(&mut world, 3_000).begins);
+    let noticed = again(&mut world, 3_100);
+    assert!(noticed.is_first && !noticed.begins);
+}
+
+#[test]
+fn what_comes_before_the_first_write_belongs_to_the_start_and_refuses_no_run() {
+    let mut schedule = Schedule::new(0, false);
+    let noticed = schedule.tried_a_write(5 * S, Tried::Refused, 600);
+    assert!(noticed.is_first && noticed.is_start);
+    schedule.keep_away(300 * S, 200 * S, 600);
+    schedule.tried_a_write(301 * S, Tried::Taken, 600);
+    assert_eq!(schedule.warm_up_left_s(301 * S, 600), 600);
+    assert_eq!(schedule.absence(301 * S, 600), None);
+    // So it is after a promotion, and what was before is not forgotten.
+    schedule.keep_away(400 * S, 30 * S, 600);
+    schedule.change_role(410 * S, true);
+    schedule.change_role(420 * S, false);
+    schedule.tried_a_write(430 * S, Tried::Refused, 600);
+    let absence = Absence {
+        away_s: 30,
+        left_s: 570,
+    };
+    assert_eq!(schedule.absence(430 * S, 600), Some(absence));
 }
 
 #[test]

@@ -16,7 +16,7 @@ const LIMIT: RangeInclusive<u32> = 1..=4_294_967_295;
 const IDS: RangeInclusive<u32> = 0..=10_000;
 const IDS_DEFAULT: u32 = 100;
 
-const FLAGS: [&str; 3] = ["DRYRUN", "ASYNC", "JSON"];
+const FLAGS: [&str; 4] = ["DRYRUN", "ASYNC", "JSON", "NOWARMUP"];
 const NUMBERS: [&str; 3] = ["THRESHOLD", "LIMIT", "IDS"];
 
 /// Options as compared: everything that can be asked of them.
@@ -27,6 +27,7 @@ type Meaning = (
     Option<Vec<u8>>,
     Option<u32>,
     u32,
+    bool,
     bool,
     bool,
 );
@@ -44,6 +45,7 @@ fn meaning(options: &CleanupOptions) -> Meaning {
         ids,
         asynchronous,
         json,
+        no_warm_up,
         ..
     } = options;
     (
@@ -55,6 +57,7 @@ fn meaning(options: &CleanupOptions) -> Meaning {
         *ids,
         *asynchronous,
         *json,
+        *no_warm_up,
     )
 }
 
@@ -75,7 +78,7 @@ fn words(from: &mut Unstructured) -> Result<Vec<Vec<u8>>> {
             0 | 1 => in_any_case(from.choose(&NUMBERS)?, from)?,
             2 => in_any_case(
                 from.choose(&[
-                    "DRYRUN", "ASYNC", "JSON", "MATCH", "ORPHANS", "DRYRUN,", ", ",
+                    "DRYRUN", "ASYNC", "JSON", "NOWARMUP", "MATCH", "ORPHANS", "DRYRUN,", ", ",
                 ])?,
                 from,
             )?,
@@ -141,7 +144,7 @@ fn check(words: &[Vec<u8>]) {
         Err(text) => assert_eq!(fault_of_error_text(&text), None, "{text}"),
         Ok(options) => {
             let said = meaning(&options);
-            let (threshold_s, orphans, _, pattern, limit, ids, _, _) = &said;
+            let (threshold_s, orphans, _, pattern, limit, ids, _, _, _) = &said;
             assert!(
                 threshold_s.is_none_or(|s| THRESHOLD_S.contains(&s)),
                 "{words:?}"
@@ -173,7 +176,7 @@ fn check(words: &[Vec<u8>]) {
 }
 
 fn written(
-    (threshold_s, orphans, dry_run, pattern, limit, ids, asynchronous, json): &Meaning,
+    (threshold_s, orphans, dry_run, pattern, limit, ids, asynchronous, json, no_warm_up): &Meaning,
 ) -> Vec<Vec<u8>> {
     let mut words: Vec<Vec<u8>> = Vec::new();
     let mut add = |name: &str, value: Option<Vec<u8>>| {
@@ -181,7 +184,7 @@ fn written(
         words.extend(value);
     };
     add("IDS", Some(ids.to_string().into_bytes()));
-    for (name, is_there) in FLAGS.iter().zip([dry_run, asynchronous, json]) {
+    for (name, is_there) in FLAGS.iter().zip([dry_run, asynchronous, json, no_warm_up]) {
         if *is_there {
             add(name, None);
         }
@@ -235,6 +238,7 @@ fn well_formed(from: &mut Unstructured) -> Result<()> {
         pattern,
         limit,
         ids,
+        from.arbitrary()?,
         from.arbitrary()?,
         from.arbitrary()?,
     );

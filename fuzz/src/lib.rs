@@ -33,6 +33,8 @@ pub mod first_seen;
 pub mod heartbeat;
 #[path = "../../src/hold.rs"]
 pub mod hold;
+#[path = "../../src/kept_away.rs"]
+pub mod kept_away;
 #[path = "../../src/layout.rs"]
 pub mod layout;
 #[path = "../../src/look.rs"]

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::server::{CONFIG_NAME, PORT_TAKEN, Server};
+#[cfg(target_os = "linux")]
+use crate::clock::Clock;
+use crate::server::{CONFIG_NAME, Environment, PORT_TAKEN, Server};
 
 /// Another process may take a port between our choosing it and the server's binding it.
 const PORT_TRIES: usize = 5;
@@ -25,6 +27,7 @@ pub struct ServerBuilder {
     primary_port: Option<u16>,
     config_file: Option<PathBuf>,
     args: Vec<(String, String)>,
+    environment: Environment,
 }
 
 impl ServerBuilder {
@@ -79,6 +82,13 @@ impl ServerBuilder {
         }
     }
 
+    /// Gives the server a wall clock that the test can set.
+    #[cfg(target_os = "linux")]
+    pub fn clock(mut self, clock: &Clock) -> Self {
+        self.environment.extend(clock.environment());
+        self
+    }
+
     /// Starts the server and waits until it answers; the error of a server that does not ends with its log.
     pub fn start(self) -> Result<Server> {
         for _ in 1..PORT_TRIES {
@@ -98,6 +108,7 @@ impl ServerBuilder {
         fs::write(dir.path().join(CONFIG_NAME), self.config(dir.path(), port)?)?;
         Server::launch(
             self.program.clone().unwrap_or_else(system_server),
+            self.environment.clone(),
             dir,
             port,
         )

@@ -5,6 +5,8 @@ mod aof;
 mod builder;
 mod check;
 mod client;
+#[cfg(target_os = "linux")]
+mod clock;
 mod cluster;
 mod crowd;
 mod evidence;
@@ -28,6 +30,8 @@ pub use client::{
     cleanup, cleanup_async, command, error_text, info_field, module_path, server_now_ms,
     walk_removes_expired,
 };
+#[cfg(target_os = "linux")]
+pub use clock::Clock;
 pub use cluster::{Cluster, cluster_info};
 pub use crowd::{CROWD_KEY, Crowd};
 pub use evidence::{EVIDENCE, Figure, SERVER_NAME, Tally, tally, tally_for};

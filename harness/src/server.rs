@@ -32,9 +32,13 @@ const LOG_NAME: &str = "server.log";
 /// `term`: servers that are dropped are asked to end, and killed only if they do not.
 const STOP: &str = "BLOCKING_SERVER_STOP";
 
+/// What a server finds in its environment beside what this process has.
+pub(crate) type Environment = Vec<(&'static str, PathBuf)>;
+
 /// A running server; dropping it kills it and removes its folder.
 pub struct Server {
     program: PathBuf,
+    environment: Environment,
     child: Mutex<Child>,
     port: u16,
     dir: TempDir,
@@ -51,10 +55,16 @@ impl Server {
     }
 
     /// Starts a server from the configuration in `dir` and waits until it answers.
-    pub(crate) fn launch(program: PathBuf, dir: TempDir, port: u16) -> Result<Self> {
-        let child = Mutex::new(launch(&program, dir.path())?);
+    pub(crate) fn launch(
+        program: PathBuf,
+        environment: Environment,
+        dir: TempDir,
+        port: u16,
+    ) -> Result<Self> {
+        let child = Mutex::new(launch(&program, &environment, dir.path())?);
         let server = Self {
             program,
+            environment,
             child,
             port,
             dir,
@@ -138,7 +148,7 @@ impl Server {
         if self.is_alive() {
             self.kill9()?;
         }
-        *self.child() = launch(&self.program, self.dir())?;
+        *self.child() = launch(&self.program, &self.environment, self.dir())?;
         self.wait_until_ready()
     }
 
@@ -234,7 +244,7 @@ impl Drop for Server {
     }
 }
 
-fn launch(program: &Path, dir: &Path) -> Result<Child> {
+fn launch(program: &Path, environment: &Environment, dir: &Path) -> Result<Child> {
     let log = File::options()
         .create(true)
         .append(true)
@@ -243,6 +253,7 @@ fn launch(program: &Path, dir: &Path) -> Result<Child> {
     command
         .arg(dir.join(CONFIG_NAME))
         .current_dir(dir)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log);

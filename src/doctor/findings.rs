@@ -109,13 +109,14 @@ impl Finding {
     }
 }
 
-/// Everything that the facts say, the most serious first.
+/// Everything that the facts say, the most serious first, but for the warm-up: while it is on, nothing
+/// else can be relied upon.
 fn findings(facts: &Facts) -> Vec<Finding> {
     let mut all = Vec::new();
     heartbeats::say(facts, &mut all);
     keys::say(facts, &mut all);
     operation::say(facts, &mut all);
-    all.sort_by_key(|finding| (finding.severity, finding.code));
+    all.sort_by_key(|f| (f.code != Code::WarmUp, f.severity, f.code));
     all
 }
 

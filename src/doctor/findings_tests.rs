@@ -60,6 +60,19 @@ fn worst() -> Facts {
     facts
 }
 
+/// It says that nothing below it can be relied upon.
+#[test]
+fn the_warm_up_comes_before_all_else() {
+    let mut facts = worst();
+    facts.outlook.is_replica = false;
+    let found = codes(&facts);
+    assert_eq!(found[0], (Severity::Note, Code::WarmUp));
+    assert!(found[1..].is_sorted(), "{found:?}");
+    facts.outlook.writers_away_s = 31;
+    let told = line(&facts, Code::WarmUp).unwrap();
+    assert!(told.contains("writers were kept away for 31 s"), "{told}");
+}
+
 #[test]
 fn the_most_serious_comes_first_and_each_code_once() {
     let found = codes(&worst());

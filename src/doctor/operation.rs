@@ -3,6 +3,7 @@
 
 use super::Facts;
 use super::findings::{Code, Finding, Severity, count, pick};
+use crate::kept_away;
 use crate::report::Status;
 use crate::safety::Share;
 use crate::value::Value;
@@ -242,11 +243,12 @@ fn warm_up(facts: &Facts) -> Option<Finding> {
     finding(
         Severity::Note,
         Code::WarmUp,
-        format!(
-            "warm-up: for {left_s} s more the schedule does not judge, and a living coordinator may look dead"
-        ),
+        kept_away::sentence(left_s, facts.outlook.writers_away_s),
         "Believe no verdict before it is over",
-        vec![("warm_up_left_s", left_s.into())],
+        vec![
+            ("warm_up_left_s", left_s.into()),
+            ("writers_away_s", facts.outlook.writers_away_s.into()),
+        ],
     )
 }
 

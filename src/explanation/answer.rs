@@ -8,6 +8,7 @@ use crate::cost::Cost;
 use crate::error::shown;
 use crate::heartbeat::forms::Form;
 use crate::heartbeat::trouble::Trouble;
+use crate::kept_away;
 use crate::layout::Layout;
 use crate::look::State;
 use crate::value::Value;
@@ -22,6 +23,8 @@ pub struct Circumstances {
     /// How names were read.
     pub layout: Arc<Layout>,
     pub warm_up_left_s: u64,
+    /// For how long writers were kept away before it.
+    pub writers_away_s: u64,
     /// Why ORPHANS cannot be judged here.
     pub orphans_stay: Option<&'static str>,
     /// The walk did not gather all keys.
@@ -209,9 +212,7 @@ impl Answer {
         }
         let left_s = self.around.warm_up_left_s;
         if left_s > 0 {
-            out.push(format!(
-                "warm-up: for {left_s} s more the schedule does not judge, and a living coordinator may look dead"
-            ));
+            out.push(kept_away::sentence(left_s, self.around.writers_away_s));
         }
         if self.around.is_truncated {
             out.push(

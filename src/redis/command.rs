@@ -10,11 +10,14 @@ use super::keyspace;
 use super::linger;
 use super::order::Order;
 use super::reply;
+use super::schedule;
 use super::signals::{self, End};
 use super::state;
 use super::wakeup::Wakeup;
+use super::writers;
 use crate::commands::HELP_TEXT;
 use crate::error::Error;
+use crate::kept_away::objection;
 use crate::linger::Request;
 use crate::options::{self, CleanupOptions};
 use crate::settings;
@@ -109,6 +112,13 @@ fn start(
     };
     if let Some(joined) = linger::join(ctx, &request) {
         return joined;
+    }
+    writers::look_at_clocks();
+    writers::look_at_writes(ctx, true);
+    if !request.options.dry_run {
+        let no_warm_up = request.options.no_warm_up;
+        let refusal = writers::refusal();
+        objection(refusal.as_deref(), schedule::absence(), no_warm_up)?;
     }
     // A manual run wins over a scheduled one and over a look, which make room at once.
     let progress = state::progress();

@@ -231,33 +231,6 @@ pub enum Refusal {
     Refused(String),
 }
 
-/// The server's own error if it refuses writes for a reason of its own: a full memory, a disk that it
-/// cannot write to, too few replicas.
-///
-/// SETRANGE of nothing changes no key, whatever there is under that name, and is refused like any
-/// write.
-pub fn refusal_of_writes(ctx: *mut RedisModuleCtx) -> Option<String> {
-    if api::context_flags(ctx) & raw::REDISMODULE_CTX_FLAGS_OOM != 0 {
-        return Some("OOM the memory is full".to_owned());
-    }
-    let arguments = [&b"blocking:probe"[..], b"0", b""].map(OwnString::new);
-    let mut arguments = arguments.each_ref().map(OwnString::as_ptr);
-    // SAFETY: 1, 2, 3; as in `unlink`.
-    let reply = unsafe {
-        rm!(RedisModule_Call)(
-            ctx,
-            c"SETRANGE".as_ptr(),
-            c"ESv".as_ptr(),
-            arguments.as_mut_ptr(),
-            arguments.len(),
-        )
-    };
-    let text = Answer::new(reply)?.error()?.trim_ascii().to_vec();
-    let codes = [&b"MISCONF"[..], b"NOREPLICAS", b"OOM"];
-    let is_refusal = codes.iter().any(|code| text.starts_with(code));
-    is_refusal.then(|| String::from_utf8_lossy(&text).into_owned())
-}
-
 /// The longest UNLINK since this was last asked. The server takes the time for more than the keys:
 /// when its table of keys has shrunk, the call that moves the last key also gives back the old table.
 static LONGEST_UNLINK_US: AtomicU64 = AtomicU64::new(0);

@@ -10,7 +10,7 @@
 //! 4. What this folder creates (strings, replies, cursors, opened keys, users) is owned by one
 //!    Rust value and freed once, by its `Drop`.
 //! 5. No panic crosses into the server: the body of every callback runs inside `api::guard`.
-//! 6. The keyspace is touched by commands and by module timers only. The file descriptor's
+//! 6. The keyspace is touched by commands, by module timers and by the server's cron only. The file descriptor's
 //!    callback also runs in the middle of scripts and of loading, so it only arms the timer.
 //! 7. Every blocked client is unblocked exactly once, by the `Caller` that owns its handle.
 
@@ -53,3 +53,4 @@ mod wakeup;
 mod watch;
 mod weigh;
 mod worker;
+mod writers;

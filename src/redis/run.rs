@@ -24,7 +24,6 @@ use super::obituaries;
 use super::order::Order;
 use super::reap::{self, Reap};
 use super::replicas::Replicas;
-use super::schedule;
 use super::signals::{self, End};
 use super::state;
 use super::system;
@@ -32,6 +31,7 @@ use super::tell::Tell;
 use super::wakeup::Wakeup;
 use super::weigh::Weigh;
 use super::worker::Worker;
+use super::writers;
 use crate::cost::{Cost, SliceCost};
 use crate::doctor::Study;
 use crate::explanation::Explanation;
@@ -297,7 +297,7 @@ impl Run {
         if let Phase::Releasing(..) = self.phase {
             return self.release_step();
         }
-        schedule::look_for_a_standstill();
+        writers::look_at_clocks();
         if let Some(end) = signals::wished() {
             return self.stop_for(end);
         }

@@ -16,13 +16,15 @@ use super::api::{self, Level, RedisModuleCtx, rm};
 use super::keyspace;
 use super::linger;
 use super::order::Order;
-use super::signals::{self, End};
+use super::signals::End;
 use super::state;
 use super::system;
 use super::wakeup::Wakeup;
+use super::writers;
+use crate::kept_away::{Absence, Tried};
 use crate::options::{CleanupOptions, IDS_DEFAULT};
 use crate::report::Report;
-use crate::schedule::{Change, Outlook, Schedule, Wanted, standstill_ms};
+use crate::schedule::{Change, Noticed, Outlook, Schedule, Wanted};
 use crate::second_look::{Prints, SecondLook, Seen, Sights};
 use crate::settings;
 use crate::value::Value;
@@ -33,7 +35,6 @@ struct Keeper {
     schedule: Schedule,
     /// One key for all fingerprints.
     prints: Prints,
-    last_tick_wall_ms: i64,
 }
 
 /// Locked for moments only, and never while the server is called.
@@ -53,8 +54,8 @@ pub fn load(ctx: *mut RedisModuleCtx) -> bool {
     *keeper() = Some(Keeper {
         schedule: Schedule::new(system::monotonic_us(), is_replica),
         prints: Prints::default(),
-        last_tick_wall_ms: api::wall_ms(),
     });
+    writers::load();
     let event = raw::RedisModuleEvent {
         id: raw::REDISMODULE_EVENT_CRON_LOOP,
         dataver: 1,
@@ -86,7 +87,8 @@ unsafe extern "C" fn on_cron(
     _data: *mut c_void,
 ) {
     api::guard((), || {
-        look_for_a_standstill();
+        writers::look_at_clocks();
+        writers::look_at_writes(ctx, false);
         linger::tend(system::monotonic_us());
         let busy = state::busy();
         let now_us = system::monotonic_us();
@@ -102,34 +104,6 @@ unsafe extern "C" fn on_cron(
     });
 }
 
-/// A server that was stopped, or whose clock was set forward, has missed beats or makes everybody
-/// look older, as one does that was away. The wall clock sees both. A run under way ends: it would
-/// find heartbeats gone that nobody could refresh, and take the keys of the living for orphans.
-///
-/// While writes are paused nobody can beat either, so the time counts as one in which the server
-/// stood still. Runs ask before every slice: the first one after a pause must know.
-pub fn look_for_a_standstill() {
-    if api::writes_are_paused() {
-        return;
-    }
-    let now_ms = api::wall_ms();
-    let threshold_s = settings::THRESHOLD_SECONDS.get();
-    let allowed_ms = standstill_ms(threshold_s, settings::ORPHAN_GRACE_SECONDS.get());
-    let stood_still = keeper().as_mut().is_some_and(|keeper| {
-        let missed_ms = now_ms.saturating_sub(keeper.last_tick_wall_ms);
-        keeper.last_tick_wall_ms = now_ms;
-        let stood_still = missed_ms > allowed_ms;
-        if stood_still {
-            keeper.schedule.start_warm_up(system::monotonic_us());
-        }
-        stood_still
-    });
-    if stood_still && state::progress().is_some_and(|run| run.look.is_none()) {
-        signals::wish(End::StoodStill);
-        state::wake();
-    }
-}
-
 /// Begin a run; false if the server has no room for it, or is in no state to begin one.
 fn start(ctx: *mut RedisModuleCtx, database: u32) -> bool {
     let flags = api::context_flags(ctx);
@@ -139,11 +113,8 @@ fn start(ctx: *mut RedisModuleCtx, database: u32) -> bool {
     if !is_primary || flags & loading != 0 || !keyspace::select(ctx, number) {
         return false;
     }
-    if let Some(why) = keyspace::refusal_of_writes(ctx) {
-        // Beats are refused like all writes, so this is a standstill for all who live.
-        let line = format!("scheduled cleanup put off, and a warm-up begins: {why}");
-        api::log(ctx, Level::Warning, &line);
-        with_schedule(|schedule| schedule.start_warm_up(system::monotonic_us()));
+    writers::look_at_writes(ctx, true);
+    if writers::refusal().is_some() {
         return false;
     }
     let Some(wakeup) = Wakeup::new() else {
@@ -169,6 +140,7 @@ fn start(ctx: *mut RedisModuleCtx, database: u32) -> bool {
             ids: IDS_DEFAULT,
             asynchronous: true,
             json: false,
+            no_warm_up: false,
         },
         threshold_s: u32::try_from(threshold_s).unwrap_or(u32::MAX),
         database: number,
@@ -229,6 +201,29 @@ pub fn ended(database: i32, report: &Report) -> Change {
     with_schedule(|schedule| schedule.ended(now_us, database, report)).unwrap_or(Change::None)
 }
 
+/// Nobody could write for so long, until now.
+pub fn stood_still(missed_us: u64) {
+    let (now_us, warm_up_s) = (system::monotonic_us(), settings::warm_up_s());
+    with_schedule(|schedule| schedule.keep_away(now_us, missed_us, warm_up_s));
+}
+
+/// Whether it is time to try a write.
+pub fn is_a_write_due(now_us: u64) -> bool {
+    with_schedule(|schedule| schedule.is_a_write_due(now_us)).unwrap_or_default()
+}
+
+/// A write was tried.
+pub fn tried_a_write(now_us: u64, tried: Tried) -> Noticed {
+    let warm_up_s = settings::warm_up_s();
+    with_schedule(|schedule| schedule.tried_a_write(now_us, tried, warm_up_s)).unwrap_or_default()
+}
+
+/// Whom the warm-up that is on is for, if writers were kept away.
+pub fn absence() -> Option<Absence> {
+    let (now_us, warm_up_s) = (system::monotonic_us(), settings::warm_up_s());
+    with_schedule(|schedule| schedule.absence(now_us, warm_up_s)).flatten()
+}
+
 /// The server loads, or has loaded, another data set.
 pub fn on_loading() {
     with_schedule(|schedule| schedule.start_warm_up(system::monotonic_us()));
@@ -266,7 +261,9 @@ pub fn outlook(database: u32) -> Outlook {
 /// The field `schedule` of STATUS.
 pub fn status() -> Value {
     let (now_us, dry_run) = (system::monotonic_us(), settings::DRY_RUN.get());
-    with_wanted(|wanted| with_schedule(|schedule| schedule.to_value(now_us, wanted, dry_run)))
+    let refusal = writers::refusal();
+    let refusal = refusal.as_deref();
+    with_wanted(|wanted| with_schedule(|s| s.to_value(now_us, wanted, dry_run, refusal)))
         .unwrap_or(Value::Null)
 }
 

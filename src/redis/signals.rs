@@ -17,6 +17,7 @@ pub enum End {
     Cleanup,
     ProtectChanged,
     StoodStill,
+    WritesRefused,
     Flushed,
     Swapped,
     Loading,
@@ -34,6 +35,7 @@ impl End {
             Self::Cleanup => "a cleanup took its place",
             Self::ProtectChanged => "blocking.protect changed",
             Self::StoodStill => "the server stood still, or its clock was set forward",
+            Self::WritesRefused => "the server refused writes for a while",
             Self::CallerGone => "the caller went away",
             Self::Flushed => "the database was flushed",
             Self::Swapped => "the database was swapped",
@@ -44,13 +46,14 @@ impl End {
         }
     }
 
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Cancelled,
         Self::CallerGone,
         Self::ManualRun,
         Self::Cleanup,
         Self::ProtectChanged,
         Self::StoodStill,
+        Self::WritesRefused,
         Self::Flushed,
         Self::Swapped,
         Self::Loading,

@@ -13,6 +13,11 @@ use anyhow::{Context, Result, ensure};
 use blocking_harness::redis::{self, Connection, cmd};
 use blocking_harness::{Fleet, Server, cleanup, command, digest, error_text, server_now_ms};
 
+/// A server that has been there for long: in the warm-up, that would be told first.
+fn start() -> Result<Server> {
+    Server::builder().arg("blocking.warm-up-seconds", 0).start()
+}
+
 /// The answer in sentences.
 fn lines(conn: &mut Connection) -> Result<Vec<String>> {
     Ok(cmd("BLOCKING.DOCTOR").query(conn)?)
@@ -113,7 +118,7 @@ fn write_real_fleet(conn: &mut Connection, live: usize, dead: usize) -> Result<(
 
 #[test]
 fn on_day_one_the_first_sentence_says_why_nothing_becomes_stale() -> Result<()> {
-    let server = Server::start()?;
+    let server = start()?;
     write_real_fleet(&mut server.client()?, 40, 0)?;
     for mut conn in [server.client()?, server.client3()?] {
         let before = digest(&mut conn)?;
@@ -156,7 +161,7 @@ fn on_day_one_the_first_sentence_says_why_nothing_becomes_stale() -> Result<()> 
 
 #[test]
 fn an_empty_database_is_named() -> Result<()> {
-    let server = Server::start()?;
+    let server = start()?;
     let mut conn = server.client_db(5)?;
     let told = lines(&mut conn)?;
     let expected = "problem: found no coordinators among 0 keys of database 5: there is no heartbeat. Check the number of \
@@ -177,14 +182,13 @@ fn an_empty_database_is_named() -> Result<()> {
 
 #[test]
 fn the_most_serious_comes_first_and_json_says_the_same() -> Result<()> {
-    let server = Server::start()?;
+    let server = start()?;
     let mut conn = server.client()?;
     beat(&mut conn, "blocking:heartbeat:a", 5_000, 0)?;
     beat(&mut conn, "blocking:heartbeat:a:\u{e9}\\'\r\n", 10, 300)?;
     set(&mut conn, "blocking:heartbeat:mute", "{}", &[])?;
     set(&mut conn, "blocking:signal:ghost", "x", &[])?;
     set(&mut conn, "blocking:beat:1", "x", &[])?;
-    config(&mut conn, &["blocking.warm-up-seconds", "0"])?;
     let (told, json) = (lines(&mut conn)?, json(&mut conn)?);
     let expected = [
         "unreadable",
@@ -238,7 +242,7 @@ fn the_most_serious_comes_first_and_json_says_the_same() -> Result<()> {
 /// What it says of cleanups is what dry runs say.
 #[test]
 fn cleanups_are_foretold_exactly() -> Result<()> {
-    let server = Server::start()?;
+    let server = start()?;
     let mut conn = server.client()?;
     let now_ms = server_now_ms(&mut conn)?;
     for (prefix, count, age_s) in [
@@ -303,7 +307,7 @@ fn cleanups_are_foretold_exactly() -> Result<()> {
 
 #[test]
 fn what_cannot_be_asked() -> Result<()> {
-    let server = Server::start()?;
+    let server = start()?;
     let mut conn = server.client()?;
     let table: [(&[&str], &str); 3] = [
         (

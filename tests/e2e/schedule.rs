@@ -3,12 +3,17 @@
 
 /// More are stale than can be true.
 mod breaker;
+/// The wall clock is set.
+#[cfg(target_os = "linux")]
+mod clock;
 /// A fleet as it is in production.
 mod fleet;
 /// Pauses, flushes, replicas: a scheduled run is a run.
 mod ground;
 /// Ids that nothing is removed of.
 mod protect;
+/// Writes are refused, in a cluster, too.
+mod refusals;
 /// Rounds, databases, manual runs.
 mod rounds;
 /// A heartbeat must look the same twice.

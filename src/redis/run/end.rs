@@ -10,6 +10,7 @@ use super::super::state::{self, Answer};
 use super::super::watch;
 use super::super::weigh::Weigh;
 use super::super::worker::{Outcome, Worker};
+use super::super::writers;
 use super::judge::Judged;
 use super::look::Explained;
 use super::plan::Planned;
@@ -46,7 +47,11 @@ impl Run {
             End::Cancelled | End::CallerGone | End::ManualRun | End::Cleanup => Status::Cancelled,
             _ => Status::Interrupted,
         };
-        self.stop(status, Some(end.reason().into()))
+        let said = match end {
+            End::WritesRefused => writers::refusal(),
+            _ => None,
+        };
+        self.stop(status, Some(said.unwrap_or_else(|| end.reason().into())))
     }
 
     /// End, giving back what takes long to give back elsewhere than on the main thread.

@@ -116,6 +116,7 @@ impl Run {
             threshold_s: self.order.threshold_s,
             layout: Arc::clone(&self.reader.layout),
             warm_up_left_s: self.order.warm_up_left_s,
+            writers_away_s: schedule::absence().map_or(0, |absence| absence.away_s),
             orphans_stay: explained.orphans_stay,
             is_truncated: walked.truncated,
             keys_scanned: walked.keys_scanned,

@@ -83,6 +83,7 @@ impl Run {
             dry_run: self.order.options.dry_run,
             asynchronous: self.order.options.asynchronous,
             scheduled: self.order.scheduled,
+            no_warm_up: self.order.options.no_warm_up,
             threshold_s: self.order.threshold_s,
             orphan_grace_s: self.order.orphan_grace_s,
             pattern: self

@@ -142,6 +142,7 @@ fn command_docs_show_every_option() -> Result<()> {
         ("coordinators", "integer", "LIMIT"),
         ("percent", "integer", "BREAKER"),
         ("count", "integer", "IDS"),
+        ("nowarmup", "pure-token", "NOWARMUP"),
         ("async", "pure-token", "ASYNC"),
         json,
     ];
@@ -214,7 +215,7 @@ fn help_prints_every_command_and_option() -> Result<()> {
     let mut conn = server.client()?;
     let expected = "\
 BLOCKING.<command> [<option> [value] ...]. Commands are:
-CLEANUP [THRESHOLD seconds] [DRYRUN] [ORPHANS [grace-seconds]] [MATCH id-pattern] [LIMIT coordinators] [BREAKER percent] [IDS count] [ASYNC] [JSON]
+CLEANUP [THRESHOLD seconds] [DRYRUN] [ORPHANS [grace-seconds]] [MATCH id-pattern] [LIMIT coordinators] [BREAKER percent] [IDS count] [NOWARMUP] [ASYNC] [JSON]
     Remove coordinators whose heartbeat is older than the threshold, with all their keys.
     THRESHOLD: age in seconds above which a coordinator is stale (blocking.threshold-seconds).
     DRYRUN: remove nothing, report what would go.
@@ -223,6 +224,7 @@ CLEANUP [THRESHOLD seconds] [DRYRUN] [ORPHANS [grace-seconds]] [MATCH id-pattern
     LIMIT: remove at most this many coordinators, the oldest first.
     BREAKER: remove nothing if more than this share of at least 20 coordinators is stale.
     IDS: list at most this many stale ids (100).
+    NOWARMUP: remove although writers were kept away a moment ago.
     ASYNC: reply at once with the run's number.
     JSON: reply with one JSON object.
 LIST [STALE | LIVE | UNREADABLE] [THRESHOLD seconds] [MATCH id-pattern] [COUNT n] [JSON]

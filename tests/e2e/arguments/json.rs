@@ -198,7 +198,7 @@ fn status_has_the_same_shape_before_and_after_a_run() -> Result<()> {
         "runsPartial",
     ];
     let before = bulk(&mut conn, "BLOCKING.STATUS JSON")?;
-    let schedule = r#""intervalS":0,"databases":[0],"dryRun":false,"nextRunS":null,"warmUpLeftS":0,"runs":0,"skipped":0,"breakersOpen":[]"#;
+    let schedule = r#""intervalS":0,"databases":[0],"dryRun":false,"nextRunS":null,"warmUpLeftS":0,"writersAwayS":0,"writesRefused":null,"runs":0,"skipped":0,"breakersOpen":[]"#;
     let zeros: Vec<String> = totals.iter().map(|name| format!(r#""{name}":0"#)).collect();
     let expected = format!(
         r#"{{"state":"idle","current":null,"last":null,"totals":{{{}}},"schedule":{{{schedule}}}}}"#,

@@ -8,7 +8,8 @@ use super::{OLD_MS, error_of, say, send, write_pair};
 const THRESHOLD: &str = "an integer from 1 to 315360000 seconds";
 const LIMIT: &str = "an integer from 1 to 4294967295 coordinators";
 const IDS: &str = "an integer from 0 to 10000 ids";
-const OPTIONS: &str = "THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, ASYNC, JSON";
+const OPTIONS: &str =
+    "THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, NOWARMUP, ASYNC, JSON";
 
 fn unknown(shown: &str) -> String {
     format!("ERR unknown option '{shown}' for BLOCKING.CLEANUP; accepted are {OPTIONS}")

@@ -25,7 +25,7 @@ fn populate(conn: &mut Connection, count: usize, prefix: &str) -> Result<()> {
 
 #[test]
 fn many_orphans_are_measured_by_a_sample() -> Result<()> {
-    let server = Server::start()?;
+    let server = super::start()?;
     let mut conn = server.client()?;
     populate(&mut conn, 5_000, "blocking:signal")?;
     populate(&mut conn, 1_000, "coordinator:activity")?;
@@ -64,7 +64,7 @@ fn many_orphans_are_measured_by_a_sample() -> Result<()> {
 
 #[test]
 fn the_worst_ids_and_values_are_only_data() -> Result<()> {
-    let server = Server::start()?;
+    let server = super::start()?;
     let mut conn = server.client()?;
     let now_ms = server_now_ms(&mut conn)?;
     let long = "x".repeat(64 << 10);
@@ -119,6 +119,7 @@ fn the_worst_ids_and_values_are_only_data() -> Result<()> {
 fn what_does_not_fit_the_memory_is_left_out_and_said() -> Result<()> {
     let server = Server::builder()
         .arg("blocking.collect-max-bytes", "64kb")
+        .arg("blocking.warm-up-seconds", 0)
         .start()?;
     let mut conn = server.client()?;
     let now_ms = server_now_ms(&mut conn)?;
@@ -159,7 +160,7 @@ fn what_does_not_fit_the_memory_is_left_out_and_said() -> Result<()> {
 /// Cut into slices, however many keys there are. A machine that has other work makes some of them look long.
 #[test]
 fn many_keys_are_looked_at_in_many_slices() -> Result<()> {
-    let server = Server::start()?;
+    let server = super::start()?;
     let mut conn = server.client()?;
     populate(&mut conn, 60_000, "blocking:signal")?;
     populate(&mut conn, 60_000, "session")?;
@@ -182,7 +183,7 @@ fn many_keys_are_looked_at_in_many_slices() -> Result<()> {
 
 #[test]
 fn no_value_is_so_large_that_a_slice_is_long() -> Result<()> {
-    let server = Server::start()?;
+    let server = super::start()?;
     let mut conn = server.client()?;
     let now_ms = server_now_ms(&mut conn)?;
     let value = format!(r#"{{"pad":"{}","timestamp":{now_ms}}}"#, "y".repeat(60_000));
@@ -220,7 +221,7 @@ fn no_value_is_so_large_that_a_slice_is_long() -> Result<()> {
 /// In the middle of the work that is done beside the main thread.
 #[test]
 fn a_study_that_is_not_wanted_any_more_ends() -> Result<()> {
-    let server = Server::start()?;
+    let server = super::start()?;
     let mut conn = server.client()?;
     populate(&mut conn, 400_000, "blocking:heartbeat")?;
     populate(&mut conn, 200_000, "blocking:signal")?;

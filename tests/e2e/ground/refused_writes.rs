@@ -47,6 +47,8 @@ fn a_log_that_cannot_be_written_refuses_a_run_and_ends_one_under_way() -> Result
     const REFUSAL: &str = "MISCONF Errors writing to the AOF file: No space left on device";
     let server = Server::builder()
         .aof(true)
+        // The next run comes at once.
+        .arg("blocking.warm-up-seconds", 0)
         // A log that is never late: with a sync under way, the server may answer before it has written.
         .arg("appendfsync", "no")
         .start()?;
@@ -93,6 +95,7 @@ fn a_lost_replica_ends_a_run_that_needs_it() -> Result<()> {
     let server = Server::builder()
         .aof(true)
         .arg("min-replicas-to-write", 1)
+        .arg("blocking.warm-up-seconds", 0)
         .start()?;
     let mut conn = server.client()?;
     for moment in MOMENTS {

@@ -72,7 +72,7 @@ const TOTALS: [&str; 24] = [
     "total_runs_partial",
 ];
 
-const SCHEDULE: [&str; 11] = [
+const SCHEDULE: [&str; 12] = [
     "schedule_on",
     "schedule_interval_s",
     "schedule_next_run_s",
@@ -83,6 +83,7 @@ const SCHEDULE: [&str; 11] = [
     "breaker_open",
     "breaker_trips",
     "warm_up_left_s",
+    "writers_away_s",
     "protect_patterns",
 ];
 
