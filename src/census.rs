@@ -153,11 +153,14 @@ impl Seen {
 
 /// The reading of a heartbeat's name that names the coordinator: the one with the longest id.
 pub fn coordinator(name: &[u8], layout: &Layout) -> Option<Reading> {
-    let mut first = None;
+    let length = |reading: Reading| reading.id.1.saturating_sub(reading.id.0);
+    let mut longest = None;
     layout.beating(name, &mut |reading| {
-        first.get_or_insert(reading);
+        if longest.is_none_or(|known| length(known) < length(reading)) {
+            longest = Some(reading);
+        }
     });
-    first
+    longest
 }
 
 /// The id that MATCH looks at.

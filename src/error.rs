@@ -225,7 +225,6 @@ pub enum BadTemplate {
     Form,
     Border,
     HeartbeatStar,
-    HeartbeatTwice,
     NoHeartbeat,
     Never,
     TooLong,
@@ -244,7 +243,9 @@ impl BadTemplate {
         match self {
             Self::Byte => "quotes, backslashes and control characters are not accepted",
             Self::Family => &TEMPLATE_BEGINNINGS,
-            Self::Placeholder => "accepted in braces are {id} and {swarm}",
+            Self::Placeholder => {
+                "accepted in braces are {id} and {swarm}, and a brace itself is doubled"
+            }
             Self::Beginning => {
                 "text that ends with a colon must come before the first {id}, {swarm} or *"
             }
@@ -256,9 +257,6 @@ impl BadTemplate {
                 "{id} and {swarm} must begin behind a colon and end at a colon or at the end of the key, or stand beside a *"
             }
             Self::HeartbeatStar => "a heartbeat takes no *",
-            Self::HeartbeatTwice => {
-                "at most one heartbeat without {swarm} and one with it are accepted"
-            }
             Self::NoHeartbeat => "at least one heartbeat= is needed",
             Self::Never => "never= needs a name, in which *, {id} and {swarm} may stand",
             Self::TooLong => "at most 512 bytes are accepted in one template",

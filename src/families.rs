@@ -1,6 +1,7 @@
 //! The value of `blocking.families`: the key layout as templates in one text.
 //!
-//! Words separated by spaces, each a family's name, `=` and a template. The syntax needs neither
+//! Words separated by spaces, each a family's name, `=` and a template, in which a brace that is meant
+//! as one is doubled. The syntax needs neither
 //! quotes nor backslashes and refuses them: Valkey 8.1.1 writes both into its configuration as they
 //! are, which then means something else or keeps it from starting.
 
@@ -36,16 +37,18 @@ const MAX_TEMPLATE_BYTES: usize = 512;
 
 const NEVER: &[u8] = b"never";
 
-/// A part of a template, and where in the value it begins.
-#[derive(Clone, Copy, Debug)]
-struct Piece<'t> {
+/// A part of a template, and where in the value it begins and ends.
+#[derive(Clone, Debug)]
+struct Piece {
     at: usize,
-    kind: Kind<'t>,
+    end: usize,
+    kind: Kind,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind<'t> {
-    Text(&'t [u8]),
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Without the second of doubled braces.
+    Text(Vec<u8>),
     Id,
     Swarm,
     Star,
@@ -96,7 +99,7 @@ fn read(text: &[u8]) -> Result<(Vec<Template>, Vec<Never>), Fault> {
         let family = family.ok_or((here, BadTemplate::Family))?;
         let template = template_of(family, &pieces, begin.saturating_add(template.len()))?;
         if family == Family::Heartbeat {
-            check_heartbeat(&template, &templates, &pieces, here)?;
+            check_heartbeat(&pieces)?;
         }
         templates.push(template);
     }
@@ -107,22 +110,38 @@ fn read(text: &[u8]) -> Result<(Vec<Template>, Vec<Never>), Fault> {
 }
 
 /// Cut a template, which begins at `begin`, into its parts.
-fn pieces(template: &[u8], begin: usize) -> Result<Vec<Piece<'_>>, Fault> {
-    let mut found = Vec::new();
+fn pieces(template: &[u8], begin: usize) -> Result<Vec<Piece>, Fault> {
+    let mut found: Vec<Piece> = Vec::new();
     let mut rest = template;
     while !rest.is_empty() {
         let at = begin.saturating_add(template.len().saturating_sub(rest.len()));
         let special = |byte: &u8| matches!(byte, b'{' | b'}' | b'*');
+        let text = |length: usize| Kind::Text(rest.get(..length).unwrap_or_default().to_vec());
         let (kind, length) = match rest.iter().position(special) {
             Some(0) if rest.starts_with(b"*") => (Kind::Star, 1),
+            Some(0) if rest.starts_with(b"{{") || rest.starts_with(b"}}") => (text(1), 2),
             Some(0) if rest.starts_with(b"{id}") => (Kind::Id, 4),
             Some(0) if rest.starts_with(b"{swarm}") => (Kind::Swarm, 7),
             Some(0) => return Err((at, BadTemplate::Placeholder)),
-            Some(length) => (Kind::Text(rest.get(..length).unwrap_or_default()), length),
-            None => (Kind::Text(rest), rest.len()),
+            Some(length) => (text(length), length),
+            None => (text(rest.len()), rest.len()),
         };
-        found.push(Piece { at, kind });
         rest = rest.get(length..).unwrap_or_default();
+        let end = at.saturating_add(length);
+        match (found.last_mut(), kind) {
+            (
+                Some(Piece {
+                    end: before,
+                    kind: Kind::Text(text),
+                    ..
+                }),
+                Kind::Text(more),
+            ) => {
+                text.extend(more);
+                *before = end;
+            }
+            (_, kind) => found.push(Piece { at, end, kind }),
+        }
     }
     Ok(found)
 }
@@ -132,7 +151,7 @@ fn template_of(family: Family, pieces: &[Piece], end: usize) -> Result<Template,
     if !pieces.iter().any(|piece| piece.kind == Kind::Id) {
         return Err((end, BadTemplate::NoId));
     }
-    let mut pieces = pieces.iter().copied().peekable();
+    let mut pieces = pieces.iter().peekable();
     let prefix = match pieces.next() {
         Some(Piece {
             kind: Kind::Text(text),
@@ -140,42 +159,29 @@ fn template_of(family: Family, pieces: &[Piece], end: usize) -> Result<Template,
         }) if text.ends_with(b":") => text,
         // With text that lacks its colon the mistake is where the colon should stand.
         Some(Piece {
-            at,
-            kind: Kind::Text(text),
-        }) => {
-            return Err((at.saturating_add(text.len()), BadTemplate::Beginning));
-        }
+            end,
+            kind: Kind::Text(_),
+            ..
+        }) => return Err((*end, BadTemplate::Beginning)),
         other => return Err((other.map_or(end, |piece| piece.at), BadTemplate::Beginning)),
     };
-    let text_here = |pieces: &mut std::iter::Peekable<_>| -> (usize, &[u8]) {
-        let next = pieces.next_if(|piece: &Piece| matches!(piece.kind, Kind::Text(_)));
-        match next {
-            Some(Piece {
-                at,
-                kind: Kind::Text(text),
-            }) => (at, text),
-            _ => (end, &[]),
-        }
-    };
-    let lead = match pieces.peek().map(|piece| piece.kind) {
+    let lead = match pieces.peek().map(|piece| &piece.kind) {
         Some(Kind::Swarm) => {
-            let after = pieces
-                .next()
-                .map_or(end, |piece| piece.at.saturating_add(b"{swarm}".len()));
-            let (at, text) = text_here(&mut pieces);
+            let after = pieces.next().map_or(end, |piece| piece.end);
+            let (_, text_end, text) = text_here(&mut pieces, end);
             if !text.starts_with(b":") {
                 return Err((after, BadTemplate::Border));
             }
             if !text.ends_with(b":") {
-                return Err((at.saturating_add(text.len()), BadTemplate::Border));
+                return Err((text_end, BadTemplate::Border));
             }
             Lead::Swarm(text.into())
         }
         Some(Kind::Star) => {
             pieces.next();
-            let (at, text) = text_here(&mut pieces);
+            let (_, text_end, text) = text_here(&mut pieces, end);
             if !text.is_empty() && !text.ends_with(b":") {
-                return Err((at.saturating_add(text.len()), BadTemplate::Border));
+                return Err((text_end, BadTemplate::Border));
             }
             Lead::Star(text.into())
         }
@@ -185,7 +191,7 @@ fn template_of(family: Family, pieces: &[Piece], end: usize) -> Result<Template,
         Some(Piece { kind: Kind::Id, .. }) => {}
         other => return Err((other.map_or(end, |piece| piece.at), BadTemplate::Form)),
     }
-    let (at, text) = text_here(&mut pieces);
+    let (at, _, text) = text_here(&mut pieces, end);
     if !text.is_empty() && !text.starts_with(b":") {
         return Err((at, BadTemplate::Border));
     }
@@ -195,7 +201,7 @@ fn template_of(family: Family, pieces: &[Piece], end: usize) -> Result<Template,
     }
     Ok(Template {
         family,
-        prefix: prefix.into(),
+        prefix: prefix.as_slice().into(),
         lead,
         tail: if is_star {
             Tail::Open(text.into())
@@ -205,25 +211,25 @@ fn template_of(family: Family, pieces: &[Piece], end: usize) -> Result<Template,
     })
 }
 
-/// A heartbeat's key follows from its id, and of two coordinators of one swarm and id, or of one id
-/// without a swarm, there is no telling apart.
-fn check_heartbeat(
-    template: &Template,
-    before: &[Template],
-    pieces: &[Piece],
-    here: usize,
-) -> Result<(), Fault> {
-    if let Some(star) = pieces.iter().find(|piece| piece.kind == Kind::Star) {
-        return Err((star.at, BadTemplate::HeartbeatStar));
+/// The text that comes next, where it begins and ends; empty, and at `end`, if there is none.
+fn text_here<'p>(
+    pieces: &mut std::iter::Peekable<std::slice::Iter<'p, Piece>>,
+    end: usize,
+) -> (usize, usize, &'p [u8]) {
+    match pieces.next_if(|piece| matches!(piece.kind, Kind::Text(_))) {
+        Some(Piece {
+            at,
+            end,
+            kind: Kind::Text(text),
+        }) => (*at, *end, text),
+        _ => (end, end, &[]),
     }
-    let is_scoped = |template: &Template| matches!(template.lead, Lead::Swarm(_));
-    let same = |other: &&Template| {
-        other.family == Family::Heartbeat && is_scoped(other) == is_scoped(template)
-    };
-    match before.iter().find(same) {
-        Some(_) => Err((here, BadTemplate::HeartbeatTwice)),
-        None => Ok(()),
-    }
+}
+
+/// A heartbeat's key follows from its id.
+fn check_heartbeat(pieces: &[Piece]) -> Result<(), Fault> {
+    let star = pieces.iter().find(|piece| piece.kind == Kind::Star);
+    star.map_or(Ok(()), |star| Err((star.at, BadTemplate::HeartbeatStar)))
 }
 
 fn never_of(pieces: &[Piece], begin: usize) -> Result<Never, Fault> {
@@ -233,9 +239,9 @@ fn never_of(pieces: &[Piece], begin: usize) -> Result<Never, Fault> {
     let mut prefix = Box::default();
     let mut gaps: Vec<(usize, Box<[u8]>)> = Vec::new();
     for piece in pieces {
-        match (piece.kind, gaps.last_mut()) {
-            (Kind::Text(text), None) => prefix = text.into(),
-            (Kind::Text(text), Some((_, behind))) => *behind = text.into(),
+        match (&piece.kind, gaps.last_mut()) {
+            (Kind::Text(text), None) => prefix = text.as_slice().into(),
+            (Kind::Text(text), Some((_, behind))) => *behind = text.as_slice().into(),
             (Kind::Star, _) => gaps.push((0, Box::default())),
             (Kind::Id | Kind::Swarm, _) => gaps.push((1, Box::default())),
         }

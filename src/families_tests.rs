@@ -92,7 +92,10 @@ fn a_mistake_is_named_with_its_place() {
         ("heartbeat=a:{id", 13, Placeholder),
         ("heartbeat=a:id}", 15, Placeholder),
         ("heartbeat=a:{}", 13, Placeholder),
-        ("heartbeat=a:{{id}}", 13, Placeholder),
+        ("heartbeat=a:{{id}}", 19, NoId),
+        ("heartbeat=a:{{{id}}}", 15, Beginning),
+        ("heartbeat={{a}}{id}", 16, Beginning),
+        ("heartbeat=a:{{b}:{id}", 16, Placeholder),
         ("heartbeat=a:", 13, NoId),
         ("heartbeat=", 11, NoId),
         ("heartbeat=a:{swarm}", 20, NoId),
@@ -116,13 +119,6 @@ fn a_mistake_is_named_with_its_place() {
         ("heartbeat=a:{id} ack=b:{id}*{id}", 29, Form),
         ("heartbeat=a:{id}*", 17, HeartbeatStar),
         ("heartbeat=a:*{id}", 13, HeartbeatStar),
-        ("heartbeat=a:{id} heartbeat=b:{id}", 18, HeartbeatTwice),
-        ("heartbeat=a:{id} heartbeat=a:{id}", 18, HeartbeatTwice),
-        (
-            "heartbeat=a:{swarm}:{id} heartbeat=b:{swarm}:{id}",
-            26,
-            HeartbeatTwice,
-        ),
         ("heartbeat=a:{id} never=", 24, Never),
         ("heartbeat=a:{id} never=a:{x}", 26, Placeholder),
         (&long, 1, TooLong),
@@ -138,6 +134,18 @@ fn a_mistake_is_named_with_its_place() {
 }
 
 #[test]
+fn doubled_braces_are_braces() {
+    let (templates, never) =
+        parse(b"heartbeat={{app}}:hb:{id}:{{x}} signal={{{{:{swarm}:}}:{id} never={{{id}}}")
+            .unwrap();
+    assert_eq!(&*templates[0].prefix, b"{app}:hb:");
+    assert_eq!(templates[0].tail, Tail::Closed(b":{x}"[..].into()));
+    assert_eq!(&*templates[1].prefix, b"{{:");
+    assert_eq!(templates[1].lead, Lead::Swarm(b":}:"[..].into()));
+    assert!(never[0].fits(b"{a}") && !never[0].fits(b"a"));
+}
+
+#[test]
 fn spaces_do_not_matter_and_any_text_may_be_fixed() {
     for text in [
         "heartbeat=a:{id}",
@@ -146,6 +154,8 @@ fn spaces_do_not_matter_and_any_text_may_be_fixed() {
         "heartbeat=a=b:{id}",
         "heartbeat=\u{e9}?[x]:{id}",
         "heartbeat=:{id}",
+        "heartbeat=a:{id} heartbeat=b:{id} heartbeat=c:{swarm}:{id} heartbeat=d:{swarm}:{id}",
+        "heartbeat={{a}}:{id} never={{{id}}}",
         "heartbeat=a:{id} never=b",
         "heartbeat=a:{id} never=*",
         "heartbeat=a:{id} ack=a:*:b:{id}:c:*",
@@ -158,7 +168,7 @@ proptest! {
     /// Whatever comes, it is taken or refused with a place in it, and what is taken can be used.
     #[test]
     fn no_text_is_too_strange(
-        text in "(heartbeat=|signal=|ack=|never=|a|:|\\*|\\{id\\}|\\{swarm\\}|\\{| |\"|\u{0}){0,12}",
+        text in "(heartbeat=|signal=|ack=|never=|a|:|\\*|\\{id\\}|\\{swarm\\}|\\{|\\}|\\{\\{| |\"|\u{0}){0,12}",
         name in "[a:]{0,8}",
     ) {
         match Layout::parse(text.as_bytes()) {

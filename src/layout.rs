@@ -201,11 +201,11 @@ impl Layout {
         }
     }
 
-    /// The key of the heartbeat of an id, in a swarm if there is one; `None` if heartbeats of that
-    /// kind have no template.
-    pub fn heartbeat_of(&self, swarm: Option<&[u8]>, id: &[u8]) -> Option<Vec<u8>> {
+    /// The keys that a heartbeat of an id may have, in a swarm if there is one: one for each template of
+    /// heartbeats of that kind.
+    pub fn heartbeats_of(&self, swarm: Option<&[u8]>, id: &[u8]) -> impl Iterator<Item = Vec<u8>> {
         self.heartbeats()
-            .find_map(|template| template.key(swarm, id))
+            .filter_map(move |template| template.key(swarm, id))
     }
 
     /// The last segment of an idempotency key whose template leaves open how it ends, which is where

@@ -289,7 +289,7 @@ proptest! {
     ) {
         let layout = layout_of(&format!("heartbeat=h:{{id}}{tail} heartbeat=s:{{swarm}}:h:{{id}}{tail}"));
         let (id, swarm) = (id.as_bytes(), swarm.as_deref().map(str::as_bytes));
-        let name = layout.heartbeat_of(swarm, id).unwrap();
+        let name = layout.heartbeats_of(swarm, id).next().unwrap();
         prop_assert_eq!(layout.family_of(&name), Some(Family::Heartbeat));
         let mut found = false;
         layout.beating(&name, &mut |reading| {
@@ -361,11 +361,20 @@ fn a_time_in_a_name_stands_at_its_open_end() {
 #[test]
 fn a_heartbeat_without_a_template_has_no_key() {
     let layout = layout_of("heartbeat=s:{swarm}:{id} signal=x:{id}");
-    assert_eq!(layout.heartbeat_of(None, b"a"), None);
-    assert_eq!(
-        layout.heartbeat_of(Some(b"s"), b"a"),
-        Some(b"s:s:a".to_vec())
-    );
+    assert_eq!(layout.heartbeats_of(None, b"a").count(), 0);
+    let scoped: Vec<Vec<u8>> = layout.heartbeats_of(Some(b"s"), b"a").collect();
+    assert_eq!(scoped, [b"s:s:a".to_vec()]);
+}
+
+#[test]
+fn an_id_may_have_several_heartbeats() {
+    let layout =
+        layout_of("heartbeat={{app}}:hb:{id} heartbeat=s:{swarm}:{id} heartbeat=b:{id}:at");
+    let keys: Vec<Vec<u8>> = layout.heartbeats_of(None, b"a").collect();
+    assert_eq!(keys, [b"{app}:hb:a".to_vec(), b"b:a:at".to_vec()]);
+    for name in ["{app}:hb:a", "b:a:at", "s:s:a"] {
+        assert_eq!(layout.family_of(name.as_bytes()), Some(Family::Heartbeat));
+    }
 }
 
 proptest! {

@@ -32,7 +32,8 @@ impl Names for Vec<Vec<u8>> {
 struct Entry {
     hash: u64,
     heartbeat: HeartbeatNumber,
-    /// The next heartbeat of the same id in another swarm, as a place in the chain, or [`LAST`].
+    /// The next heartbeat of the same id, by another template or in another swarm, as a place in the
+    /// chain, or [`LAST`].
     next: u32,
     /// Where in the heartbeat's own name the id stands, and the swarm; empty without a swarm.
     id: (u32, u32),
@@ -65,11 +66,13 @@ fn short((start, end): (usize, usize)) -> Option<(u32, u32)> {
 #[derive(Debug, Default)]
 pub struct Owners {
     layout: Arc<Layout>,
+    // Of several heartbeats that are alike in what a table goes by, one is in it; the others follow in the
+    // chain.
     /// Heartbeats without a swarm, by id.
     unscoped: HashTable<Entry>,
     /// Heartbeats of swarms, by swarm and id.
     scoped: HashTable<Entry>,
-    /// For each id that beats in swarms, one of its heartbeats; the others follow in the chain.
+    /// The same, by id.
     any_swarm: HashTable<Entry>,
     chain: Vec<(HeartbeatNumber, u32)>,
     segment_counts: SegmentCounts,
@@ -112,29 +115,20 @@ impl Owners {
                 id,
                 swarm,
             };
+            let id = reading.id_of(name);
+            let same_id = |known: &Entry| known.id_in(names.name(known.heartbeat)) == id;
             let hash = hasher.by_id(reading.id);
+            let chain = &mut self.chain;
             let Some(swarm) = reading.swarm else {
-                return insert(&mut self.unscoped, entry(hash));
+                return insert(&mut self.unscoped, chain, entry(hash), same_id);
             };
             let of_swarm = hasher.by_swarm_and_id(swarm, reading.id);
-            insert(&mut self.scoped, entry(of_swarm));
             let same = |known: &Entry| {
-                known.hash == hash
-                    && known.id_in(names.name(known.heartbeat)) == reading.id_of(name)
+                let beating = names.name(known.heartbeat);
+                same_id(known) && Some(known.swarm_in(beating)) == reading.swarm_of(name)
             };
-            match self.any_swarm.find_mut(hash, same) {
-                None => insert(&mut self.any_swarm, entry(hash)),
-                Some(head) => {
-                    // The head keeps its place in the table; the newcomer takes it over and the
-                    // former head goes on in the chain.
-                    let place = u32::try_from(self.chain.len()).unwrap_or(LAST);
-                    self.chain.push((head.heartbeat, head.next));
-                    head.heartbeat = heartbeat;
-                    head.id = id;
-                    head.swarm = entry(hash).swarm;
-                    head.next = place;
-                }
-            }
+            insert(&mut self.scoped, chain, entry(of_swarm), same);
+            insert(&mut self.any_swarm, chain, entry(hash), same_id);
         });
     }
 
@@ -200,29 +194,53 @@ impl Owners {
                         self.scoped.find(of_swarm, same).or_else(unscoped)
                     }
                 };
-                if let Some(entry) = first {
-                    go_on = visit(entry.heartbeat, reading);
-                }
+                go_on = self.follow(first, &mut |heartbeat| visit(heartbeat, reading));
                 if reading.swarm.is_none() && go_on && !self.any_swarm.is_empty() {
-                    let Some(head) = self.any_swarm.find(by_id, same_id) else {
-                        return;
-                    };
-                    go_on = visit(head.heartbeat, reading);
-                    let mut next = head.next;
-                    while go_on && next != LAST {
-                        let Some((heartbeat, after)) = self.chain.get(next as usize) else {
-                            return;
-                        };
-                        go_on = visit(*heartbeat, reading);
-                        next = *after;
-                    }
+                    let head = self.any_swarm.find(by_id, same_id);
+                    go_on = self.follow(head, &mut |heartbeat| visit(heartbeat, reading));
                 }
             });
     }
+
+    /// Visit the heartbeat of an entry and those that follow it, until `visit` returns false; gives what it
+    /// returned last.
+    fn follow(&self, head: Option<&Entry>, visit: &mut dyn FnMut(HeartbeatNumber) -> bool) -> bool {
+        let Some(head) = head else {
+            return true;
+        };
+        let mut go_on = visit(head.heartbeat);
+        let mut next = head.next;
+        while go_on && next != LAST {
+            let Some((heartbeat, after)) = self.chain.get(next as usize) else {
+                break;
+            };
+            go_on = visit(*heartbeat);
+            next = *after;
+        }
+        go_on
+    }
 }
 
-fn insert(table: &mut HashTable<Entry>, entry: Entry) {
-    table.insert_unique(entry.hash, entry, |entry| entry.hash);
+/// Put an entry into a table, in front of those that are the same.
+fn insert(
+    table: &mut HashTable<Entry>,
+    chain: &mut Vec<(HeartbeatNumber, u32)>,
+    entry: Entry,
+    same: impl Fn(&Entry) -> bool,
+) {
+    match table.find_mut(entry.hash, |known| known.hash == entry.hash && same(known)) {
+        None => drop(table.insert_unique(entry.hash, entry, |entry| entry.hash)),
+        Some(head) => {
+            // The head keeps its place in the table; the newcomer takes it over and the former head goes
+            // on in the chain.
+            let place = u32::try_from(chain.len()).unwrap_or(LAST);
+            chain.push((head.heartbeat, head.next));
+            *head = Entry {
+                next: place,
+                ..entry
+            };
+        }
+    }
 }
 
 #[cfg(test)]
@@ -230,9 +248,13 @@ mod tests {
     use super::*;
 
     fn owners_of(heartbeats: &[&str], key: &str) -> Vec<String> {
+        owners_by(&Arc::default(), heartbeats, key)
+    }
+
+    fn owners_by(layout: &Arc<Layout>, heartbeats: &[&str], key: &str) -> Vec<String> {
         let names: Vec<Vec<u8>> = heartbeats.iter().map(|n| n.as_bytes().to_vec()).collect();
         let mut hasher = NameHasher::default();
-        let mut owners = Owners::default();
+        let mut owners = Owners::new(Arc::clone(layout));
         for number in 0..names.len() {
             owners.add(number as u32, &names, &mut hasher);
         }
@@ -276,6 +298,23 @@ mod tests {
         ];
         for (heartbeats, key, expected) in table {
             assert_eq!(owners_of(heartbeats, key), *expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn every_heartbeat_of_an_id_owns_its_keys() {
+        let layout = "heartbeat=a:{id} heartbeat=b:{id} heartbeat=c:{swarm}:{id} \
+                      heartbeat=d:{swarm}:{id} signal=s:{id} state=t:{swarm}:{id}";
+        let layout = Arc::new(Layout::parse(layout.as_bytes()).unwrap());
+        let all = ["a:x", "a:y", "b:x", "c:1:x", "c:2:x", "d:1:x"];
+        let table: [(&str, &[&str]); 4] = [
+            ("s:x", &["a:x", "b:x", "c:1:x", "c:2:x", "d:1:x"]),
+            ("s:y", &["a:y"]),
+            ("t:1:x", &["c:1:x", "d:1:x"]),
+            ("t:3:x", &["a:x", "b:x"]),
+        ];
+        for (key, expected) in table {
+            assert_eq!(owners_by(&layout, &all, key), expected, "{key}");
         }
     }
 

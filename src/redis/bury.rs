@@ -282,10 +282,10 @@ fn has_heartbeat(
 ) -> bool {
     let id = reading.id_of(name);
     let scoped = reading.swarm_of(name).map(Some);
-    scoped.into_iter().chain([None]).any(|swarm| {
-        let Some(heartbeat) = slice.reader.layout.heartbeat_of(swarm, id) else {
-            return false;
-        };
+    let layout = &slice.reader.layout;
+    let swarms = scoped.into_iter().chain([None]);
+    let mut heartbeats = swarms.flat_map(|swarm| layout.heartbeats_of(swarm, id));
+    heartbeats.any(|heartbeat| {
         if no_heartbeat.contains(&heartbeat) {
             return false;
         }

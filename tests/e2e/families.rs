@@ -509,3 +509,68 @@ fn a_layout_survives_rewrites_and_restarts() -> Result<()> {
     ensure!(reply.int("coordinators_removed")? == 1, "{reply:?}");
     Ok(())
 }
+
+#[test]
+fn names_with_braces_and_ids_with_several_heartbeats() -> Result<()> {
+    let layout = "heartbeat={{app}}:hb:{id} heartbeat=beat:{id} heartbeat={{app}}:{swarm}:hb:{id} signal={{app}}:mail:{id}";
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    set(&mut conn, layout)?;
+    // As it was given, after a restart, too.
+    let () = cmd("CONFIG").arg("REWRITE").query(&mut conn)?;
+    server.restart()?;
+    let mut conn = server.client()?;
+    ensure!(get(&mut conn)? == layout, "{}", get(&mut conn)?);
+    let now = server_now_ms(&mut conn)?.to_string();
+    for (key, value) in [
+        ("{app}:hb:dead", OLD_MS),
+        ("beat:dead", OLD_MS),
+        ("{app}:mail:dead", "x"),
+        // Alive by one of two, whichever that is.
+        ("{app}:hb:first", &now),
+        ("beat:first", OLD_MS),
+        ("{app}:mail:first", "x"),
+        ("{app}:hb:second", OLD_MS),
+        ("beat:second", &now),
+        ("{app}:mail:second", "x"),
+        ("beat:third", OLD_MS),
+        ("{app}:s:hb:third", &now),
+        ("{app}:mail:third", "x"),
+        // A heartbeat of either kind makes these no orphans.
+        ("{app}:hb:fourth", OLD_MS),
+        ("{app}:mail:fifth", r#"{"timestamp":1700000000000}"#),
+        ("{{app}}:hb:other", OLD_MS),
+        ("app:hb:other", OLD_MS),
+    ] {
+        write(&mut conn, key.as_bytes(), value)?;
+    }
+    let told = explain(&mut conn, b"second", &[])?;
+    ensure!(told.text("verdict")? == "live", "{told:?}");
+    ensure!(told.int("heartbeats_found")? == 2, "{told:?}");
+    let reply = cleanup(&mut conn, &["ORPHANS"])?;
+    ensure!(reply.int("coordinators_checked")? == 9, "{reply:?}");
+    ensure!(reply.int("orphans_removed")? == 1, "{reply:?}");
+    let left = keys(&mut conn)?;
+    let expected = [
+        "{app}:hb:first",
+        "{app}:mail:first",
+        "beat:second",
+        "{app}:mail:second",
+        "{app}:s:hb:third",
+        "{app}:mail:third",
+        "{{app}}:hb:other",
+        "app:hb:other",
+    ];
+    let dead = ["{app}:hb:dead", "beat:dead", "{app}:mail:dead"];
+    for key in expected {
+        ensure!(left.contains(key.as_bytes()), "{key} is gone");
+    }
+    for key in dead {
+        ensure!(!left.contains(key.as_bytes()), "{key} is left");
+    }
+    ensure!(
+        !left.contains(&b"{app}:mail:fifth"[..]),
+        "an orphan is left"
+    );
+    Ok(())
+}

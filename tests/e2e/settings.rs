@@ -54,7 +54,7 @@ const WORDS: [(&str, &str, &str); 8] = [
          signal=blocking:signal:{id} ack=blocking:ack:{id}* idempotency=blocking:idempotency:*{id}* \
          activity=coordinator:activity:{id} activity=swarm:{swarm}:agent:{id}:activity \
          state=swarm:{swarm}:blocking:{id} never=swarm:{swarm}:state",
-        "heartbeat=h:{id} ack=#$[?]:{swarm}:\u{e9}:{id}:*",
+        "heartbeat={{h}}:{id} heartbeat=i:{id} ack=#$[?]:{swarm}:\u{e9}:{id}:*",
     ),
     (
         "blocking.time-fields",
