@@ -9,6 +9,16 @@ use crate::heartbeat::{self, Account, Stored};
 use crate::layout::Layout;
 use crate::time_fields::TimeFields;
 
+/// What a look at a key's value came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content<'v> {
+    /// A string, read as a whole.
+    Read(&'v [u8]),
+    /// No string, or one too long to be read; and when it was last used, be it read or written, in
+    /// milliseconds since 1970, as far as the server knows.
+    Unread { used_ms: i64 },
+}
+
 /// What one key says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Evidence {
@@ -19,16 +29,14 @@ pub struct Evidence {
     pub conclusive: bool,
 }
 
-/// What a key of this name says; `value` is `None` where it is no string or too long to be read.
+/// What a key of this name says. What was not read may hold any time, so it never proves an age.
 pub fn of_key(
     name: &[u8],
-    value: Option<&[u8]>,
+    content: Content,
     layout: &Layout,
     fields: &TimeFields,
     rules: Rules,
 ) -> Evidence {
-    let account = |value| heartbeat::account(Stored::Text(value), &fields.evidence, rules);
-    let told = value.map(account);
     let named = layout
         .idempotency_tail(name)
         .and_then(|tail| digits(tail, rules));
@@ -36,10 +44,18 @@ pub fn of_key(
         Some(Moment::At(time)) => Some(time.ms),
         _ => None,
     };
-    let told_ms = told.as_ref().and_then(|told| told.reading().newest_ms);
-    let newest_ms = told_ms.max(named_ms);
-    let is_doubtful = matches!(named, Some(Moment::Not(Reason::TooOld)))
-        || told.as_ref().is_some_and(hides_a_time);
+    let value = match content {
+        Content::Read(value) => value,
+        Content::Unread { used_ms } => {
+            return Evidence {
+                newest_ms: named_ms.max(Some(used_ms)),
+                conclusive: false,
+            };
+        }
+    };
+    let told = heartbeat::account(Stored::Text(value), &fields.evidence, rules);
+    let newest_ms = told.reading().newest_ms.max(named_ms);
+    let is_doubtful = matches!(named, Some(Moment::Not(Reason::TooOld))) || hides_a_time(&told);
     Evidence {
         newest_ms,
         conclusive: newest_ms.is_some() && !is_doubtful,
@@ -80,165 +96,129 @@ mod tests {
     #[test]
     fn times_of_keys() {
         let old = NOW_MS - 1_000_000;
-        let table: &[(&str, Option<&str>, Option<i64>, bool)] = &[
+        let table: &[(&str, &str, Option<i64>, bool)] = &[
             // Fields of the value.
             (
                 "blocking:signal:a",
-                Some(r#"{"timestamp":1700000000000}"#),
+                r#"{"timestamp":1700000000000}"#,
                 Some(NOW_MS),
                 true,
             ),
             (
                 "blocking:signal:a",
-                Some(r#"{"lastHeartbeat":1700000000}"#),
+                r#"{"lastHeartbeat":1700000000}"#,
                 Some(NOW_MS),
                 true,
             ),
             (
                 "blocking:signal:a",
-                Some(r#"{"last_heartbeat":"1700000000000"}"#),
+                r#"{"last_heartbeat":"1700000000000"}"#,
                 Some(NOW_MS),
                 true,
             ),
             (
                 "coordinator:activity:a",
-                Some(r#"{"lastActivity":"2023-11-14T22:13:20Z"}"#),
+                r#"{"lastActivity":"2023-11-14T22:13:20Z"}"#,
                 Some(NOW_MS),
                 true,
             ),
             (
                 "coordinator:activity:a",
-                Some(r#"{"lastActivity":1699999000000,"timestamp":1700000000000}"#),
+                r#"{"lastActivity":1699999000000,"timestamp":1700000000000}"#,
                 Some(NOW_MS),
                 true,
             ),
             (
                 "coordinator:activity:a",
-                Some("1700000000000"),
+                "1700000000000",
                 Some(NOW_MS),
                 true,
             ),
             // Nested ones are not the key's own.
             (
                 "blocking:signal:a",
-                Some(r#"{"x":{"timestamp":1700000000000}}"#),
+                r#"{"x":{"timestamp":1700000000000}}"#,
                 None,
                 false,
             ),
             (
                 "blocking:signal:a",
-                Some(r#"{"Timestamp":1700000000000}"#),
+                r#"{"Timestamp":1700000000000}"#,
                 None,
                 false,
             ),
             // Nothing to read.
-            ("blocking:signal:a", None, None, false),
-            ("blocking:signal:a", Some("1"), None, false),
-            ("blocking:signal:a", Some("-1700000000000"), None, false),
-            ("blocking:signal:a", Some(""), None, false),
-            ("blocking:signal:a", Some("ping"), None, false),
+            ("blocking:signal:a", "1", None, false),
+            ("blocking:signal:a", "-1700000000000", None, false),
+            ("blocking:signal:a", "", None, false),
+            ("blocking:signal:a", "ping", None, false),
+            ("blocking:signal:a", "{}", None, false),
             (
                 "blocking:signal:a",
-                Some("2023-11-14T22:13:20Z"),
+                "2023-11-14T22:13:20Z",
                 Some(NOW_MS),
                 true,
             ),
             // What lies outside the window, or has no zone, is evidence of nothing.
-            (IDEMPOTENCY, Some("117000000000000000"), Some(old), false),
-            (IDEMPOTENCY, Some("2023-11-14T22:13:20"), Some(old), false),
+            (IDEMPOTENCY, "117000000000000000", Some(old), false),
+            (IDEMPOTENCY, "2023-11-14T22:13:20", Some(old), false),
             (
                 "blocking:idempotency:a:117000000000000000",
-                Some(r#"{"timestamp":1699999000000}"#),
+                r#"{"timestamp":1699999000000}"#,
                 Some(old),
                 false,
             ),
-            ("blocking:signal:a", Some("{}"), None, false),
+            ("blocking:signal:a", "{}", None, false),
             (
                 "blocking:signal:a",
-                Some(r#"{"timestamp":1700000000000} x"#),
+                r#"{"timestamp":1700000000000} x"#,
                 None,
                 false,
             ),
             // A field that gives no time proves no age, whatever the others say.
+            ("blocking:signal:a", r#"{"timestamp":null}"#, None, false),
             (
                 "blocking:signal:a",
-                Some(r#"{"timestamp":null}"#),
-                None,
-                false,
-            ),
-            (
-                "blocking:signal:a",
-                Some(r#"{"timestamp":1699999000000,"lastActivity":"soon"}"#),
+                r#"{"timestamp":1699999000000,"lastActivity":"soon"}"#,
                 Some(old),
                 false,
             ),
             // The name of an idempotency key.
-            (IDEMPOTENCY, Some("1"), Some(old), true),
-            (IDEMPOTENCY, None, Some(old), true),
+            (IDEMPOTENCY, "1", Some(old), true),
             (
                 IDEMPOTENCY,
-                Some(r#"{"timestamp":1700000000000}"#),
+                r#"{"timestamp":1700000000000}"#,
                 Some(NOW_MS),
                 true,
             ),
             (
                 IDEMPOTENCY,
-                Some(r#"{"timestamp":1600000000000}"#),
+                r#"{"timestamp":1600000000000}"#,
                 Some(old),
                 true,
             ),
-            (IDEMPOTENCY, Some(r#"{"timestamp":"?"}"#), Some(old), false),
-            (
-                "blocking:idempotency:a:1700000000",
-                Some("1"),
-                Some(NOW_MS),
-                true,
-            ),
+            (IDEMPOTENCY, r#"{"timestamp":"?"}"#, Some(old), false),
+            ("blocking:idempotency:a:1700000000", "1", Some(NOW_MS), true),
             (
                 "blocking:idempotency:1700000000000",
-                Some("1"),
+                "1",
                 Some(NOW_MS),
                 true,
             ),
-            (
-                "blocking:idempotency:a:b:completion:1",
-                Some("1"),
-                None,
-                false,
-            ),
-            (
-                "blocking:idempotency:a:-1700000000000",
-                Some("1"),
-                None,
-                false,
-            ),
-            (
-                "blocking:idempotency:a:+1700000000000",
-                Some("1"),
-                None,
-                false,
-            ),
-            (
-                "blocking:idempotency:a:1700000000000:",
-                Some("1"),
-                None,
-                false,
-            ),
-            (
-                "blocking:idempotency:1700000000000:a",
-                Some("1"),
-                None,
-                false,
-            ),
+            ("blocking:idempotency:a:b:completion:1", "1", None, false),
+            ("blocking:idempotency:a:-1700000000000", "1", None, false),
+            ("blocking:idempotency:a:+1700000000000", "1", None, false),
+            ("blocking:idempotency:a:1700000000000:", "1", None, false),
+            ("blocking:idempotency:1700000000000:a", "1", None, false),
             (
                 "blocking:idempotency:a:99999999999999999999999999999999999999999999",
-                None,
+                "1",
                 None,
                 false,
             ),
             // No other family has a time in its name.
-            ("blocking:ack:a:1700000000000", Some("1"), None, false),
-            ("blocking:signal:1700000000000", Some("1"), None, false),
+            ("blocking:ack:a:1700000000000", "1", None, false),
+            ("blocking:signal:1700000000000", "1", None, false),
         ];
         for (name, value, newest_ms, conclusive) in table {
             let expected = Evidence {
@@ -247,12 +227,34 @@ mod tests {
             };
             let said = of_key(
                 name.as_bytes(),
-                value.map(str::as_bytes),
+                Content::Read(value.as_bytes()),
                 &Layout::default(),
                 &TimeFields::default(),
                 Rules::default(),
             );
             assert_eq!(said, expected, "{name} {value:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_read_proves_no_age_whatever_its_name_says() {
+        let of = |name: &str, used_ms| {
+            let content = Content::Unread { used_ms };
+            let (layout, fields) = (Layout::default(), TimeFields::default());
+            of_key(name.as_bytes(), content, &layout, &fields, Rules::default())
+        };
+        let old = NOW_MS - 1_000_000;
+        for (name, used_ms, newest_ms) in [
+            ("blocking:signal:a", old - 1, old - 1),
+            ("blocking:signal:a", NOW_MS, NOW_MS),
+            (IDEMPOTENCY, old - 1, old),
+            (IDEMPOTENCY, NOW_MS, NOW_MS),
+        ] {
+            let expected = Evidence {
+                newest_ms: Some(newest_ms),
+                conclusive: false,
+            };
+            assert_eq!(of(name, used_ms), expected, "{name} {used_ms}");
         }
     }
 

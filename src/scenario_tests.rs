@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
 use crate::collection::{Collection, Record};
-use crate::evidence;
+use crate::evidence::{self, Content};
 use crate::family::Family;
 use crate::first_seen::FirstSeen;
 use crate::heartbeat::Stored;
@@ -127,14 +127,10 @@ fn judged(case: &Case, collection: &Collection, plan: &mut Plan) -> Vec<Key> {
         let key = &case.keys[place];
         let value = (key.kind == Kind::String).then(|| key.value(NOW_MS));
         let value = value.filter(|value| value.len() <= reader.max_bytes);
+        let unread = Content::Unread { used_ms: NOW_MS };
+        let content = value.as_deref().map_or(unread, Content::Read);
         Some(Sighting {
-            evidence: evidence::of_key(
-                name,
-                value.as_deref(),
-                &reader.layout,
-                &reader.fields,
-                reader.rules,
-            ),
+            evidence: evidence::of_key(name, content, &reader.layout, &reader.fields, reader.rules),
             print: place as u64,
         })
     };

@@ -78,6 +78,7 @@ required![
     RedisModule_GetClientUserNameById,
     RedisModule_GetContextFlags,
     RedisModule_GetDetachedThreadSafeContext,
+    RedisModule_GetLRU,
     RedisModule_GetModuleUserFromUserName,
     RedisModule_GetSelectedDb,
     RedisModule_GetServerInfo,

@@ -15,7 +15,7 @@ use crate::collection::Collection;
 use crate::evidence;
 use crate::layout::{AllReadings, Reading};
 use crate::obituary::{Dead, Obituaries, Rule};
-use crate::orphans::{self, Doomed, Orphans};
+use crate::orphans::{self, Doomed, Orphans, Sighting};
 use crate::plan::MAX_OWNERS;
 use crate::report::Counts;
 
@@ -237,12 +237,20 @@ impl Bury {
         }
         let sightings = &self.orphans.sightings;
         let was = |place: u32| sightings.get(place as usize).copied().flatten();
-        let print = |name: &[u8], string: &OwnString| {
-            glimpse::print(slice.ctx, name, string, slice.reader.max_bytes, &self.key)
+        let look = |name: &[u8], string: &OwnString| {
+            glimpse::sighting(slice.ctx, name, string, slice.reader, &self.key)
         };
-        match print(name, string) {
+        // Of what is not read the print may be the same after a write.
+        let grace_s = self.grace_s;
+        let is_unchanged = |now: Sighting, was: Option<Sighting>| {
+            let newest_ms = now.evidence.newest_ms;
+            let is_young =
+                newest_ms.is_some_and(|ms| evidence::is_young(ms, slice.now_ms, grace_s));
+            was.is_some_and(|was| was.print == now.print) && !is_young
+        };
+        match look(name, string) {
             None => return Fate::Gone,
-            Some(now) if was(doomed.place).is_some_and(|was| was.print == now) => {}
+            Some(now) if is_unchanged(now, was(doomed.place)) => {}
             Some(_) => return Fate::TooYoung,
         }
         self.unchanged.insert(doomed.place);
@@ -255,9 +263,9 @@ impl Bury {
             let Some(speaker) = self.orphans.name(collection, place) else {
                 return;
             };
-            let now = print(speaker, &OwnString::new(speaker));
+            let now = look(speaker, &OwnString::new(speaker));
             // One that is gone says nothing: this run may have removed it.
-            has_changed = now.is_some() && now != was(place).map(|was| was.print);
+            has_changed = now.is_some_and(|now| !is_unchanged(now, was(place)));
             if !has_changed {
                 unchanged.insert(place);
             }

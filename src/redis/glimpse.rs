@@ -5,9 +5,9 @@ use std::hash::{BuildHasher, RandomState};
 
 use redis_module::raw;
 
-use super::api::{Answer, OwnString, RedisModuleCtx, rm};
+use super::api::{self, Answer, OwnString, RedisModuleCtx, rm};
 use super::keyspace;
-use crate::evidence;
+use crate::evidence::{self, Content};
 use crate::heartbeat::Stored;
 use crate::orphans::Sighting;
 use crate::second_look::{Prints, Reader};
@@ -21,7 +21,12 @@ struct Glimpse<'v> {
     length: usize,
     expires_ms: i64,
     value: Option<&'v [u8]>,
+    /// When it was last used, as far as is known and as it matters: only of what was not read.
+    used_ms: i64,
 }
+
+/// The server's clock for uses of keys counts seconds, and its copy may be old.
+const USED_MARGIN_MS: i64 = 2_000;
 
 /// Whether a key exists.
 pub fn exists(ctx: *mut RedisModuleCtx, name: &OwnString) -> bool {
@@ -40,7 +45,7 @@ pub fn sighting(
     glimpse(ctx, name, reader.max_bytes, |seen| Sighting {
         evidence: evidence::of_key(
             bytes,
-            seen.value,
+            seen.content(),
             &reader.layout,
             &reader.fields,
             reader.rules,
@@ -65,17 +70,6 @@ pub fn beginning(
     found.unwrap_or_default()
 }
 
-/// The print alone.
-pub fn print(
-    ctx: *mut RedisModuleCtx,
-    bytes: &[u8],
-    name: &OwnString,
-    max_bytes: usize,
-    key: &RandomState,
-) -> Option<u64> {
-    glimpse(ctx, name, max_bytes, |seen| print_of(bytes, &seen, key))
-}
-
 /// A heartbeat, looked at in full; `None` if there is none (any more).
 pub fn vitals(
     ctx: *mut RedisModuleCtx,
@@ -86,6 +80,33 @@ pub fn vitals(
     keyspace::with_stored(ctx, name, reader, |stored, expires_ms| {
         Vitals::of(stored, expires_ms(), reader, prints)
     })
+}
+
+impl<'v> Glimpse<'v> {
+    fn content(&self) -> Content<'v> {
+        let used_ms = self.used_ms;
+        self.value
+            .map_or(Content::Unread { used_ms }, Content::Read)
+    }
+}
+
+/// When a key was last used, read or written, as far as the server knows: not if it counts how often
+/// instead (maxmemory-policy with LFU), and not while a child of it saves. Then that is now.
+///
+/// # Safety
+/// `key` must be an open key (4).
+unsafe fn used_ms(ctx: *mut RedisModuleCtx, key: *mut raw::RedisModuleKey) -> i64 {
+    let now_ms = api::wall_ms();
+    let mut idle_ms = -1;
+    // SAFETY: 1, 2; the caller vouches for the key.
+    unsafe { rm!(RedisModule_GetLRU)(key, &mut idle_ms) };
+    let has_child = api::context_flags(ctx) & raw::REDISMODULE_CTX_FLAGS_ACTIVE_CHILD != 0;
+    if idle_ms < 0 || has_child {
+        return now_ms;
+    }
+    now_ms
+        .saturating_sub(idle_ms)
+        .saturating_add(USED_MARGIN_MS)
 }
 
 fn print_of(name: &[u8], seen: &Glimpse, key: &RandomState) -> u64 {
@@ -108,6 +129,7 @@ fn glimpse<T>(
                     length: rm!(RedisModule_ValueLength)(key),
                     expires_ms: rm!(RedisModule_GetAbsExpire)(key),
                     value: None,
+                    used_ms: 0,
                 }
             };
             let is_read =
@@ -118,6 +140,10 @@ fn glimpse<T>(
             if is_read {
                 // SAFETY: 4; as above, and the value is not used after the key is closed.
                 seen.value = unsafe { value_of(key) };
+            }
+            if seen.value.is_none() {
+                // SAFETY: 4; as above.
+                seen.used_ms = unsafe { used_ms(ctx, key) };
             }
             Ok(use_it(seen))
         })
@@ -137,6 +163,7 @@ fn glimpse<T>(
                 length: value.len(),
                 expires_ms,
                 value: Some(value),
+                used_ms: 0,
             })
         });
     }

@@ -18,6 +18,8 @@ use crate::hard_cases::{last_run, write};
 
 /// Coordinators and messages that come while a run is on.
 mod mid_run;
+/// Values that no run reads.
+mod unread;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 

@@ -80,14 +80,19 @@ fn counts_for(said_of: &Identity, owner: &Identity) -> bool {
     same_swarm && said_of.1 == owner.1
 }
 
-/// The newest time a key gives, and whether that proves its age.
+/// The newest time a key gives, and whether that proves its age. What is not read was used when it was written, just
+/// now.
 fn evidence(name: &[u8], value: Option<&[u8]>, asked: &Asked) -> (Option<i64>, bool) {
     let value = value.filter(|value| value.len() <= asked.max_bytes);
-    let mut told = value.map_or_else(Vec::new, |value| beats::evidence(value, asked.now_ms));
     let is_message = name.starts_with(b"blocking:idempotency:");
     let last = name.split(|byte| *byte == b':').next_back();
     let last = last.filter(|last| is_message && last.iter().all(u8::is_ascii_digit));
-    told.extend(last.and_then(|last| beats::digits_ms(last, asked.now_ms)));
+    let named = last.and_then(|last| beats::digits_ms(last, asked.now_ms));
+    let Some(value) = value else {
+        return (named.flatten().max(Some(asked.now_ms)), false);
+    };
+    let mut told = beats::evidence(value, asked.now_ms);
+    told.extend(named);
     let newest = told.iter().flatten().copied().max();
     (newest, newest.is_some() && !told.contains(&None))
 }
