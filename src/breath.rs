@@ -1,7 +1,11 @@
 //! What long work off the main thread does now and then: let go of the processor, and ask whether it
 //! is still wanted.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use crate::yielding::Yielding;
 
 /// How many records, or steps of about the same length, are worked on between two breaths. Measured,
 /// a record takes the plan 0.2 to 2 us.
@@ -16,8 +20,25 @@ pub fn is_told_to_stop(steps: usize, stop: &AtomicBool) -> bool {
     if !steps.is_multiple_of(STEPS) {
         return false;
     }
-    std::thread::yield_now();
+    let_go();
     stop.load(Ordering::Relaxed)
+}
+
+/// Give the processor to whoever waits for it, unless that is somebody who keeps it.
+pub fn let_go() {
+    thread_local! {
+        static YIELDING: Cell<(Option<Instant>, Yielding)> =
+            const { Cell::new((None, Yielding::of_worker())) };
+    }
+    let (began, mut yielding) = YIELDING.get();
+    let began = began.unwrap_or_else(Instant::now);
+    let now_us = || u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let before_us = now_us();
+    if yielding.is_due(before_us, true) {
+        std::thread::yield_now();
+        yielding.made(before_us, now_us());
+    }
+    YIELDING.set((Some(began), yielding));
 }
 
 /// The same for work that nobody stops because it is nearly done: counts its own steps.
@@ -30,7 +51,7 @@ impl Breath {
     pub fn step(&mut self) {
         self.steps = self.steps.wrapping_add(1);
         if self.steps.is_multiple_of(STEPS) {
-            std::thread::yield_now();
+            let_go();
         }
     }
 }

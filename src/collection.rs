@@ -3,6 +3,7 @@
 //! A run over ten million keys must not make ten million allocations, nor grow one buffer by
 //! copying it: records lie behind one another in chunks that never move. Nothing is judged here.
 
+use crate::breath;
 use crate::family::Family;
 use crate::heartbeat::Reading;
 
@@ -59,7 +60,7 @@ impl Drop for Collection {
     fn drop(&mut self) {
         for chunk in self.full.drain(..) {
             drop(chunk);
-            std::thread::yield_now();
+            breath::let_go();
         }
     }
 }

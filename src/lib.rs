@@ -67,3 +67,4 @@ mod time_fields;
 mod value;
 mod vitals;
 mod watch;
+mod yielding;

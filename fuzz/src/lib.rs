@@ -7,6 +7,8 @@
 
 #[path = "../../src/breath.rs"]
 pub mod breath;
+#[path = "../../src/yielding.rs"]
+pub mod yielding;
 #[path = "../../src/census.rs"]
 pub mod census;
 #[path = "../../src/chunked.rs"]

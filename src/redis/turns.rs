@@ -46,6 +46,11 @@ pub fn others_are_about(now_us: u64) -> bool {
     now_us.saturating_sub(SERVED_US.load(Ordering::Relaxed)) < ACTIVE_US
 }
 
+/// Whether somebody was served since then, as far as commands are counted.
+pub fn have_served_since(us: u64) -> bool {
+    SERVED_US.load(Ordering::Relaxed) >= us || UNCOUNTED_UNTIL_US.load(Ordering::Relaxed) > 0
+}
+
 /// While it exists, turns of the loop and commands are looked at.
 #[derive(Debug)]
 pub struct Turns(());

@@ -12,11 +12,11 @@
 //! A client on the same machine is often on the processor that the server runs on. Woken by its reply,
 //! or taken off the processor just before it asks, it waits until the server sleeps, or for a
 //! millisecond or more until the system takes the processor away. A server without a run sleeps as
-//! soon as it has nothing to do; a run that goes on from slice to slice yields before each.
+//! soon as it has nothing to do; a run that goes on from slice to slice yields before each, as long as
+//! that helps somebody.
 //!
 //! A descriptor stays readable until its slice begins, so nothing is lost whatever the loop does.
 
-#[cfg(has_timerfd)]
 use std::cell::Cell;
 use std::ffi::c_void;
 #[cfg(has_timerfd)]
@@ -29,11 +29,13 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use redis_module::raw;
 
 use super::api::{self, RedisModuleCtx, rm};
+use super::system;
 #[cfg(has_timerfd)]
-use super::system::{self, EventFd, TimerFd};
+use super::system::{EventFd, TimerFd};
 #[cfg(has_timerfd)]
 use super::turns::{self, Turns};
 use super::{run, state};
+use crate::yielding::Yielding;
 
 /// A context without client, to create timers with; made at load, freed at unload.
 static DETACHED: AtomicPtr<RedisModuleCtx> = AtomicPtr::new(std::ptr::null_mut());
@@ -91,6 +93,7 @@ pub struct Wakeup {
     is_later_set: Cell<bool>,
     #[cfg(has_timerfd)]
     _turns: Turns,
+    yielding: Cell<Yielding>,
 }
 
 impl Wakeup {
@@ -102,6 +105,7 @@ impl Wakeup {
             later: TimerFd::new()?,
             is_later_set: Cell::new(false),
             _turns: Turns::listen(),
+            yielding: Cell::new(Yielding::of_main_thread()),
         };
         // SAFETY: 1, 2; the callback lives as long as the module, and the descriptors are taken out
         // of the loop before they are closed, by `drop`.
@@ -128,7 +132,9 @@ impl Wakeup {
     /// Module timers need no preparation.
     #[cfg(not(has_timerfd))]
     pub fn new() -> Option<Self> {
-        Some(Self {})
+        Some(Self {
+            yielding: Cell::new(Yielding::of_main_thread()),
+        })
     }
 
     /// Run the next slice after `us` microseconds, at once for 0.
@@ -153,6 +159,21 @@ impl Wakeup {
                 self.later.stop();
             }
         }
+    }
+
+    /// Let somebody else run who waits for this processor, unless that has turned out to help nobody.
+    fn yield_processor(&self) {
+        let mut yielding = self.yielding.get();
+        let began_us = system::monotonic_us();
+        #[cfg(has_timerfd)]
+        let has_served = turns::have_served_since(yielding.last_us());
+        #[cfg(not(has_timerfd))]
+        let has_served = true;
+        if yielding.is_due(began_us, has_served) {
+            std::thread::yield_now();
+            yielding.made(began_us, system::monotonic_us());
+        }
+        self.yielding.set(yielding);
     }
 
     /// Whether somebody else was served a moment ago.
@@ -258,9 +279,10 @@ unsafe extern "C" fn on_timer(ctx: *mut RedisModuleCtx, _data: *mut c_void) {
         if is_put_off() {
             return;
         }
-        // Takes less than a microsecond if nobody waits for this processor.
-        std::thread::yield_now();
-        state::with_wakeup(Wakeup::disarm);
+        state::with_wakeup(|wakeup| {
+            wakeup.yield_processor();
+            wakeup.disarm();
+        });
         run::slice(ctx);
     });
 }

@@ -30,7 +30,7 @@ pub(crate) fn one_at_a_time() -> MutexGuard<'static, ()> {
 }
 
 /// Takes a measurement until it is good, three times at most; the last failure is the test's.
-fn with_tries(mut measure: impl FnMut() -> Result<()>) -> Result<()> {
+pub(crate) fn with_tries(mut measure: impl FnMut() -> Result<()>) -> Result<()> {
     for left in (0..TRIES).rev() {
         match measure() {
             Err(error) if left > 0 => eprintln!("  once more: {error:#}"),
@@ -266,6 +266,50 @@ fn a_client_on_the_servers_own_processor_gets_it_between_two_slices() -> Result<
     });
     sched_setaffinity(own, &everywhere)?;
     outcome
+}
+
+/// A process that never sleeps, on the processors of this one.
+#[cfg(target_os = "linux")]
+struct Hog(std::process::Child);
+
+#[cfg(target_os = "linux")]
+impl Drop for Hog {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// It takes its half of the processor, and no more: yields to it would cost many times that.
+#[cfg(target_os = "linux")]
+#[test]
+fn beside_a_busy_process_a_run_takes_about_twice_as_long() -> Result<()> {
+    const FOREIGN: usize = 300_000;
+    let _alone = one_at_a_time();
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    populate(&mut conn, FOREIGN)?;
+    let own = Pid::from_raw(0);
+    let everywhere = sched_getaffinity(own)?;
+    let last = (0..CpuSet::count()).rfind(|cpu| everywhere.is_set(*cpu) == Ok(true));
+    let mut here = CpuSet::new();
+    here.set(last.context("no processor")?)?;
+    sched_setaffinity(Pid::from_raw(server.pid().try_into()?), &here)?;
+    with_tries(|| {
+        let mut run = || -> Result<Duration> {
+            let started = Instant::now();
+            cleanup(&mut conn, &["DRYRUN"])?;
+            Ok(started.elapsed())
+        };
+        let alone = run()?;
+        let mut shell = std::process::Command::new("sh");
+        let hog = Hog(shell.args(["-c", "while :; do :; done"]).spawn()?);
+        sched_setaffinity(Pid::from_raw(hog.0.id().try_into()?), &here)?;
+        let beside = run()?;
+        eprintln!("  alone {alone:?}, beside a busy process {beside:?}");
+        ensure!(beside < alone * 4, "{beside:?} instead of {alone:?}");
+        Ok(())
+    })
 }
 
 #[test]
