@@ -8,7 +8,7 @@ list = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup servers build demo run unit harness e2e matrix timers contrib clients test soak fuzz valgrind reliability bench \
+.PHONY: help setup setup-build servers build demo run unit harness e2e matrix timers contrib clients test soak fuzz valgrind reliability bench \
   bench-full profile lint clean
 
 CARGO ?= cargo
@@ -53,6 +53,9 @@ help: ## Lists what there is
 
 setup: ## Installs what is missing (Debian): a server, redis-cli, libclang, C headers
 	@scripts/setup.sh
+
+setup-build: ## Installs only what building needs: libclang, a linker, C headers
+	@scripts/setup.sh build
 
 servers: ## Brings Redis 8, Valkey 8.1 and Valkey 9 into .servers, without installing them
 	@scripts/servers.sh $(if $(REQUIRE_ALL),--require-all)

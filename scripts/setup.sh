@@ -1,5 +1,6 @@
 #!/bin/sh
 # Installs what building, testing and the demo need on a Debian machine, and says what and why.
+# `setup.sh build` installs what building needs, and no server.
 # `setup.sh fuzz`, `setup.sh valgrind`, `setup.sh profile`, `setup.sh contrib` and
 # `setup.sh clients` install what only those targets need as well.
 # Must not touch anything that is there already: no upgrades, and no server that was installed before.
@@ -60,13 +61,17 @@ need() {
     say "$1 is missing: $2"
 }
 
-list_missing() {
+list_missing_servers() {
     if [ -n "${BLOCKING_SERVER_BIN:-}" ]; then
         have "$BLOCKING_SERVER_BIN" || fail "BLOCKING_SERVER_BIN is $BLOCKING_SERVER_BIN, and that is no program"
     elif ! have redis-server; then
         need redis-server "the server that the tests and the demo start"
     fi
     have redis-cli || need redis-tools "redis-cli, to talk to a server by hand"
+}
+
+list_missing() {
+    [ "$with_server" = no ] || list_missing_servers
     have_libclang || need libclang-dev "bindgen reads C headers with it"
     have cc || need gcc "the linker that Rust calls"
     case " $* " in *" fuzz "*) have c++ || need g++ "the fuzzer's own library is C++; needed by 'make fuzz' only" ;; esac
@@ -126,13 +131,17 @@ check_server() {
         fail "$server is version ${version:-unknown}, the module needs $OLDEST_SERVER or later; set BLOCKING_SERVER_BIN to another server"
 }
 
+# Building needs none.
+with_server=yes
+case " $* " in *" build "*) with_server=no ;; esac
+
 check_rust
 list_missing "$@"
 if [ -z "$packages" ]; then
-    check_server
+    [ "$with_server" = no ] || check_server
     say "everything is here"
 else
     install_missing
-    check_server
+    [ "$with_server" = no ] || check_server
     say "done"
 fi

@@ -67,7 +67,15 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
         raw::Export_RedisModule_Init(ctx, name, VERSION, raw::REDISMODULE_APIVER_1 as i32)
     };
     if status != api::OK {
-        return api::ERR;
+        // The functions are there by now, or this would be a server without modules. What refuses is
+        // the name, and Redis says no more of that than that the initialization failed.
+        return api::guard(api::ERR, || {
+            if is_named_already() {
+                let why = "a module of that name is loaded already; load it once, by one line of the configuration or by MODULE LOAD";
+                api::log(ctx, Level::Warning, &format!("blocking not loaded: {why}"));
+            }
+            api::ERR
+        });
     }
     api::guard(api::ERR, || match load(ctx, argc) {
         Ok(()) => api::OK,
@@ -77,6 +85,14 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
             api::ERR
         }
     })
+}
+
+fn is_named_already() -> bool {
+    // SAFETY: 2; where one of the functions is missing, nothing is said.
+    let (is_busy, log) = unsafe { (raw::RedisModule_IsModuleNameBusy, raw::RedisModule_Log) };
+    // SAFETY: 2; the name outlives the call.
+    let is_busy = is_busy.is_some_and(|ask| unsafe { ask(c"blocking".as_ptr()) } != 0);
+    is_busy && log.is_some()
 }
 
 fn load(ctx: *mut RedisModuleCtx, argc: i32) -> Result<(), String> {

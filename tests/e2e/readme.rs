@@ -35,6 +35,39 @@ fn every_make_target_is_mentioned() -> Result<()> {
     Ok(())
 }
 
+/// A line of dashes belongs below the first row of a table, and an empty line would be the table's end.
+#[test]
+fn no_table_is_torn() -> Result<()> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for page in ["README.md", "CHANGELOG.md", "docs/operations.md"] {
+        let text = std::fs::read_to_string(root.join(page))?;
+        let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
+        let is_row = |at: usize| lines.get(at).is_some_and(|line| line.starts_with('|'));
+        let heads = (0..lines.len()).filter(|at| is_row(*at) && (*at == 0 || !is_row(at - 1)));
+        for head in heads {
+            let below = lines.get(head + 1).copied().unwrap_or_default();
+            let is_table = below.starts_with("|-") || below.starts_with("| -");
+            ensure!(is_table, "{page}, line {}: {}", head + 1, lines[head]);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn building_needs_no_server() -> Result<()> {
+    let setup = |words: &[&str]| {
+        std::process::Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/setup.sh"))
+            .args(words)
+            .env("BLOCKING_SERVER_BIN", "/no/such/server")
+            .output()
+    };
+    let (build, all) = (setup(&["build"])?, setup(&[])?);
+    ensure!(build.status.success(), "{build:?}");
+    ensure!(!all.status.success(), "{all:?}");
+    ensure!(README.contains("   make setup-build build\n"));
+    Ok(())
+}
+
 /// The headings of a page, as links name them.
 fn headings(page: &str) -> BTreeSet<String> {
     page.lines()

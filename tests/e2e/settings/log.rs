@@ -120,6 +120,29 @@ fn an_argument_on_the_loadmodule_line_is_refused_with_one_line() -> Result<()> {
 }
 
 #[test]
+fn a_second_load_is_refused_with_the_reason() -> Result<()> {
+    let expected = "blocking not loaded: a module of that name is loaded already";
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    let path = module_path(&mut conn)?;
+    let again = redis::cmd("MODULE")
+        .arg(&["LOAD", &path])
+        .query::<()>(&mut conn);
+    again.err().context("it was loaded again")?;
+    let log = server.log();
+    assert_eq!(log.matches(expected).count(), 1, "{log}");
+    // The one that was there works on.
+    write_stale(&mut conn, ID, 2)?;
+    let reply = cleanup(&mut conn, &[])?;
+    assert_eq!(reply.int("keys_removed")?, 3, "{reply:?}");
+
+    let refused = Server::builder().arg("loadmodule", &path).start();
+    let error = format!("{:#}", refused.err().context("the server started")?);
+    assert_eq!(error.matches(expected).count(), 1, "{error}");
+    Ok(())
+}
+
+#[test]
 fn a_setting_out_of_range_keeps_the_server_from_starting_and_is_named() -> Result<()> {
     let refused = Server::builder().arg("blocking.slice-us", 49).start();
     let error = format!("{:#}", refused.err().context("the server started")?);
