@@ -28,6 +28,7 @@ mod databases;
 mod doctor;
 mod error;
 mod evidence;
+mod expired_share;
 mod explanation;
 mod families;
 mod family;

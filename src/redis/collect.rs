@@ -178,11 +178,23 @@ impl Collect {
             let step = self.cursor.step(ctx, &mut |key| found.visit(&key));
             self.is_over = !step.more;
             self.has_written = self.has_written || step.expired > 0;
+            if step.starts_over {
+                return self.forget();
+            }
             *found.keys_scanned = found.keys_scanned.saturating_add(step.expired);
             if self.is_over || found.has_read || found.bytes > PIECE_BYTES {
                 return;
             }
         }
+    }
+
+    /// The walk begins anew.
+    fn forget(&mut self) {
+        self.collection = Collection::default();
+        self.seen = Seen::default();
+        self.keys_scanned = 0;
+        self.truncated = false;
+        self.to_read.clear();
     }
 
     fn read_by_name(&mut self, ctx: *mut RedisModuleCtx, user: &User, now_ms: i64, name: &[u8]) {

@@ -6,7 +6,8 @@
 //! between its look at one object and at the next, so their memory is waited for together.
 //!
 //! SCAN removes keys whose TTL has passed, as it does for every client; the module API leaves them.
-//! So SCAN is not for dry runs, nor for servers that would free a large value on the spot.
+//! So SCAN is not for dry runs, nor for servers that would free a large value on the spot, nor where
+//! so much expires that the server's own expiry would suffer, see [`crate::expired_share`].
 
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +17,7 @@ use redis_module::raw;
 use super::acl::User;
 use super::api::{self, Answer, OwnString, RedisModuleCtx, RedisModuleString, rm};
 use super::keyspace;
+use crate::expired_share::ExpiredShare;
 use crate::second_look::{Beat, Reader};
 
 /// Whether SCAN is the quicker way on this server.
@@ -110,6 +112,8 @@ pub struct Step {
     pub more: bool,
     /// Keys whose TTL had passed: removed instead of visited.
     pub expired: u64,
+    /// The walk goes on from the beginning, and what it has visited comes again.
+    pub starts_over: bool,
 }
 
 /// Where a walk by SCAN is.
@@ -118,6 +122,7 @@ struct CommandCursor {
     /// What SCAN said last.
     place: Vec<u8>,
     page_keys: u64,
+    share: ExpiredShare,
 }
 
 impl Cursor {
@@ -142,18 +147,37 @@ impl Cursor {
     pub fn step(&mut self, ctx: *mut RedisModuleCtx, visit: &mut dyn FnMut(SeenKey)) -> Step {
         let Some(cursor) = &mut self.command else {
             let more = self.native.step(ctx, visit);
-            return Step { more, expired: 0 };
+            return Step {
+                more,
+                expired: 0,
+                starts_over: false,
+            };
         };
         let before = keyspace::size(ctx);
-        let more = cursor.step(ctx, visit).unwrap_or_else(|| {
-            // An operator can rename SCAN away. From the beginning, since the two ways number
-            // places differently; what comes twice counts once.
-            self.command = None;
-            true
+        let mut visited = 0u64;
+        let more = cursor.step(ctx, &mut |key| {
+            visited = visited.saturating_add(1);
+            visit(key);
         });
         // Nothing but SCAN itself can have removed keys meanwhile.
         let expired = before.saturating_sub(keyspace::size(ctx));
-        Step { more, expired }
+        let is_in_the_way = cursor.share.add(visited.saturating_add(expired), expired);
+        match more {
+            Some(more) if !(more && is_in_the_way) => Step {
+                more,
+                expired,
+                starts_over: false,
+            },
+            // Or an operator has renamed SCAN away. The two ways number places differently.
+            _ => {
+                self.command = None;
+                Step {
+                    more: true,
+                    expired,
+                    starts_over: true,
+                }
+            }
+        }
     }
 }
 
@@ -162,6 +186,7 @@ impl CommandCursor {
         Self {
             place: b"0".to_vec(),
             page_keys: 1,
+            share: ExpiredShare::default(),
         }
     }
 
