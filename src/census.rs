@@ -3,11 +3,9 @@
 //! The first step of the plan, and what the other steps know of heartbeats. Which keys go with
 //! whom is not decided here.
 
-use std::sync::atomic::AtomicBool;
-
 use hashbrown::HashTable;
 
-use crate::breath::{breathing, is_told_to_stop};
+use crate::breath::Breath;
 use crate::collection::{Collection, Position};
 use crate::heartbeat::{self, Verdict};
 use crate::layout::{Layout, Reading};
@@ -44,18 +42,17 @@ pub fn judge_heartbeats(
     collection: &Collection,
     question: &Question,
     hasher: &mut NameHasher,
-    stop: &AtomicBool,
+    breath: &Breath,
 ) -> Option<Heartbeats> {
     let mut positions: Vec<Position> = Vec::new();
     let mut readings: Vec<heartbeat::Reading> = Vec::new();
     let mut numbers: HashTable<(u64, usize)> = HashTable::new();
-    for (looked, (position, record)) in collection.iter().enumerate() {
-        if is_told_to_stop(looked, stop) {
-            return None;
-        }
+    for (position, record) in collection.iter() {
+        breath.step()?;
         let Some(beat) = record.beat else {
             continue;
         };
+        breath.name(record.name)?;
         hasher.load(record.name);
         let hash = hasher.whole();
         let same = |(_, number): &(u64, usize)| {
@@ -73,25 +70,23 @@ pub fn judge_heartbeats(
         }
     }
     let layout = &question.layout;
-    let judge = |(reading, position): (&heartbeat::Reading, &Position)| {
+    let mut verdicts = Vec::with_capacity(readings.len());
+    let mut beats_ms = Vec::with_capacity(readings.len());
+    for (reading, position) in readings.iter().zip(&positions) {
         let record = collection.get(*position);
         let name = record.map(|record| record.name).unwrap_or_default();
-        judge(
-            name,
-            *reading,
-            question.now_ms,
-            question.threshold_s,
-            layout,
-        )
-    };
+        breath.name(name)?;
+        let Question {
+            now_ms,
+            threshold_s,
+            ..
+        } = question;
+        verdicts.push(judge(name, *reading, *now_ms, *threshold_s, layout));
+        beats_ms.push(reading.newest_ms.unwrap_or_default());
+    }
     Some(Heartbeats {
-        verdicts: breathing(readings.iter().zip(&positions))
-            .map(judge)
-            .collect(),
-        beats_ms: readings
-            .iter()
-            .map(|r| r.newest_ms.unwrap_or_default())
-            .collect(),
+        verdicts,
+        beats_ms,
         positions,
     })
 }

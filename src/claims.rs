@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
+use crate::breath::Breath;
 use crate::layout::{Layout, Reading, SegmentCounts};
 use crate::name_hash::NameHasher;
 
@@ -119,40 +120,33 @@ impl Claims {
         }
     }
 
-    /// Every reading of the loaded key `name` that gives a known id.
-    fn known_readings(&self, name: &[u8], visit: &mut dyn FnMut(Reading)) {
-        self.layout.readings(name, &self.lengths, &mut |reading| {
-            if self
-                .heard(reading)
-                .into_iter()
-                .any(|hash| self.find(hash).is_some())
-            {
-                visit(reading);
-            }
-        });
-    }
-
-    /// Whether the loaded key `name` could belong to a known id.
-    pub fn concerns(&self, name: &[u8]) -> bool {
-        let mut found = false;
-        self.known_readings(name, &mut |_| found = true);
-        found
+    /// Every reading of the loaded key `name` that gives a known id, until `visit` returns false or
+    /// it is told to stop, which is looked at with each reading: a name may have very many.
+    fn known_readings(&self, name: &[u8], breath: &Breath, visit: &mut dyn FnMut(Reading) -> bool) {
+        self.layout
+            .readings_until(name, &self.lengths, &mut |reading| {
+                let mut heard = self.heard(reading).into_iter();
+                let is_known = heard.any(|hash| self.find(hash).is_some());
+                !breath.is_told_to_stop() && (!is_known || visit(reading))
+            });
     }
 
     /// The first reading of the loaded key `name` that gives a known id.
-    pub fn first_known(&self, name: &[u8]) -> Option<Reading> {
+    pub fn first_known(&self, name: &[u8], breath: &Breath) -> Option<Reading> {
         let mut first = None;
-        self.known_readings(name, &mut |reading| {
-            first.get_or_insert(reading);
+        self.known_readings(name, breath, &mut |reading| {
+            first = Some(reading);
+            false
         });
         first
     }
 
     /// The loaded key `name` is as young as this: say so of every known id it could belong to.
-    pub fn speak(&mut self, name: &[u8], newest_ms: i64) {
+    pub fn speak(&mut self, name: &[u8], newest_ms: i64, breath: &Breath) {
         let mut hashes = Vec::new();
-        self.known_readings(name, &mut |reading| {
+        self.known_readings(name, breath, &mut |reading| {
             hashes.extend(self.spoken(reading).into_iter().flatten());
+            true
         });
         for hash in hashes {
             let claim = self.entry(hash);
@@ -170,7 +164,7 @@ impl Claims {
                 self.entry(hash).newest_ms = i64::MAX;
             }
         }
-        self.speak(name, i64::MAX);
+        self.speak(name, i64::MAX, &Breath::unstoppable());
     }
 
     /// The newest that was said of any id in these readings of the loaded key, or of the key itself.

@@ -173,6 +173,8 @@ impl Collection {
 
 /// The record at the beginning of `bytes`, and its size.
 fn read_record(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
+    #[cfg(test)]
+    crate::breath::gauge::work();
     let (&flags, rest) = bytes.split_first()?;
     let (&short, mut rest) = rest.split_first()?;
     let mut length = usize::from(short);

@@ -23,7 +23,7 @@ fn explained(
     };
     let stop = AtomicBool::new(false);
     let (plan, mut explanation) = plan_and_explain(&collection, &question, id, 50, &stop).unwrap();
-    explanation.close(&collection, None);
+    explanation.close(&collection, None, &stop);
     (collection, plan, explanation)
 }
 

@@ -8,6 +8,9 @@ mod answer;
 
 pub use answer::{Answer, Circumstances, Read};
 
+use std::sync::atomic::AtomicBool;
+
+use crate::breath::Breath;
 use crate::collection::{Collection, Position};
 use crate::family::{Family, FamilyMap};
 use crate::look::State;
@@ -156,9 +159,16 @@ impl Explanation {
         counts.fold(0, u64::saturating_add)
     }
 
-    /// Write down what became of the keys of nobody, if they were judged.
-    pub fn close(&mut self, collection: &Collection, judged: Option<&Orphans>) {
+    /// Write down what became of the keys of nobody, if they were judged; `None` if told to stop.
+    pub fn close(
+        &mut self,
+        collection: &Collection,
+        judged: Option<&Orphans>,
+        stop: &AtomicBool,
+    ) -> Option<()> {
+        let breath = Breath::new(stop);
         for position in std::mem::take(&mut self.orphans) {
+            breath.step()?;
             let Some(record) = collection.get(position) else {
                 continue;
             };
@@ -177,5 +187,6 @@ impl Explanation {
             };
             self.add_key(record.name, record.family, fate, None);
         }
+        Some(())
     }
 }

@@ -179,7 +179,10 @@ impl Layout {
     /// Every coordinator that the heartbeat `name` could be the heartbeat of; none for other keys.
     pub fn beating(&self, name: &[u8], visit: &mut dyn FnMut(Reading)) {
         for template in self.heartbeats() {
-            template.readings(name, None, visit);
+            template.readings(name, None, &mut |reading| {
+                visit(reading);
+                true
+            });
         }
     }
 
@@ -193,12 +196,24 @@ impl Layout {
     /// segments is in `known` where a template leaves the id's extent open. The same reading may
     /// come more than once.
     pub fn readings(&self, name: &[u8], known: &SegmentCounts, visit: &mut dyn FnMut(Reading)) {
+        self.readings_until(name, known, &mut |reading| {
+            visit(reading);
+            true
+        });
+    }
+
+    /// The same until `visit` returns false.
+    pub fn readings_until(
+        &self,
+        name: &[u8],
+        known: &SegmentCounts,
+        visit: &mut dyn FnMut(Reading) -> bool,
+    ) {
         let word = word_of(name);
-        for (gate, template) in self.gates.iter().zip(&self.templates) {
-            if gate.lets_in(word) {
-                template.readings(name, Some(known), visit);
-            }
-        }
+        let mut lines = self.gates.iter().zip(&self.templates);
+        lines.all(|(gate, template)| {
+            !gate.lets_in(word) || template.readings(name, Some(known), visit)
+        });
     }
 
     /// The keys that a heartbeat of an id may have, in a swarm if there is one: one for each template of
@@ -269,7 +284,10 @@ impl AllReadings {
             if rest.is_some_and(|rest| memchr::memchr_iter(b':', rest).count() > most) {
                 return None;
             }
-            template.readings(name, Some(lengths), &mut |reading| found.push(reading));
+            template.readings(name, Some(lengths), &mut |reading| {
+                found.push(reading);
+                true
+            });
         }
         found.sort_unstable();
         found.dedup();

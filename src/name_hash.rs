@@ -110,6 +110,8 @@ impl NameHasher {
 
     /// Hash of the bytes from `start` to `end` (exclusive) of the loaded name.
     fn part(&self, (start, end): (usize, usize)) -> u64 {
+        #[cfg(test)]
+        crate::breath::gauge::work();
         let bounds = (
             self.starts.binary_search(&start),
             self.starts.binary_search(&end.saturating_add(1)),

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::breath::is_told_to_stop;
+use crate::breath::Breath;
 use crate::claims::Claims;
 use crate::collection::{Collection, Position};
 use crate::evidence::{self, Evidence};
@@ -99,13 +99,12 @@ pub fn gather(
 ) -> Option<Orphans> {
     let mut sole = AllReadings::up_to(1, layout);
     let mut claims = Claims::new(Arc::clone(layout));
+    let breath = Breath::new(stop);
     for (place, position) in keys.iter().enumerate() {
-        if is_told_to_stop(place, stop) {
-            return None;
-        }
         let Some(record) = collection.get(*position) else {
             continue;
         };
+        breath.name(record.name)?;
         let place = u32::try_from(place).ok();
         if let (Some(reading), Some(place)) = (only_reading(record.name, &mut sole), place) {
             claims.load(record.name);
@@ -115,18 +114,17 @@ pub fn gather(
     let mut witnesses = Vec::new();
     if !claims.is_empty() {
         let mut orphans = keys.iter().copied().peekable();
-        for (looked, (position, record)) in collection.iter().enumerate() {
-            if is_told_to_stop(looked, stop) {
-                return None;
-            }
+        for (position, record) in collection.iter() {
+            breath.name(record.name)?;
             let is_orphan = orphans.next_if_eq(&position).is_some();
             if is_orphan || record.family == Family::Heartbeat {
                 continue;
             }
             claims.load(record.name);
-            if claims.concerns(record.name) {
+            if claims.first_known(record.name, &breath).is_some() {
                 witnesses.push(position);
             }
+            breath.go_on()?;
         }
     }
     Some(Orphans {
@@ -157,21 +155,21 @@ impl Orphans {
         counts: &mut Counts,
         stop: &AtomicBool,
     ) -> Option<FirstSeen> {
-        let newest_ms = self.newest_of_each(question, seen);
-        self.hear_everybody(collection, &newest_ms, stop)?;
+        let breath = Breath::new(stop);
+        let newest_ms = self.newest_of_each(question, seen, &breath)?;
+        self.hear_everybody(collection, &newest_ms, &breath)?;
         let mut all = AllReadings::up_to(MAX_OWNERS, self.claims.layout());
         let mut remembered = Vec::new();
         let mut doomed = Vec::new();
         let mut outcomes = Vec::with_capacity(self.keys.len());
         for (place, position) in self.keys.iter().enumerate() {
-            if is_told_to_stop(place, stop) {
-                return None;
-            }
+            breath.step()?;
             let own_ms = newest_ms.get(place).copied().flatten();
             let (Some(record), Some(own_ms)) = (collection.get(*position), own_ms) else {
                 outcomes.push(Outcome::Gone);
                 continue;
             };
+            breath.name(record.name)?;
             self.claims.load(record.name);
             let fate = self.fate(record.name, own_ms, question, &mut all);
             let outcome = match fate {
@@ -204,9 +202,10 @@ impl Orphans {
             }
         }
         self.outcomes = outcomes;
-        doomed.sort_unstable_by_key(|(group, doomed)| (*group, doomed.place));
+        let by_group = |(group, doomed): &(u32, Doomed)| (*group, doomed.place);
+        breath.sort_by(&mut doomed, |a, b| by_group(a).cmp(&by_group(b)))?;
         self.doomed = doomed.into_iter().map(|(_, doomed)| doomed).collect();
-        Some(FirstSeen::new(remembered, question.room))
+        FirstSeen::new(remembered, question.room, &breath)
     }
 
     /// For keys that do not tell their age: the print, and when it was first seen.
@@ -224,7 +223,12 @@ impl Orphans {
     }
 
     /// By place: the newest evidence of each key that is there.
-    fn newest_of_each(&self, question: &Question, seen: &FirstSeen) -> Vec<Option<i64>> {
+    fn newest_of_each(
+        &self,
+        question: &Question,
+        seen: &FirstSeen,
+        breath: &Breath,
+    ) -> Option<Vec<Option<i64>>> {
         let newest = |(place, sighting): (usize, &Option<Sighting>)| {
             let own_ms = sighting.as_ref()?.evidence.newest_ms;
             let seen_ms = self
@@ -237,7 +241,12 @@ impl Orphans {
                 });
             own_ms.max(seen_ms)
         };
-        self.sightings.iter().enumerate().map(newest).collect()
+        let mut all = Vec::with_capacity(self.sightings.len());
+        for sighting in self.sightings.iter().enumerate() {
+            breath.step()?;
+            all.push(newest(sighting));
+        }
+        Some(all)
     }
 
     /// Let every key speak for the ids it could belong to.
@@ -245,17 +254,16 @@ impl Orphans {
         &mut self,
         collection: &Collection,
         newest_ms: &[Option<i64>],
-        stop: &AtomicBool,
+        breath: &Breath,
     ) -> Option<()> {
         let own = self.keys.iter().zip(newest_ms);
         let others = self.witnesses.iter().zip(&self.testimonies_ms);
-        for (looked, (position, newest_ms)) in own.chain(others).enumerate() {
-            if is_told_to_stop(looked, stop) {
-                return None;
-            }
+        for (position, newest_ms) in own.chain(others) {
             if let (Some(record), Some(newest_ms)) = (collection.get(*position), newest_ms) {
+                breath.name(record.name)?;
                 self.claims.load(record.name);
-                self.claims.speak(record.name, *newest_ms);
+                self.claims.speak(record.name, *newest_ms, breath);
+                breath.go_on()?;
             }
         }
         Some(())

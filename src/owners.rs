@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
+use crate::breath::Breath;
 use crate::layout::{Layout, Reading, SegmentCounts};
 use crate::name_hash::NameHasher;
 
@@ -136,10 +137,12 @@ impl Owners {
     /// the one that `hasher` has loaded.
     pub fn hashes(&self, name: &[u8], hasher: &NameHasher, most: usize, hashes: &mut Vec<u64>) {
         self.layout
-            .readings(name, &self.segment_counts, &mut |reading| {
-                if hashes.len() < most {
+            .readings_until(name, &self.segment_counts, &mut |reading| {
+                let has_room = hashes.len() < most;
+                if has_room {
                     hashes.push(hasher.by_id(reading.id));
                 }
+                has_room
             });
     }
 
@@ -156,7 +159,8 @@ impl Owners {
     }
 
     /// Visit every known heartbeat that could own the key `name`, with the reading of the key
-    /// that says so, until `visit` returns false. A heartbeat may be visited more than once.
+    /// that says so, until `visit` returns false or it is told to stop, which is looked at with each
+    /// reading: a name may have very many. A heartbeat may be visited more than once.
     /// The name must be the one that `hasher` has loaded.
     ///
     /// A reading without a swarm belongs to the unscoped heartbeat of its id and to those of any
@@ -167,13 +171,14 @@ impl Owners {
         name: &[u8],
         names: &impl Names,
         hasher: &NameHasher,
+        breath: &Breath,
         visit: &mut dyn FnMut(HeartbeatNumber, Reading) -> bool,
     ) {
-        let mut go_on = true;
+        let mut visit = |number, reading| !breath.is_told_to_stop() && visit(number, reading);
         self.layout
-            .readings(name, &self.segment_counts, &mut |reading| {
-                if !go_on {
-                    return;
+            .readings_until(name, &self.segment_counts, &mut |reading| {
+                if breath.is_told_to_stop() {
+                    return false;
                 }
                 let id = reading.id_of(name);
                 let by_id = hasher.by_id(reading.id);
@@ -194,11 +199,12 @@ impl Owners {
                         self.scoped.find(of_swarm, same).or_else(unscoped)
                     }
                 };
-                go_on = self.follow(first, &mut |heartbeat| visit(heartbeat, reading));
+                let mut go_on = self.follow(first, &mut |heartbeat| visit(heartbeat, reading));
                 if reading.swarm.is_none() && go_on && !self.any_swarm.is_empty() {
                     let head = self.any_swarm.find(by_id, same_id);
                     go_on = self.follow(head, &mut |heartbeat| visit(heartbeat, reading));
                 }
+                go_on
             });
     }
 
@@ -245,6 +251,8 @@ fn insert(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     fn owners_of(heartbeats: &[&str], key: &str) -> Vec<String> {
@@ -260,10 +268,17 @@ mod tests {
         }
         let mut found = Vec::new();
         hasher.load(key.as_bytes());
-        owners.visit(key.as_bytes(), &names, &hasher, &mut |number, _| {
-            found.push(heartbeats[number as usize].to_owned());
-            true
-        });
+        let breath = Breath::unstoppable();
+        owners.visit(
+            key.as_bytes(),
+            &names,
+            &hasher,
+            &breath,
+            &mut |number, _| {
+                found.push(heartbeats[number as usize].to_owned());
+                true
+            },
+        );
         found.sort();
         found.dedup();
         found
@@ -330,10 +345,39 @@ mod tests {
         owners.add(0, &names, &mut hasher);
         let mut visits = 0;
         hasher.load(key.as_bytes());
-        owners.visit(key.as_bytes(), &names, &hasher, &mut |_, _| {
+        let breath = Breath::unstoppable();
+        owners.visit(key.as_bytes(), &names, &hasher, &breath, &mut |_, _| {
             visits += 1;
             visits < 1000
         });
         assert_eq!(visits, 1000);
+    }
+
+    #[test]
+    fn who_is_told_to_stop_within_a_name_looks_at_none_of_its_other_readings() {
+        let names: Vec<Vec<u8>> = ["blocking:heartbeat:a", "blocking:heartbeat:a:a"]
+            .map(|name| name.as_bytes().to_vec())
+            .into();
+        let key = format!("blocking:idempotency:{}", "a:".repeat(32 * 1024));
+        let mut hasher = NameHasher::default();
+        let mut owners = Owners::default();
+        for number in 0..2 {
+            owners.add(number, &names, &mut hasher);
+        }
+        hasher.load(key.as_bytes());
+        let stop = AtomicBool::new(false);
+        let mut visits = 0;
+        owners.visit(
+            key.as_bytes(),
+            &names,
+            &hasher,
+            &Breath::new(&stop),
+            &mut |_, _| {
+                visits += 1;
+                stop.store(visits == 10, Ordering::Relaxed);
+                true
+            },
+        );
+        assert_eq!(visits, 10);
     }
 }

@@ -22,7 +22,7 @@ use fate::Fate;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::breath::{Breath, breathing, is_told_to_stop};
+use crate::breath::Breath;
 use crate::census::{HeartbeatNames, Heartbeats, Seen, id_of, judge_heartbeats, shown_id};
 use crate::chunked::Chunked;
 use crate::collection::{Collection, Position, Record};
@@ -31,7 +31,7 @@ use crate::heartbeat::Verdict;
 use crate::hold::Hold;
 use crate::layout::Layout;
 use crate::name_hash::NameHasher;
-use crate::owners::{HeartbeatNumber, Owners};
+use crate::owners::{HeartbeatNumber, Names, Owners};
 use crate::pattern::Pattern;
 use crate::report::Counts;
 use crate::safety::{Caught, Safety, Share};
@@ -140,13 +140,14 @@ enum Incomplete {
 /// Answer the question, or `None` if told to stop.
 pub fn plan(collection: &Collection, question: &Question, stop: &AtomicBool) -> Option<Plan> {
     let mut planner = Planner::new(collection, question, stop)?;
-    planner.choose();
-    planner.assign(stop)?;
-    Some(planner.finish())
+    planner.choose()?;
+    planner.assign()?;
+    planner.finish()
 }
 
 /// The work in progress; the steps are called in the order they stand.
 struct Planner<'c> {
+    breath: Breath<'c>,
     collection: &'c Collection,
     question: &'c Question,
     hasher: NameHasher,
@@ -179,12 +180,18 @@ struct Planner<'c> {
 
 impl<'c> Planner<'c> {
     /// Read every heartbeat, judge it, and index it by id.
-    fn new(collection: &'c Collection, question: &'c Question, stop: &AtomicBool) -> Option<Self> {
+    fn new(
+        collection: &'c Collection,
+        question: &'c Question,
+        stop: &'c AtomicBool,
+    ) -> Option<Self> {
+        let breath = Breath::new(stop);
         let mut hasher = NameHasher::default();
-        let mut heartbeats = judge_heartbeats(collection, question, &mut hasher, stop)?;
+        let mut heartbeats = judge_heartbeats(collection, question, &mut hasher, &breath)?;
         let mut counts = Counts::default();
         let safety = &question.safety;
-        let caught = safety.spare(collection, &question.layout, &mut heartbeats, &mut counts);
+        let layout = &question.layout;
+        let caught = safety.spare(collection, layout, &mut heartbeats, &mut counts, &breath)?;
         let names = HeartbeatNames {
             collection,
             positions: &heartbeats.positions,
@@ -195,9 +202,7 @@ impl<'c> Planner<'c> {
             for (verdict, number) in heartbeats.verdicts.iter().zip(0..) {
                 let stale = matches!(verdict, Verdict::Stale { .. });
                 if stale != protecting {
-                    if is_told_to_stop(number as usize, stop) {
-                        return None;
-                    }
+                    breath.name(names.name(number))?;
                     owners.add(number, &names, &mut hasher);
                 }
             }
@@ -213,6 +218,7 @@ impl<'c> Planner<'c> {
         counts.coordinators_checked = heartbeats.positions.len() as u64;
         let unseen = question.truncated.then_some(Incomplete::Unseen);
         Some(Self {
+            breath,
             collection,
             question,
             hasher,
@@ -256,10 +262,11 @@ impl<'c> Planner<'c> {
     }
 
     /// Choose who goes: stale, admitted by MATCH, not vetoed, the oldest first, up to LIMIT.
-    fn choose(&mut self) {
+    fn choose(&mut self) -> Option<()> {
         let mut candidates = Vec::new();
         let count = HeartbeatNumber::try_from(self.ranks.len()).unwrap_or(HeartbeatNumber::MAX);
-        for number in breathing(0..count) {
+        for number in 0..count {
+            self.breath.step()?;
             if (number as usize).is_multiple_of(ahead::KEYS) {
                 let known = &self.heartbeats.positions;
                 let next = known.iter().skip(number as usize).take(ahead::KEYS);
@@ -271,8 +278,9 @@ impl<'c> Planner<'c> {
                 continue;
             }
             let name = self.heartbeat_name(number);
+            self.breath.name(name)?;
             self.hasher.load(name);
-            let fate = self.fate(name);
+            let fate = self.fate(name)?;
             // The name of a heartbeat may be a key of another stale coordinator with a longer id;
             // that one is a rival like the others then.
             let longest = match &fate {
@@ -286,7 +294,7 @@ impl<'c> Planner<'c> {
             if let Fate::Held(hold) = fate {
                 // The key alone stays: that its coordinator is dead is known all the same.
                 self.counts.held.add(hold);
-                self.hold_back(name);
+                self.hold_back(name)?;
             }
             if matches!(fate, Fate::Vetoed) {
                 self.counts.keys_vetoed = self.counts.keys_vetoed.saturating_add(1);
@@ -302,12 +310,10 @@ impl<'c> Planner<'c> {
                 candidates.push(number);
             }
         }
-        let mut breath = Breath::default();
-        candidates.sort_by(|a, b| {
-            breath.step();
+        self.breath.sort_by(&mut candidates, |a, b| {
             let by_age = self.beat_ms(*a).cmp(&self.beat_ms(*b));
             by_age.then_with(|| self.heartbeat_name(*a).cmp(self.heartbeat_name(*b)))
-        });
+        })?;
         let listed = candidates.iter().take(self.question.ids as usize);
         let shown = |n: &HeartbeatNumber| shown_id(self.heartbeat_name(*n), &self.question.layout);
         self.stale_ids = listed.map(shown).collect();
@@ -319,16 +325,18 @@ impl<'c> Planner<'c> {
             candidates.clear();
             self.limited = false;
         }
-        for (number, rank) in breathing(candidates.iter().zip(0..)) {
+        for (number, rank) in candidates.iter().zip(0..) {
+            self.breath.step()?;
             if let Some(place) = self.ranks.get_mut(*number as usize) {
                 *place = Some(rank);
             }
         }
         self.chosen = candidates;
+        Some(())
     }
 
     /// Decide about every key that is not a heartbeat.
-    fn assign(&mut self, stop: &AtomicBool) -> Option<()> {
+    fn assign(&mut self) -> Option<()> {
         let collection = self.collection;
         let others = collection.records() as usize;
         let others = others.saturating_sub(self.heartbeats.positions.len());
@@ -337,10 +345,7 @@ impl<'c> Planner<'c> {
             .iter()
             .filter(|(_, r)| r.family != Family::Heartbeat);
         let mut next = Vec::with_capacity(ahead::KEYS);
-        for looked in (0..).step_by(ahead::KEYS) {
-            if is_told_to_stop(looked, stop) {
-                return None;
-            }
+        loop {
             next.clear();
             next.extend(keys.by_ref().take(ahead::KEYS));
             if next.is_empty() {
@@ -348,19 +353,23 @@ impl<'c> Planner<'c> {
             }
             self.read_ahead(next.iter().map(|(_, record)| record.name), Some(&seen));
             for (position, record) in &next {
+                self.breath.name(record.name)?;
                 self.hasher.load(record.name);
                 if seen.is_new(collection, record.name, *position, self.hasher.whole()) {
-                    self.assign_one(*position, record);
+                    self.assign_one(*position, record)?;
                 }
             }
         }
         Some(())
     }
 
-    fn assign_one(&mut self, position: Position, record: &Record) {
-        let owner = match self.fate(record.name) {
-            Fate::Kept => return,
-            Fate::Vetoed => return self.veto(position),
+    fn assign_one(&mut self, position: Position, record: &Record) -> Option<()> {
+        let owner = match self.fate(record.name)? {
+            Fate::Kept => return Some(()),
+            Fate::Vetoed => {
+                self.veto(position);
+                return Some(());
+            }
             Fate::Held(hold) => {
                 self.counts.held.add(hold);
                 if self.question.names_kept {
@@ -378,7 +387,7 @@ impl<'c> Planner<'c> {
                 if self.question.orphans && !is_protected() {
                     self.orphans.push(position);
                 }
-                return;
+                return Some(());
             }
             Fate::GoesWith(owner) => owner,
         };
@@ -387,17 +396,18 @@ impl<'c> Planner<'c> {
             if self.vetoed.get(owner as usize) == Some(&true) {
                 self.veto(position);
             }
-            return;
+            return Some(());
         };
         if record.denied {
             self.deny(owner);
-            return;
+            return Some(());
         }
         let place = self.assigned.len();
         self.assigned.push((rank, position));
         self.counts.add_removed(record.family, 1);
         self.assigned_rivals
             .extend(self.rivals.iter().map(|rival| (place, *rival)));
+        Some(())
     }
 
     fn veto(&mut self, position: Position) {
@@ -415,6 +425,9 @@ impl<'c> Planner<'c> {
     }
 }
 
+#[cfg(test)]
+#[path = "stop_tests.rs"]
+mod stop_tests;
 #[cfg(test)]
 #[path = "plan_tests.rs"]
 mod tests;

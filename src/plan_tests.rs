@@ -410,9 +410,10 @@ fn looked_at(keys: &Keys, seen_before: &[&str]) -> SecondLook {
             look.seen.push(&prints, name, prints.of(&ms.to_le_bytes()));
         }
     }
-    look.prepare();
+    let breath = Breath::unstoppable();
+    look.prepare(&breath).unwrap();
     let names = seen_before.iter().map(|name| name.as_bytes());
-    look.before = Arc::new(look.remember(names));
+    look.before = Arc::new(look.remember(names, &breath).unwrap());
     look
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::breath::breathing;
+use crate::breath::Breath;
 use crate::census::{Heartbeats, id_of};
 use crate::collection::Collection;
 use crate::heartbeat::Verdict;
@@ -57,14 +57,16 @@ pub struct Caught {
 }
 
 impl Safety {
-    /// Spare whom the nets catch: their verdict becomes `Live`, and they are counted.
+    /// Spare whom the nets catch: their verdict becomes `Live`, and they are counted. `None` if told to
+    /// stop.
     pub fn spare(
         &self,
         collection: &Collection,
         layout: &Layout,
         heartbeats: &mut Heartbeats,
         counts: &mut Counts,
-    ) -> Caught {
+        breath: &Breath,
+    ) -> Option<Caught> {
         let Heartbeats {
             positions,
             verdicts,
@@ -74,13 +76,15 @@ impl Safety {
         let (mut stale, mut live) = (0u64, 0u64);
         let mut looked_at: Vec<(i64, &[u8])> = Vec::new();
         let all = verdicts.iter_mut().zip(positions).zip(beats_ms);
-        for ((verdict, position), beat_ms) in breathing(all) {
+        for ((verdict, position), beat_ms) in all {
+            breath.step()?;
             match verdict {
                 Verdict::Live => live = live.saturating_add(1),
                 Verdict::Unreadable => {}
                 Verdict::Stale { .. } => {
                     let record = collection.get(*position);
                     let name = record.map(|record| record.name).unwrap_or_default();
+                    breath.name(name)?;
                     if self.protected.matches(id_of(name, layout)) {
                         *verdict = Verdict::Live;
                         counts.coordinators_stale = counts.coordinators_stale.saturating_add(1);
@@ -102,12 +106,16 @@ impl Safety {
             }
         }
         // The oldest are remembered first, for they are the first to go.
-        looked_at.sort_unstable();
+        breath.sort_by(&mut looked_at, Ord::cmp)?;
         let names = looked_at.iter().map(|(_, name)| *name);
-        Caught {
+        let sights = match &self.second_look {
+            Some(look) => Some(look.remember(names, breath)?),
+            None => None,
+        };
+        Some(Caught {
             refused: self.share(checked, stale, live),
-            sights: self.second_look.as_ref().map(|look| look.remember(names)),
-        }
+            sights,
+        })
     }
 
     /// The share of the stale if it is too large. Unreadable heartbeats are not judged, so they do

@@ -1,6 +1,7 @@
 //! Tests of the schedule: clocks and random numbers are given, servers are not needed.
 
 use super::*;
+use crate::breath::Breath;
 use crate::cost::Cost;
 use crate::kept_away::{Absence, Tried};
 use crate::report::Counts;
@@ -271,7 +272,8 @@ fn one_sight() -> Sights {
         before: Arc::default(),
         most: 9,
     };
-    look.remember([b"a".as_slice()].into_iter())
+    let names = [b"a".as_slice()].into_iter();
+    look.remember(names, &Breath::unstoppable()).unwrap()
 }
 
 #[test]

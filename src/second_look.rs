@@ -8,6 +8,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use crate::breath::Breath;
 use crate::heartbeat::forms::Rules;
 use crate::heartbeat::trouble::Reason;
 use crate::heartbeat::{self, Account, PRESENCE, Reading, Stored};
@@ -162,9 +163,9 @@ pub struct SecondLook {
 
 impl SecondLook {
     /// Bring what was seen into an order that can be searched; before any other question, and on
-    /// a worker thread, for it takes long.
-    pub fn prepare(&mut self) {
-        self.seen.0.sort_unstable();
+    /// a worker thread, for it takes long. `None` if told to stop.
+    pub fn prepare(&mut self, breath: &Breath) -> Option<()> {
+        breath.sort_by(&mut self.seen.0, Ord::cmp)
     }
 
     /// The one value that the walk saw for this heartbeat; `None` if it changed meanwhile.
@@ -184,15 +185,23 @@ impl SecondLook {
     }
 
     /// What the next run should know of these heartbeats, of which the first are the most urgent.
-    pub fn remember<'n>(&self, names: impl Iterator<Item = &'n [u8]>) -> Sights {
-        let sights = names.filter_map(|name| {
+    /// `None` if told to stop.
+    pub fn remember<'n>(
+        &self,
+        names: impl Iterator<Item = &'n [u8]>,
+        breath: &Breath,
+    ) -> Option<Sights> {
+        let mut sights = Vec::new();
+        for name in names {
+            breath.name(name)?;
+            if sights.len() >= self.most {
+                break;
+            }
             let name = self.prints.of(name);
-            let value = self.value(name)?;
-            Some(Sight { name, value })
-        });
-        let mut sights: Vec<Sight> = sights.take(self.most).collect();
-        sights.sort_unstable();
-        Sights(sights)
+            sights.extend(self.value(name).map(|value| Sight { name, value }));
+        }
+        breath.sort_by(&mut sights, Ord::cmp)?;
+        Some(Sights(sights))
     }
 }
 
@@ -211,7 +220,7 @@ mod tests {
             let value = prints.of(value.as_bytes());
             look.seen.push(prints, name.as_bytes(), value);
         }
-        look.prepare();
+        look.prepare(&Breath::unstoppable()).unwrap();
         look
     }
 
@@ -234,7 +243,12 @@ mod tests {
             assert!(!first.confirms(name.as_bytes()), "{name}");
         }
         let names = ["a", "b", "c", "d"];
-        let known = first.remember(names.iter().map(|name| name.as_bytes()));
+        let known = first
+            .remember(
+                names.iter().map(|name| name.as_bytes()),
+                &Breath::unstoppable(),
+            )
+            .unwrap();
         assert_eq!(known.len(), 3, "c changed under the walk");
         let second = look(
             &prints,
@@ -251,7 +265,12 @@ mod tests {
         let seen = [("a", "1"), ("b", "1"), ("c", "1"), ("d", "1")];
         let look = look(&prints, Sights::default(), &seen);
         let names = ["d", "c", "b", "a"];
-        let known = look.remember(names.iter().map(|name| name.as_bytes()));
+        let known = look
+            .remember(
+                names.iter().map(|name| name.as_bytes()),
+                &Breath::unstoppable(),
+            )
+            .unwrap();
         assert_eq!(known.len(), 3);
         let value = prints.of(b"1");
         assert!(known.confirm(prints.of(b"d"), value));

@@ -91,34 +91,33 @@ impl Template {
         }
     }
 
-    /// Every way to read the key `name`; those that leave the id's extent open are limited to ids
-    /// whose number of segments is in `known`, and come only if that is given.
+    /// Every way to read the key `name`, until `visit` returns false, and then this does, too. Those
+    /// that leave the id's extent open are limited to ids whose number of segments is in `known`, and
+    /// come only if that is given.
     pub fn readings(
         &self,
         name: &[u8],
         known: Option<&SegmentCounts>,
-        visit: &mut dyn FnMut(Reading),
-    ) {
+        visit: &mut dyn FnMut(Reading) -> bool,
+    ) -> bool {
         let Some(rest) = self.rest(name) else {
-            return;
+            return true;
         };
         let start = self.prefix.len();
         match (&self.lead, &self.tail, known) {
             (Lead::Nothing, Tail::Closed(text), _) => {
                 let body = without_end(rest, text).unwrap_or_default();
-                if !body.is_empty() {
-                    let id = (start, start.saturating_add(body.len()));
-                    visit(Reading { swarm: None, id });
-                }
+                let id = (start, start.saturating_add(body.len()));
+                body.is_empty() || visit(Reading { swarm: None, id })
             }
             (Lead::Swarm(marker), Tail::Closed(text), _) => {
-                scoped_readings(rest, start, marker, text, visit);
+                scoped_readings(rest, start, marker, text, visit)
             }
             (Lead::Nothing, Tail::Open(text), Some(known)) => {
-                head_readings(rest, start, text, known, visit);
+                head_readings(rest, start, text, known, visit)
             }
             (_, _, Some(known)) => self.run_readings(rest, start, known, visit),
-            _ => {}
+            _ => true,
         }
     }
 
@@ -128,10 +127,10 @@ impl Template {
         rest: &[u8],
         start: usize,
         known: &SegmentCounts,
-        visit: &mut dyn FnMut(Reading),
-    ) {
+        visit: &mut dyn FnMut(Reading) -> bool,
+    ) -> bool {
         let Some(latest_end) = self.latest_end(rest) else {
-            return;
+            return true;
         };
         // Segment k reaches from just behind bounds[k] to bounds[k + 1], counted from one byte before
         // the rest, so that the first segment needs no special case.
@@ -149,13 +148,17 @@ impl Template {
                 }
                 if let Some(swarm) = self.swarm_before(rest, *from) {
                     let shift = |at: usize| start.saturating_add(at);
-                    visit(Reading {
+                    let reading = Reading {
                         swarm: swarm.map(|length| (start, shift(length))),
                         id: (shift(*from), shift(end)),
-                    });
+                    };
+                    if !visit(reading) {
+                        return false;
+                    }
                 }
             }
         }
+        true
     }
 
     fn may_end(&self, rest: &[u8], end: usize, latest_end: usize) -> bool {
@@ -215,16 +218,15 @@ fn head_readings(
     start: usize,
     text: &[u8],
     known: &SegmentCounts,
-    visit: &mut dyn FnMut(Reading),
-) {
+    visit: &mut dyn FnMut(Reading) -> bool,
+) -> bool {
     let ends = memchr::memchr_iter(b':', rest).chain([rest.len()]);
-    for (before, end) in ends.enumerate() {
+    ends.enumerate().all(|(before, end)| {
         let goes_on = || rest.get(end..).is_some_and(|b| begins_with(b, text));
-        if end > 0 && known.contains(before.saturating_add(1)) && goes_on() {
-            let id = (start, start.saturating_add(end));
-            visit(Reading { swarm: None, id });
-        }
-    }
+        let is_one = end > 0 && known.contains(before.saturating_add(1)) && goes_on();
+        let id = (start, start.saturating_add(end));
+        !is_one || visit(Reading { swarm: None, id })
+    })
 }
 
 fn scoped_readings(
@@ -232,10 +234,10 @@ fn scoped_readings(
     start: usize,
     marker: &[u8],
     suffix: &[u8],
-    visit: &mut dyn FnMut(Reading),
-) {
+    visit: &mut dyn FnMut(Reading) -> bool,
+) -> bool {
     let Some(body) = without_end(rest, suffix) else {
-        return;
+        return true;
     };
     // The marker may overlap with itself (`:blocking:blocking:`), so the search goes on one byte
     // behind each find, and the swarm before it may not be empty.
@@ -246,17 +248,19 @@ fn scoped_readings(
         .map(|at| at.saturating_add(from))
     {
         let id_start = found.saturating_add(marker.len());
-        if id_start < body.len() {
-            visit(Reading {
-                swarm: Some((start, start.saturating_add(found))),
-                id: (
-                    start.saturating_add(id_start),
-                    start.saturating_add(body.len()),
-                ),
-            });
+        let reading = Reading {
+            swarm: Some((start, start.saturating_add(found))),
+            id: (
+                start.saturating_add(id_start),
+                start.saturating_add(body.len()),
+            ),
+        };
+        if id_start < body.len() && !visit(reading) {
+            return false;
         }
         from = found.saturating_add(1);
     }
+    true
 }
 
 /// Names that nothing is removed of although a template fits.

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use hashbrown::HashTable;
 
-use crate::breath;
+use crate::breath::Breath;
 use crate::census;
 use crate::collection::{Collection, Position};
 use crate::layout::Layout;
@@ -53,18 +53,13 @@ impl Known {
 pub fn look(collection: &Collection, layout: &Arc<Layout>, stop: &AtomicBool) -> Option<Ids> {
     let mut hasher = NameHasher::default();
     let mut known: HashTable<Known> = HashTable::new();
-    let mut steps = 0usize;
-    let mut is_told_to_stop = || {
-        steps = steps.wrapping_add(1);
-        breath::is_told_to_stop(steps, stop)
-    };
+    let breath = Breath::new(stop);
     for (position, record) in collection.iter() {
-        if is_told_to_stop() {
-            return None;
-        }
+        breath.step()?;
         if record.beat.is_none() {
             continue;
         }
+        breath.name(record.name)?;
         let Some(reading) = census::coordinator(record.name, layout) else {
             continue;
         };
@@ -90,6 +85,7 @@ pub fn look(collection: &Collection, layout: &Arc<Layout>, stop: &AtomicBool) ->
     };
     for one in &known {
         let id = one.id(collection);
+        breath.name(id)?;
         if memchr::memchr(b':', id).is_none() {
             continue;
         }
@@ -101,9 +97,7 @@ pub fn look(collection: &Collection, layout: &Arc<Layout>, stop: &AtomicBool) ->
         hasher.load(name);
         let start = one.id.0 as usize;
         for colon in memchr::memchr_iter(b':', id).filter(|at| *at > 0) {
-            if is_told_to_stop() {
-                return None;
-            }
+            breath.step()?;
             let hash = hasher.by_id((start, start.saturating_add(colon)));
             let begin = id.get(..colon).unwrap_or_default();
             if let Some(other) = known.find(hash, |k| k.id(collection) == begin) {

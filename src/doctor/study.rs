@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::ids::{self, Ids};
 use super::{Settings, Walked};
+use crate::breath::Breath;
 use crate::collection::{Collection, Position};
 use crate::family::{Family, FamilyMap};
 use crate::layout::Layout;
@@ -112,7 +113,8 @@ pub fn study(
             share: share(&plan.counts, settings.max_stale_percent),
         });
         if question.orphans {
-            out.orphaned = Some(sample(collection, &plan.orphans, plan.counts.keys_orphaned));
+            let all = plan.counts.keys_orphaned;
+            out.orphaned = Some(sample(collection, &plan.orphans, all, &Breath::new(stop))?);
         }
     }
     Some(out)
@@ -131,19 +133,26 @@ fn share(counts: &Counts, percent: u32) -> Option<Share> {
     safety.share(checked, judged, live)
 }
 
-fn sample(collection: &Collection, orphans: &[Position], all: u64) -> Orphaned {
+fn sample(
+    collection: &Collection,
+    orphans: &[Position],
+    all: u64,
+    breath: &Breath,
+) -> Option<Orphaned> {
     let mut out = Orphaned {
         protected: all.saturating_sub(orphans.len() as u64),
         ..Orphaned::default()
     };
     let records = || orphans.iter().filter_map(|p| collection.get(*p));
     for record in records() {
+        breath.step()?;
         let found = &mut out.found[record.family];
         *found = found.saturating_add(1);
     }
     let mut passed = FamilyMap::<u64>::default();
     let mut bytes = 0usize;
     for record in records() {
+        breath.step()?;
         let (found, passed) = (out.found[record.family], &mut passed[record.family]);
         let wanted = MAX_SAMPLE.min(found);
         let share = |n: u64| n.saturating_mul(wanted) / found.max(1);
@@ -155,7 +164,7 @@ fn sample(collection: &Collection, orphans: &[Position], all: u64) -> Orphaned {
             out.sample.push((record.family, record.name.to_vec()));
         }
     }
-    out
+    Some(out)
 }
 
 #[cfg(test)]

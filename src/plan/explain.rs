@@ -8,7 +8,6 @@ use std::sync::atomic::AtomicBool;
 use memchr::memmem::Finder;
 
 use super::{Fate, Incomplete, Plan, Planner, Question};
-use crate::breath::is_told_to_stop;
 use crate::census::{HeartbeatNames, id_of};
 use crate::collection::{Collection, Position, Record};
 use crate::explanation::{Beating, Explanation, KeyFate};
@@ -28,25 +27,30 @@ pub fn plan_and_explain(
     stop: &AtomicBool,
 ) -> Option<(Plan, Explanation)> {
     let mut planner = Planner::new(collection, question, stop)?;
-    planner.choose();
-    planner.assign(stop)?;
+    planner.choose()?;
+    planner.assign()?;
     let mut explanation = Explanation::new(id);
-    let own = planner.explain_heartbeats(id, &mut explanation);
-    planner.explain_keys(id, &own, &mut explanation, stop)?;
+    let own = planner.explain_heartbeats(id, &mut explanation)?;
+    planner.explain_keys(id, &own, &mut explanation)?;
     explanation.share = planner.share(breaker_percent);
     explanation.is_protected = question.safety.protected.matches(id);
-    let plan = planner.finish();
+    let plan = planner.finish()?;
     explanation.counts = plan.counts;
     Some((plan, explanation))
 }
 
 impl<'c> Planner<'c> {
     /// The heartbeats that prove this id's life; gives their numbers.
-    fn explain_heartbeats(&mut self, id: &[u8], out: &mut Explanation) -> HashSet<HeartbeatNumber> {
+    fn explain_heartbeats(
+        &mut self,
+        id: &[u8],
+        out: &mut Explanation,
+    ) -> Option<HashSet<HeartbeatNumber>> {
         let mut own = HashSet::new();
         let count = HeartbeatNumber::try_from(self.ranks.len()).unwrap_or(HeartbeatNumber::MAX);
         for number in 0..count {
             let name = self.heartbeat_name(number);
+            self.breath.name(name)?;
             let mut found: Option<Reading> = None;
             self.question.layout.beating(name, &mut |reading| {
                 if reading.id_of(name) == id {
@@ -67,7 +71,7 @@ impl<'c> Planner<'c> {
                 by: by.map(<[u8]>::to_vec),
             });
         }
-        own
+        Some(own)
     }
 
     /// What the heartbeat itself says, be its coordinator spared or not.
@@ -119,13 +123,18 @@ impl<'c> Planner<'c> {
             positions: &self.heartbeats.positions,
         };
         let mut found = None;
-        self.owners
-            .visit(name, &names, &self.hasher, &mut |number, _| {
+        self.owners.visit(
+            name,
+            &names,
+            &self.hasher,
+            &self.breath,
+            &mut |number, _| {
                 if !self.is_stale(number) {
                     found = Some(number);
                 }
                 found.is_none()
-            });
+            },
+        );
         found.map(|number| self.heartbeat_name(number))
     }
 
@@ -134,7 +143,6 @@ impl<'c> Planner<'c> {
         id: &[u8],
         own: &HashSet<HeartbeatNumber>,
         out: &mut Explanation,
-        stop: &AtomicBool,
     ) -> Option<()> {
         let collection = self.collection;
         let layout = &self.question.layout;
@@ -142,19 +150,18 @@ impl<'c> Planner<'c> {
         lengths.add(id);
         let holds_id = Finder::new(id);
         let mut seen: HashSet<&[u8]> = HashSet::new();
-        for (looked, (position, record)) in collection.iter().enumerate() {
-            if is_told_to_stop(looked, stop) {
-                return None;
-            }
+        for (position, record) in collection.iter() {
+            self.breath.name(record.name)?;
             if record.family == Family::Heartbeat || holds_id.find(record.name).is_none() {
                 continue;
             }
             let mut is_own = false;
-            layout.readings(record.name, &lengths, &mut |reading| {
+            layout.readings_until(record.name, &lengths, &mut |reading| {
                 is_own = is_own || reading.id_of(record.name) == id;
+                !is_own && !self.breath.is_told_to_stop()
             });
             if is_own && seen.insert(record.name) {
-                self.explain_key(position, &record, own, out);
+                self.explain_key(position, &record, own, out)?;
             }
         }
         Some(())
@@ -166,18 +173,18 @@ impl<'c> Planner<'c> {
         record: &Record<'c>,
         own: &HashSet<HeartbeatNumber>,
         out: &mut Explanation,
-    ) {
+    ) -> Option<()> {
         let name = record.name;
         let Question { safety, layout, .. } = self.question;
         self.hasher.load(name);
-        let (fate, by) = match self.fate(name) {
+        let (fate, by) = match self.fate(name)? {
             Fate::Kept => (KeyFate::Kept, self.protector(name)),
             Fate::Vetoed => (KeyFate::Vetoed, self.protector(name)),
             Fate::Held(_) => (KeyFate::Held, None),
             Fate::Orphaned if safety.protected.covers(name, layout) => (KeyFate::OrphanKept, None),
             Fate::Orphaned => {
                 out.orphans.push(position);
-                return;
+                return Some(());
             }
             Fate::GoesWith(owner) => {
                 let rank = self.ranks.get(owner as usize).copied().flatten();
@@ -192,6 +199,7 @@ impl<'c> Planner<'c> {
             }
         };
         out.add_key(name, record.family, fate, by);
+        Some(())
     }
 
     /// What the breaker of a scheduled run would say.

@@ -20,8 +20,8 @@ pub(super) enum Fate {
 
 impl Planner<'_> {
     /// What becomes of a key, whose name the hasher has loaded; leaves its further stale owners in
-    /// `self.rivals`.
-    pub(super) fn fate(&mut self, name: &[u8]) -> Fate {
+    /// `self.rivals`. `None` if told to stop.
+    pub(super) fn fate(&mut self, name: &[u8]) -> Option<Fate> {
         let names = HeartbeatNames {
             collection: self.collection,
             positions: &self.heartbeats.positions,
@@ -32,8 +32,12 @@ impl Planner<'_> {
         let mut best: Option<(usize, usize, HeartbeatNumber)> = None;
         self.rivals.clear();
         let stale = &mut self.rivals;
-        self.owners
-            .visit(name, &names, &self.hasher, &mut |number, reading| {
+        self.owners.visit(
+            name,
+            &names,
+            &self.hasher,
+            &self.breath,
+            &mut |number, reading| {
                 if !matches!(verdicts.get(number as usize), Some(Verdict::Stale { .. })) {
                     protected = true;
                 } else {
@@ -51,42 +55,50 @@ impl Planner<'_> {
                     }
                 }
                 !(protected && best.is_some())
-            });
+            },
+        );
+        self.breath.go_on()?;
         let Some((_, _, owner)) = best else {
-            return if protected {
+            return Some(if protected {
                 Fate::Kept
             } else {
                 Fate::Orphaned
-            };
+            });
         };
         if protected {
-            return Fate::Vetoed;
+            return Some(Fate::Vetoed);
         }
         let Question { safety, layout, .. } = self.question;
         if stale.len() > MAX_OWNERS {
-            return Fate::Held(Hold::OverBound);
+            return Some(Fate::Held(Hold::OverBound));
         }
         if safety.protected.covers(name, layout) {
-            return Fate::Held(Hold::Protected);
+            return Some(Fate::Held(Hold::Protected));
         }
         stale.retain(|number| *number != owner);
-        Fate::GoesWith(owner)
+        Some(Fate::GoesWith(owner))
     }
 
     /// The key of this name, which the hasher has loaded, stays: so do the heartbeats of all who
-    /// could own it, for it can be found again only through them.
-    pub(super) fn hold_back(&mut self, name: &[u8]) {
+    /// could own it, for it can be found again only through them. `None` if told to stop.
+    pub(super) fn hold_back(&mut self, name: &[u8]) -> Option<()> {
         let names = HeartbeatNames {
             collection: self.collection,
             positions: &self.heartbeats.positions,
         };
         let incomplete = &mut self.incomplete;
-        self.owners
-            .visit(name, &names, &self.hasher, &mut |number, _| {
+        self.owners.visit(
+            name,
+            &names,
+            &self.hasher,
+            &self.breath,
+            &mut |number, _| {
                 if let Some(incomplete) = incomplete.get_mut(number as usize) {
                     *incomplete = Some(Incomplete::Held);
                 }
                 true
-            });
+            },
+        );
+        self.breath.go_on()
     }
 }

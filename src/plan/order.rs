@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use super::{Doomed, Plan, Planner, Rival};
-use crate::breath::{Breath, breathing};
 use crate::collection::Position;
 use crate::family::Family;
 use crate::owners::Owners;
 
 impl Planner<'_> {
-    /// Bring the keys into the order of their coordinators, heartbeats last.
-    pub(super) fn finish(mut self) -> Plan {
+    /// Bring the keys into the order of their coordinators, heartbeats last. `None` if told to stop.
+    pub(super) fn finish(mut self) -> Option<Plan> {
         let chosen = self.chosen.clone();
-        for number in breathing(&chosen) {
+        for number in &chosen {
+            self.breath.step()?;
             let denied = self
                 .heartbeats
                 .positions
@@ -25,12 +25,13 @@ impl Planner<'_> {
         }
         // Nobody is looked up any more, and what follows takes as much memory.
         self.owners = Owners::new(Arc::clone(&self.question.layout));
-        let doomed = self.lay_out();
+        let doomed = self.lay_out()?;
         let mut removals = vec![Position::default(); doomed.last().map_or(0, |last| last.end)];
         let mut rivals = Vec::with_capacity(self.assigned_rivals.len());
         let mut cursors: Vec<usize> = doomed.iter().map(|d| d.first).collect();
         let mut pending = self.assigned_rivals.iter().peekable();
-        for (place, (rank, position)) in breathing(self.assigned.iter().enumerate()) {
+        for (place, (rank, position)) in self.assigned.iter().enumerate() {
+            self.breath.step()?;
             let Some(cursor) = cursors.get_mut(*rank as usize) else {
                 continue;
             };
@@ -46,14 +47,16 @@ impl Planner<'_> {
                 });
             }
         }
-        for d in breathing(doomed.iter().filter(|d| !d.keeps_heartbeat)) {
+        for d in doomed.iter().filter(|d| !d.keeps_heartbeat) {
+            self.breath.step()?;
             let removal = d.end.saturating_sub(1);
             let position = self.heartbeats.positions.get(d.heartbeat as usize);
             if let (Some(slot), Some(position)) = (removals.get_mut(removal), position) {
                 *slot = *position;
             }
         }
-        for (number, heartbeat) in breathing(&self.heartbeat_rivals) {
+        for (number, heartbeat) in &self.heartbeat_rivals {
+            self.breath.step()?;
             let rank = self.ranks.get(*number as usize).copied().flatten();
             let of = rank.and_then(|rank| doomed.get(rank as usize));
             if let Some(of) = of.filter(|d| !d.keeps_heartbeat) {
@@ -63,15 +66,12 @@ impl Planner<'_> {
                 });
             }
         }
-        let mut breath = Breath::default();
-        rivals.sort_unstable_by(|a, b| {
-            breath.step();
-            a.cmp(b)
-        });
+        self.breath.sort_by(&mut rivals, Ord::cmp)?;
         let whole = doomed.iter().filter(|d| !d.keeps_heartbeat).count() as u64;
         self.counts.add_removed(Family::Heartbeat, whole);
         self.counts.coordinators_removed = whole;
-        Plan {
+        self.breath.go_on()?;
+        Some(Plan {
             heartbeats: self.heartbeats.positions,
             doomed,
             removals,
@@ -84,35 +84,36 @@ impl Planner<'_> {
             truncated: self.question.truncated,
             refused: self.caught.refused,
             sights: self.caught.sights,
-        }
+        })
     }
 
     /// One entry a chosen coordinator, with room for its keys.
-    fn lay_out(&self) -> Vec<Doomed> {
+    fn lay_out(&self) -> Option<Vec<Doomed>> {
         let mut sizes = vec![0usize; self.chosen.len()];
-        for (rank, _) in breathing(self.assigned.iter()) {
+        for (rank, _) in self.assigned.iter() {
+            self.breath.step()?;
             if let Some(size) = sizes.get_mut(*rank as usize) {
                 *size = size.saturating_add(1);
             }
         }
         let mut first = 0usize;
         let families = self.chosen.iter().zip(sizes);
-        families
-            .map(|(heartbeat, size)| {
-                let incomplete = self.incomplete.get(*heartbeat as usize);
-                let keeps_heartbeat = incomplete.is_some_and(Option::is_some);
-                let end = first
-                    .saturating_add(size)
-                    .saturating_add(usize::from(!keeps_heartbeat));
-                let doomed = Doomed {
-                    heartbeat: *heartbeat,
-                    first,
-                    end,
-                    keeps_heartbeat,
-                };
-                first = end;
-                doomed
-            })
-            .collect()
+        let mut doomed = Vec::with_capacity(self.chosen.len());
+        for (heartbeat, size) in families {
+            self.breath.step()?;
+            let incomplete = self.incomplete.get(*heartbeat as usize);
+            let keeps_heartbeat = incomplete.is_some_and(Option::is_some);
+            let end = first
+                .saturating_add(size)
+                .saturating_add(usize::from(!keeps_heartbeat));
+            doomed.push(Doomed {
+                heartbeat: *heartbeat,
+                first,
+                end,
+                keeps_heartbeat,
+            });
+            first = end;
+        }
+        Some(doomed)
     }
 }

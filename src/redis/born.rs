@@ -14,6 +14,7 @@ use redis_module::raw;
 
 use super::api::{self, RedisModuleCtx, RedisModuleString, rm};
 use super::signals::{self, End};
+use crate::breath::Breath;
 use crate::family::Family;
 use crate::layout::Layout;
 use crate::name_hash::NameHasher;
@@ -212,11 +213,16 @@ impl Born {
         }
         let mut found = false;
         self.hasher.load(name);
-        self.owners
-            .visit(name, &self.names, &self.hasher, &mut |number, _| {
+        self.owners.visit(
+            name,
+            &self.names,
+            &self.hasher,
+            &Breath::unstoppable(),
+            &mut |number, _| {
                 found = wanted(self.names.name(number));
                 !found
-            });
+            },
+        );
         found
     }
 }

@@ -11,6 +11,7 @@ use super::api::OwnString;
 use super::born::Born;
 use super::reap::{Batch, Slice};
 use super::{cluster, glimpse};
+use crate::breath::Breath;
 use crate::collection::Collection;
 use crate::evidence;
 use crate::layout::{AllReadings, Reading};
@@ -208,7 +209,11 @@ impl Bury {
     fn whose(&mut self, name: &[u8]) -> Option<Reading> {
         self.orphans.claims.load(name);
         let only = orphans::only_reading(name, &mut self.sole);
-        only.or_else(|| self.orphans.claims.first_known(name))
+        only.or_else(|| {
+            self.orphans
+                .claims
+                .first_known(name, &Breath::unstoppable())
+        })
     }
 
     fn look_again(

@@ -63,7 +63,7 @@ enum Phase {
     /// LIST.
     Listing(Box<List>),
     /// EXPLAIN, when all is known: putting it together, and reading the heartbeats of the id.
-    Explaining(Worker<Explained>, Walked),
+    Explaining(Worker<Option<Explained>>, Walked),
     Telling(Box<Tell>),
     /// DOCTOR, when the walk is over: the study of what it brought, and a look at some keys by name.
     Studying(Worker<Option<Study>>, Box<Diagnosis>),

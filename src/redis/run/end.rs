@@ -165,7 +165,7 @@ enum Rest {
     Planning(Worker<Option<Planned>>),
     Weighing(Box<Reap>, Box<Weigh>),
     Judging(Worker<Option<Judged>>),
-    Explaining(Worker<Explained>),
+    Explaining(Worker<Option<Explained>>),
     Studying(Worker<Option<Study>>),
 }
 

@@ -11,6 +11,7 @@ use super::super::list::List;
 use super::super::order::Order;
 use super::super::reap::Reap;
 use super::super::schedule;
+use super::super::signals;
 use super::super::state;
 use super::super::tell::Tell;
 use super::super::worker::Outcome;
@@ -91,12 +92,12 @@ impl Run {
         let work = move || {
             let mut explanation = explanation;
             let orphans = reap.bury.as_ref().map(Bury::orphans);
-            explanation.close(&reap.collection, orphans);
+            explanation.close(&reap.collection, orphans, &signals::STOP_WORKER)?;
             let orphans_stay = reap.orphans_stay.map(|(_, why)| why);
-            Explained {
+            Some(Explained {
                 explanation,
                 orphans_stay,
-            }
+            })
         };
         self.start_work(work, |worker| Phase::Explaining(worker, walked))
     }
@@ -108,8 +109,10 @@ impl Run {
         let walked = *walked;
         let explained = match worker.take() {
             Outcome::Busy => return Next::WaitForWorker,
-            Outcome::Done(explained) => explained,
-            Outcome::Failed => return self.stop_for(super::End::InternalError),
+            Outcome::Done(Some(explained)) => explained,
+            Outcome::Done(None) | Outcome::Failed => {
+                return self.stop_for(super::End::InternalError);
+            }
         };
         let around = Circumstances {
             now_ms: self.started_wall_ms,

@@ -11,6 +11,7 @@ use super::super::weigh::Weigh;
 use super::super::worker::Outcome;
 use super::end::end_status;
 use super::{Next, Phase, Run, Walked};
+use crate::breath::Breath;
 use crate::explanation::Explanation;
 use crate::look::Look;
 use crate::orphans::{self, Orphans};
@@ -72,10 +73,10 @@ impl Run {
         let breaker_percent = u32::try_from(breaker_percent).unwrap_or(u32::MAX);
         let collection = collect.collection;
         let work = move || {
-            if let Some(look) = &mut question.safety.second_look {
-                look.prepare();
-            }
             let stop = &signals::STOP_WORKER;
+            if let Some(look) = &mut question.safety.second_look {
+                look.prepare(&Breath::new(stop))?;
+            }
             let (mut plan, explanation) = match id {
                 None => (plan::plan(&collection, &question, stop)?, None),
                 Some(id) => {
