@@ -123,12 +123,11 @@ impl Claims {
     /// Every reading of the loaded key `name` that gives a known id, until `visit` returns false or
     /// it is told to stop, which is looked at with each reading: a name may have very many.
     fn known_readings(&self, name: &[u8], breath: &Breath, visit: &mut dyn FnMut(Reading) -> bool) {
-        self.layout
-            .readings_until(name, &self.lengths, &mut |reading| {
-                let mut heard = self.heard(reading).into_iter();
-                let is_known = heard.any(|hash| self.find(hash).is_some());
-                !breath.is_told_to_stop() && (!is_known || visit(reading))
-            });
+        self.layout.readings(name, &self.lengths, &mut |reading| {
+            let mut heard = self.heard(reading).into_iter();
+            let is_known = heard.any(|hash| self.find(hash).is_some());
+            !breath.is_told_to_stop() && (!is_known || visit(reading))
+        });
     }
 
     /// The first reading of the loaded key `name` that gives a known id.

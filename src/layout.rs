@@ -194,16 +194,8 @@ impl Layout {
 
     /// Every way to read the key `name`, over all templates, limited to ids whose number of
     /// segments is in `known` where a template leaves the id's extent open. The same reading may
-    /// come more than once.
-    pub fn readings(&self, name: &[u8], known: &SegmentCounts, visit: &mut dyn FnMut(Reading)) {
-        self.readings_until(name, known, &mut |reading| {
-            visit(reading);
-            true
-        });
-    }
-
-    /// The same until `visit` returns false.
-    pub fn readings_until(
+    /// come more than once. Until `visit` returns false.
+    pub fn readings(
         &self,
         name: &[u8],
         known: &SegmentCounts,

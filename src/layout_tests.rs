@@ -19,6 +19,7 @@ fn ids(name: &str, known: &[&str]) -> Vec<String> {
             Some(swarm) => format!("{}/{id}", String::from_utf8_lossy(swarm)),
             None => id,
         });
+        true
     });
     found.sort();
     found.dedup();
@@ -133,6 +134,7 @@ proptest! {
             let mut found = Vec::new();
             BUILT_IN.readings(name.as_bytes(), &known, &mut |reading| {
                 found.push((reading.id.0 - prefix.len(), reading.id.1 - prefix.len()));
+                true
             });
             found.sort_unstable();
             prop_assert_eq!(found, every_range(rest.as_bytes(), only_head));
@@ -146,7 +148,10 @@ proptest! {
             known.add(&b":".repeat(count));
         }
         let mut count = 0;
-        BUILT_IN.readings(name.as_bytes(), &known, &mut |_| count += 1);
+        BUILT_IN.readings(name.as_bytes(), &known, &mut |_| {
+            count += 1;
+            true
+        });
         let family = BUILT_IN.family_of(name.as_bytes());
         prop_assert_eq!(family.is_some(), count > 0 && (family == Some(Family::Heartbeat) || !BUILT_IN.is_never_touched(name.as_bytes())));
     }
@@ -208,6 +213,7 @@ fn every_reading(layout: &Layout, name: &[u8]) -> BTreeSet<Reading> {
     let mut found = BTreeSet::new();
     layout.readings(name, &SegmentCounts::up_to(32), &mut |reading| {
         found.insert(reading);
+        true
     });
     found
 }
@@ -268,6 +274,7 @@ proptest! {
         let mut found = BTreeSet::new();
         layout.readings(name.as_bytes(), &known, &mut |reading| {
             found.insert(reading);
+            true
         });
         let count = |reading: &Reading| {
             let id = reading.id_of(name.as_bytes());

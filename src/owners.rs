@@ -137,7 +137,7 @@ impl Owners {
     /// the one that `hasher` has loaded.
     pub fn hashes(&self, name: &[u8], hasher: &NameHasher, most: usize, hashes: &mut Vec<u64>) {
         self.layout
-            .readings_until(name, &self.segment_counts, &mut |reading| {
+            .readings(name, &self.segment_counts, &mut |reading| {
                 let has_room = hashes.len() < most;
                 if has_room {
                     hashes.push(hasher.by_id(reading.id));
@@ -176,7 +176,7 @@ impl Owners {
     ) {
         let mut visit = |number, reading| !breath.is_told_to_stop() && visit(number, reading);
         self.layout
-            .readings_until(name, &self.segment_counts, &mut |reading| {
+            .readings(name, &self.segment_counts, &mut |reading| {
                 if breath.is_told_to_stop() {
                     return false;
                 }

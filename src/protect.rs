@@ -3,11 +3,9 @@
 //! Bytes only. Which coordinators and which keys are spared follows from here; that they are is for
 //! the plan to see to.
 
-use regex::bytes::RegexSet;
-
 use crate::error::BadSetting;
 use crate::layout::{Layout, SegmentCounts};
-use crate::pattern::{self, MAX_PATTERN_BYTES};
+use crate::pattern::{MAX_PATTERN_BYTES, Pattern, Steps};
 
 /// More patterns than this are refused: each key that would go is held against all of them.
 pub const MAX_PATTERNS: usize = 64;
@@ -16,13 +14,13 @@ pub const MAX_PATTERNS: usize = 64;
 /// its possible owners are too many, or too long, to be looked at one by one.
 const MAX_NAME_BYTES: usize = 4096;
 const MAX_SEGMENTS: usize = 32;
+/// The same for a name, or an id, that takes longer to be held against the patterns; about a
+/// millisecond.
+const MAX_STEPS: usize = 1 << 20;
 
 /// Glob patterns, ready to match.
 #[derive(Debug, Clone, Default)]
-pub struct Protected {
-    patterns: usize,
-    set: RegexSet,
-}
+pub struct Protected(Vec<Pattern>);
 
 impl Protected {
     /// Reads patterns separated by spaces; none at all protect nobody. The rules of a pattern are
@@ -37,27 +35,31 @@ impl Protected {
         if patterns.len() > MAX_PATTERNS || longest > MAX_PATTERN_BYTES || written_wrongly {
             return Err(BadSetting::Protect);
         }
-        let set = RegexSet::new(patterns.iter().map(|p| pattern::translate(p)));
-        Ok(Self {
-            patterns: patterns.len(),
-            set: set.map_err(|_| BadSetting::Protect)?,
-        })
+        let patterns = patterns.into_iter().map(Pattern::new);
+        let patterns = patterns.collect::<Result<_, _>>();
+        patterns.map(Self).map_err(|_| BadSetting::Protect)
     }
 
     /// Number of patterns.
     pub fn patterns(&self) -> usize {
-        self.patterns
+        self.0.len()
     }
 
     /// Whether a coordinator of this id must not lose anything.
     pub fn matches(&self, id: &[u8]) -> bool {
-        self.patterns > 0 && self.set.is_match(id)
+        self.matches_within(id, &mut Steps::up_to(MAX_STEPS))
+    }
+
+    /// What cannot be decided in so many steps is protected.
+    fn matches_within(&self, id: &[u8], steps: &mut Steps) -> bool {
+        let mut patterns = self.0.iter();
+        patterns.any(|pattern| pattern.matches_within(id, steps).unwrap_or(true))
     }
 
     /// Whether the key `name` could belong to a protected id, in whatever way it is read, be there
     /// a heartbeat of that id or not.
     pub fn covers(&self, name: &[u8], layout: &Layout) -> bool {
-        if self.patterns == 0 {
+        if self.0.is_empty() {
             return false;
         }
         let segments = memchr::memchr_iter(b':', name).count().saturating_add(1);
@@ -65,8 +67,10 @@ impl Protected {
             return true;
         }
         let mut covered = false;
+        let mut steps = Steps::up_to(MAX_STEPS);
         layout.readings(name, &SegmentCounts::up_to(segments), &mut |reading| {
-            covered = covered || self.set.is_match(reading.id_of(name));
+            covered = self.matches_within(reading.id_of(name), &mut steps);
+            !covered
         });
         covered
     }
@@ -136,6 +140,15 @@ mod tests {
             assert!(protected("nobody").covers(key, &Layout::default()));
             assert!(!protected("").covers(key, &Layout::default()));
         }
+        // Each reading of the key fits each pattern but for its last byte.
+        let hard = vec![format!("*a{}*z*", "?".repeat(100)); MAX_PATTERNS].join(" ");
+        let segments = vec!["a".repeat(120); MAX_SEGMENTS - 2].join(":");
+        let key = format!("blocking:idempotency:{segments}");
+        assert!(protected(&hard).covers(key.as_bytes(), &Layout::default()));
+        let few = format!("*a{}*z*", "?".repeat(100));
+        assert!(!protected(&few).covers(key.as_bytes(), &Layout::default()));
+        let id = vec![b'a'; 256 * 1024];
+        assert!(protected(&hard).matches(&id) && !protected(&few).matches(&id));
     }
 
     #[test]

@@ -131,6 +131,7 @@ fn check_template(data: &[u8]) {
         assert!(start < end && name[start - 1] == b':', "{reading:?}");
         assert!(end == name.len() || name[end] == b':', "{reading:?}");
         found += 1;
+        true
     });
     let family = layout.family_of(&name);
     let counts_as_family = family == Some(Family::Heartbeat) || !layout.is_never_touched(&name);
@@ -142,7 +143,10 @@ fn check_template(data: &[u8]) {
 
 fn readings(name: &[u8], counts: &SegmentCounts) -> Vec<Reading> {
     let mut found = Vec::new();
-    BUILT_IN.readings(name, counts, &mut |reading| found.push(reading));
+    BUILT_IN.readings(name, counts, &mut |reading| {
+        found.push(reading);
+        true
+    });
     found
 }
 

@@ -156,7 +156,7 @@ impl<'c> Planner<'c> {
                 continue;
             }
             let mut is_own = false;
-            layout.readings_until(record.name, &lengths, &mut |reading| {
+            layout.readings(record.name, &lengths, &mut |reading| {
                 is_own = is_own || reading.id_of(record.name) == id;
                 !is_own && !self.breath.is_told_to_stop()
             });
