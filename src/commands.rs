@@ -1,5 +1,8 @@
 //! The commands as data: what COMMAND DOCS, COMMAND INFO, ACL and HELP say of them.
 
+use crate::error::{Error, shown};
+use crate::options::canonical;
+
 /// The type of an argument in COMMAND DOCS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArgumentKind {
@@ -164,17 +167,56 @@ pub const CANCEL: Command = Command {
 pub const HELP: Command = Command {
     name: "blocking.help",
     flags: "allow-loading allow-stale fast",
-    arity: 1,
+    arity: -1,
     acl_categories: "fast",
-    summary: "Shows the commands and their options.",
+    summary: "Shows the commands and their options, or those of one command.",
     complexity: "O(1)",
     since: "0.1.0",
     tips: &[],
-    arguments: &[],
+    arguments: &[argument(
+        "command",
+        "",
+        ArgumentKind::OneOf(&[
+            "CLEANUP", "LIST", "EXPLAIN", "DOCTOR", "STATUS", "CANCEL", "HELP",
+        ]),
+    )],
 };
 
+/// What HELP can be asked about, as an error names it and as the parser finds it.
+const HELP_TOPICS: &str = "CLEANUP, LIST, EXPLAIN, DOCTOR, STATUS, CANCEL, HELP";
+
+/// What `BLOCKING.HELP` prints, its name left out of the arguments: all, or what is about one command,
+/// with or without `BLOCKING.` in front of it.
+pub fn help(args: &[&[u8]]) -> Result<&'static [&'static str], Error> {
+    let asked = match args {
+        [] => return Ok(HELP_TEXT),
+        [word] => *word,
+        [_, more, ..] => more,
+    };
+    const PREFIX: &[u8] = b"blocking.";
+    let begin = asked.get(..PREFIX.len()).unwrap_or_default();
+    let word = match begin.eq_ignore_ascii_case(PREFIX) {
+        true => asked.get(PREFIX.len()..).unwrap_or_default(),
+        false => asked,
+    };
+    let topic = canonical(word, HELP_TOPICS).filter(|_| args.len() == 1);
+    let topic = topic.ok_or_else(|| Error::UnknownCommand {
+        shown: shown(asked),
+        accepted: HELP_TOPICS,
+    })?;
+    let is_head = |line: &&str| line.split(' ').next() == Some(topic);
+    let first = HELP_TEXT.iter().position(is_head);
+    let lines = first.and_then(|first| HELP_TEXT.get(first..));
+    let lines = lines.unwrap_or_default();
+    let details = lines
+        .iter()
+        .skip(1)
+        .take_while(|line| line.starts_with(' '));
+    Ok(lines.get(..=details.count()).unwrap_or_default())
+}
+
 /// What BLOCKING.HELP prints, line by line.
-pub const HELP_TEXT: &[&str] = &[
+const HELP_TEXT: &[&str] = &[
     "BLOCKING.<command> [<option> [value] ...]. Commands are:",
     "CLEANUP [THRESHOLD seconds] [DRYRUN] [ORPHANS [grace-seconds]] [MATCH id-pattern] [LIMIT coordinators] [BREAKER percent] [IDS count] [NOWARMUP] [ASYNC] [JSON]",
     "    Remove coordinators whose heartbeat is older than the threshold, with all their keys.",
@@ -200,8 +242,8 @@ pub const HELP_TEXT: &[&str] = &[
     "    Show the cleanup under way, the last result, the totals since load and the schedule.",
     "CANCEL",
     "    End the cleanup under way before its next slice.",
-    "HELP",
-    "    Print this help.",
+    "HELP [command]",
+    "    Print this help, or that of one command.",
 ];
 
 #[cfg(test)]
@@ -211,6 +253,15 @@ mod tests {
     #[test]
     fn help_names_every_option_and_is_plain() {
         let text = HELP_TEXT.join("\n");
+        assert_eq!(help(&[]).unwrap(), HELP_TEXT);
+        for (args, got) in [(&[&b"CLEAN"[..]][..], "CLEAN"), (&[b"LIST", b"me"], "me")] {
+            let error = help(args).unwrap_err().to_string();
+            assert!(
+                error.starts_with("ERR BLOCKING.HELP takes one of CLEANUP, "),
+                "{error}"
+            );
+            assert!(error.ends_with(&format!(", got '{got}'")), "{error}");
+        }
         assert!(text.is_ascii());
         for command in [CLEANUP, LIST, EXPLAIN, DOCTOR, STATUS, CANCEL, HELP] {
             let word = command.name.trim_start_matches("blocking.").to_uppercase();
@@ -218,6 +269,11 @@ mod tests {
                 HELP_TEXT.iter().any(|line| line.starts_with(&word)),
                 "{word}"
             );
+            let lines = help(&[word.to_lowercase().as_bytes()]).unwrap();
+            assert_eq!(help(&[command.name.as_bytes()]).unwrap(), lines);
+            assert!(lines.len() > 1 && lines[0].starts_with(&word), "{word}");
+            assert!(lines[1..].iter().all(|line| line.starts_with("    ")));
+            assert!(HELP_TOPICS.split(", ").any(|topic| topic == word));
             for argument in command.arguments {
                 assert!(text.contains(argument.token), "{}", argument.token);
                 if let ArgumentKind::OneOf(words) = argument.kind {

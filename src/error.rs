@@ -17,6 +17,11 @@ const SHOWN_BYTES: usize = 32;
 /// What a command can answer instead of its reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
+    /// HELP was asked about something else.
+    UnknownCommand {
+        shown: String,
+        accepted: &'static str,
+    },
     UnknownOption {
         shown: String,
         command: &'static str,
@@ -55,6 +60,7 @@ pub enum Error {
         lingering_s: Option<u64>,
     },
     NotBusy,
+    /// The server itself keeps scripts away.
     InMulti,
     /// The same for a command that always waits.
     LookInMulti {
@@ -99,6 +105,10 @@ impl fmt::Display for Error {
                     "ERR unknown option '{shown}' for {command}; accepted {verb} {accepted}"
                 )
             }
+            Self::UnknownCommand { shown, accepted } => write!(
+                out,
+                "ERR BLOCKING.HELP takes one of {accepted}, or nothing, got '{shown}'"
+            ),
             Self::RepeatedOption { option } => write!(
                 out,
                 "ERR {option} is given more than once; each option is accepted at most once"
@@ -144,10 +154,14 @@ impl fmt::Display for Error {
             Self::NotBusy => {
                 out.write_str("NOTBUSY no cleanup is running; BLOCKING.STATUS shows the last one")
             }
-            Self::InMulti => out
-                .write_str("ERR BLOCKING.CLEANUP cannot wait inside MULTI or a script; add ASYNC"),
+            Self::InMulti => {
+                out.write_str("ERR BLOCKING.CLEANUP cannot wait inside MULTI; add ASYNC")
+            }
             Self::LookInMulti { command } => {
-                write!(out, "ERR {command} cannot wait inside MULTI or a script")
+                write!(
+                    out,
+                    "ERR {command} cannot wait inside MULTI; ask outside of it"
+                )
             }
             Self::OrphansInCluster => out.write_str(
                 "ERR ORPHANS cannot be judged on one node of several: heartbeats may be on \

@@ -14,7 +14,8 @@ const INTEGER: &str = "an integer from 1 to 315360000 seconds";
 fn samples() -> Vec<(Error, &'static str)> {
     fn reminder(error: &Error) {
         match error {
-            Error::UnknownOption { .. }
+            Error::UnknownCommand { .. }
+            | Error::UnknownOption { .. }
             | Error::RepeatedOption { .. }
             | Error::MissingValue { .. }
             | Error::BadValue { .. }
@@ -36,6 +37,13 @@ fn samples() -> Vec<(Error, &'static str)> {
         }
     }
     let samples = vec![
+        (
+            Error::UnknownCommand {
+                shown: shown(b"FOO"),
+                accepted: "CLEANUP, LIST",
+            },
+            "ERR BLOCKING.HELP takes one of CLEANUP, LIST, or nothing, got 'FOO'",
+        ),
         (
             Error::UnknownOption {
                 shown: shown(b"FOO"),
@@ -100,7 +108,7 @@ fn samples() -> Vec<(Error, &'static str)> {
             Error::LookInMulti {
                 command: "BLOCKING.LIST",
             },
-            "ERR BLOCKING.LIST cannot wait inside MULTI or a script",
+            "ERR BLOCKING.LIST cannot wait inside MULTI; ask outside of it",
         ),
         (
             Error::LookEnded {
@@ -147,7 +155,7 @@ fn samples() -> Vec<(Error, &'static str)> {
         ),
         (
             Error::InMulti,
-            "ERR BLOCKING.CLEANUP cannot wait inside MULTI or a script; add ASYNC",
+            "ERR BLOCKING.CLEANUP cannot wait inside MULTI; add ASYNC",
         ),
         (
             Error::OrphansInCluster,

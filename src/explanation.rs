@@ -17,6 +17,7 @@ use crate::look::State;
 use crate::named_enum::named_enum;
 use crate::orphans::{Orphans, Outcome};
 use crate::report::Counts;
+use crate::room::Room;
 use crate::safety::Share;
 
 /// How many heartbeats of one id are shown; an id may beat in any number of swarms.
@@ -24,9 +25,6 @@ pub const MAX_HEARTBEATS: usize = 20;
 
 /// How many names are shown of one family with the same fate.
 const MAX_NAMES: u64 = 5;
-
-/// Names longer than this together are not shown: one may be 256 KiB long.
-const MAX_NAME_BYTES: usize = 1 << 20;
 
 named_enum! {
     /// What becomes of a key.
@@ -66,6 +64,8 @@ pub struct Beating {
     pub fate: KeyFate,
     /// The heartbeat that vetoes it.
     pub by: Option<Vec<u8>>,
+    /// There is room for its names in the answer.
+    pub is_named: bool,
 }
 
 /// A key as it is shown.
@@ -87,7 +87,7 @@ pub struct Explanation {
     heartbeats_found: u64,
     by_family: FamilyMap<FateMap<u64>>,
     pub shown: Vec<Shown>,
-    shown_bytes: usize,
+    room: Room,
     /// Keys of nobody, in the order of the walk, until they are judged.
     pub orphans: Vec<Position>,
     /// What the plan counted, with MATCH for this id.
@@ -108,7 +108,7 @@ impl Explanation {
             heartbeats_found: 0,
             by_family: FamilyMap::default(),
             shown: Vec::new(),
-            shown_bytes: 0,
+            room: Room::default(),
             orphans: Vec::new(),
             counts: Counts::default(),
             share: None,
@@ -121,18 +121,37 @@ impl Explanation {
     pub fn add_heartbeat(&mut self, beating: Beating) {
         self.heartbeats_found = self.heartbeats_found.saturating_add(1);
         self.count(Family::Heartbeat, beating.fate);
-        if self.heartbeats.len() < MAX_HEARTBEATS {
-            self.heartbeats.push(beating);
+        let Some(place) = self.place_for(beating.state) else {
+            return;
+        };
+        let swarm = beating.swarm.as_deref().unwrap_or_default();
+        let by = beating.by.as_deref().unwrap_or_default();
+        // The id that was asked for stands in the name once more.
+        let is_named = self.room.take(&[&beating.key, swarm, by]);
+        let beating = Beating {
+            is_named,
+            ..beating
+        };
+        match self.heartbeats.get_mut(place) {
+            Some(former) => *former = beating,
+            None => self.heartbeats.push(beating),
         }
+    }
+
+    /// Where to put a heartbeat; life in one place protects, so the stale ones make room.
+    fn place_for(&self, state: State) -> Option<usize> {
+        if self.heartbeats.len() < MAX_HEARTBEATS {
+            return Some(self.heartbeats.len());
+        }
+        let is_stale = |beating: &Beating| beating.state == State::Stale;
+        let place = self.heartbeats.iter().rposition(is_stale);
+        place.filter(|_| state != State::Stale)
     }
 
     /// A key that could belong to the id, and the heartbeat that decided about it.
     pub fn add_key(&mut self, name: &[u8], family: Family, fate: KeyFate, by: Option<&[u8]>) {
         let so_far = self.count(family, fate);
-        let bytes = name.len().saturating_add(by.map_or(0, <[u8]>::len));
-        let all_bytes = self.shown_bytes.saturating_add(bytes);
-        if so_far <= MAX_NAMES && all_bytes <= MAX_NAME_BYTES {
-            self.shown_bytes = all_bytes;
+        if so_far <= MAX_NAMES && self.room.take(&[name, by.unwrap_or_default()]) {
             self.shown.push(Shown {
                 key: name.to_vec(),
                 family,

@@ -13,6 +13,7 @@ fn read(state: State, age_s: Option<i64>, ttl_s: Option<i64>) -> Read {
             state,
             fate: KeyFate::Kept,
             by: None,
+            is_named: true,
         },
         vitals: Some(Vitals {
             reading: Reading {

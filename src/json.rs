@@ -3,6 +3,8 @@
 //! Names become camel case, the order of fields is kept, and bytes that are no UTF-8 survive. This
 //! file must not choose fields or their order.
 
+use std::borrow::Cow;
+
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::value::Value;
@@ -15,20 +17,25 @@ pub fn to_json(value: &Value) -> Vec<u8> {
 
 /// Bytes as text from which the bytes can be had back: every backslash is doubled, every byte that
 /// is not part of valid UTF-8 becomes `\xNN` in lower case, the rest stays.
-pub fn lossless(bytes: &[u8]) -> String {
+pub fn lossless(bytes: &[u8]) -> Cow<'_, str> {
+    if let (Ok(text), None) = (std::str::from_utf8(bytes), memchr::memchr(b'\\', bytes)) {
+        return text.into();
+    }
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            if character == '\\' {
-                text.push('\\');
+        for (number, part) in chunk.valid().split('\\').enumerate() {
+            if number > 0 {
+                text.push_str("\\\\");
             }
-            text.push(character);
+            text.push_str(part);
         }
         for byte in chunk.invalid() {
-            text.push_str(&format!("\\x{byte:02x}"));
+            text.push_str("\\x");
+            let digits = [byte >> 4, byte & 0xf].map(u32::from);
+            text.extend(digits.map(|digit| char::from_digit(digit, 16).unwrap_or_default()));
         }
     }
-    text
+    text.into()
 }
 
 /// A value on its way through serde.

@@ -57,6 +57,7 @@ mod protect;
 mod redis;
 mod replica_lag;
 mod report;
+mod room;
 mod safety;
 #[cfg(test)]
 mod scenario_tests;

@@ -97,7 +97,11 @@ impl<A> Kept<A> {
 pub fn joined(answer: Value) -> Value {
     match answer {
         Value::Map(mut fields) => {
+            // The summary stays the last.
+            let is_last = fields.last().is_some_and(|(name, _)| *name == "summary");
+            let summary = is_last.then(|| fields.pop()).flatten();
             fields.push(("joined", true.into()));
+            fields.extend(summary);
             Value::Map(fields)
         }
         other => other,

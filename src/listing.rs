@@ -12,12 +12,10 @@ use crate::heartbeat::Verdict;
 use crate::heartbeat::trouble::Trouble;
 use crate::layout::Layout;
 use crate::look::{ListOptions, State};
+use crate::pattern;
+use crate::room;
 use crate::value::Value;
 use crate::vitals::Vitals;
-
-/// Names longer than this together are not kept: one may be 256 KiB long, and the reply is written
-/// in one piece.
-const MAX_NAME_BYTES: usize = 1 << 20;
 
 /// One coordinator as it is listed.
 #[derive(Debug)]
@@ -38,6 +36,8 @@ pub struct Listing {
     /// By the last beat in milliseconds, and by name: the oldest first, those without a time last.
     oldest: BTreeMap<(i64, Vec<u8>), Entry>,
     name_bytes: usize,
+    /// An id that would have been listed, had MATCH fitted it.
+    unmatched: Option<Vec<u8>>,
     checked: u64,
     live: u64,
     stale: u64,
@@ -55,6 +55,7 @@ impl Listing {
             layout,
             oldest: BTreeMap::new(),
             name_bytes: 0,
+            unmatched: None,
             checked: 0,
             live: 0,
             stale: 0,
@@ -81,9 +82,15 @@ impl Listing {
         });
         let state = State::from(verdict);
         let is_wanted = self.options.state.is_none_or(|wanted| wanted == state);
-        let pattern = self.options.pattern.as_ref();
-        if !is_wanted || !pattern.is_none_or(|p| p.matches(census::id_of(name, &self.layout))) {
+        if !is_wanted {
             return;
+        }
+        if let Some(pattern) = &self.options.pattern {
+            let id = census::id_of(name, &self.layout);
+            if !pattern.matches(id) {
+                self.unmatched.get_or_insert_with(|| id.to_vec());
+                return;
+            }
         }
         count(&mut self.matched);
         let beat_ms = vitals.reading.newest_ms.unwrap_or(i64::MAX);
@@ -106,13 +113,13 @@ impl Listing {
             .insert((beat_ms, name.to_vec()), entry)
             .is_none()
         {
-            self.name_bytes = self.name_bytes.saturating_add(name.len());
+            self.name_bytes = self.name_bytes.saturating_add(room::written_bytes(name));
         }
-        while self.oldest.len() > self.options.count as usize || self.name_bytes > MAX_NAME_BYTES {
+        while self.oldest.len() > self.options.count as usize || self.name_bytes > room::MAX_BYTES {
             let Some(((_, name), _)) = self.oldest.pop_last() else {
                 return;
             };
-            self.name_bytes = self.name_bytes.saturating_sub(name.len());
+            self.name_bytes = self.name_bytes.saturating_sub(room::written_bytes(&name));
         }
     }
 
@@ -141,6 +148,12 @@ impl Listing {
         fields.push(("coordinators", Value::Array(listed.collect())));
         if self.denied > 0 {
             fields.push(("heartbeats_denied", self.denied.into()));
+        }
+        if let Some(id) = self.unmatched.as_ref().filter(|_| self.matched == 0) {
+            let state = self.options.state.map(State::word);
+            let what = state.map_or("id".into(), |state| format!("{state} id"));
+            let why = pattern::nothing_fits(&what, id);
+            fields.push(("reason", Value::text(why)));
         }
         Value::Map(fields)
     }

@@ -126,7 +126,7 @@ fn long_names_are_given_up_before_memory_is() {
     for n in 0..200i64 {
         let name = format!("blocking:heartbeat:{n:03}{}", "x".repeat(250 * 1024));
         listing.add(name.as_bytes(), vitals(Some(n)), NOW_MS);
-        assert!(listing.name_bytes <= MAX_NAME_BYTES);
+        assert!(listing.name_bytes <= room::MAX_BYTES);
     }
     let (reply, held) = (listing.matched, ids(&reply(listing)));
     assert_eq!(reply, 200);

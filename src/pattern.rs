@@ -26,7 +26,7 @@ pub use glob::Steps;
 
 use glob::{Glob, Unit};
 
-use crate::error::Error;
+use crate::error::{Error, shown};
 
 /// The longest pattern accepted.
 pub const MAX_PATTERN_BYTES: usize = 512;
@@ -39,10 +39,10 @@ pub struct Pattern {
     glob: Option<Arc<Glob>>,
 }
 
-/// The expression follows from the source.
+/// The glob follows from the source.
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
-        self.source == other.source && self.regex.is_some() == other.regex.is_some()
+        self.source == other.source && self.glob.is_some() == other.glob.is_some()
     }
 }
 
@@ -82,10 +82,18 @@ impl Pattern {
         }
     }
 
-    /// The pattern as it was given.
+    /// The pattern as it was given; an id may be long.
     pub fn source(&self) -> &[u8] {
         &self.source
     }
+}
+
+/// Why nothing came of a pattern: none of `what` fits it, of which this id is one.
+pub fn nothing_fits(what: &str, id: &[u8]) -> String {
+    format!(
+        "no {what} fits MATCH, which compares ids such as '{}'",
+        shown(id)
+    )
 }
 
 fn parse(glob: &[u8]) -> Glob {
@@ -156,7 +164,6 @@ fn parse_class(glob: &[u8]) -> (Unit, &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::shown;
     use proptest::prelude::*;
 
     fn matches(glob: &[u8], id: &[u8]) -> bool {

@@ -34,6 +34,7 @@ use crate::name_hash::NameHasher;
 use crate::owners::{HeartbeatNumber, Names, Owners};
 use crate::pattern::Pattern;
 use crate::report::Counts;
+use crate::room::Room;
 use crate::safety::{Caught, Safety, Share};
 use crate::second_look::Sights;
 
@@ -118,6 +119,8 @@ pub struct Plan {
     pub kept: Kept,
     /// Stale coordinators that may be removed, oldest first.
     pub stale_ids: Vec<Vec<u8>>,
+    /// The oldest stale id, if there are some and MATCH fits none of them.
+    pub unmatched: Option<Vec<u8>>,
     /// More coordinators are stale than LIMIT allowed.
     pub limited: bool,
     /// The walk had to leave family keys out, so heartbeats stay.
@@ -173,6 +176,8 @@ struct Planner<'c> {
     orphans: Vec<Position>,
     kept: Kept,
     stale_ids: Vec<Vec<u8>>,
+    /// The oldest stale heartbeat whose id MATCH does not fit, unless it fits that of another.
+    unmatched: Option<HeartbeatNumber>,
     /// Stale owners of the key at hand, beside the one it goes with.
     rivals: Vec<HeartbeatNumber>,
     ahead: Ahead,
@@ -236,6 +241,7 @@ impl<'c> Planner<'c> {
             orphans: Vec::new(),
             kept: Kept::default(),
             stale_ids: Vec::new(),
+            unmatched: None,
             rivals: Vec::new(),
             ahead: Ahead::default(),
             heartbeats,
@@ -264,6 +270,7 @@ impl<'c> Planner<'c> {
     /// Choose who goes: stale, admitted by MATCH, not vetoed, the oldest first, up to LIMIT.
     fn choose(&mut self) -> Option<()> {
         let mut candidates = Vec::new();
+        let mut fits_any = false;
         let count = HeartbeatNumber::try_from(self.ranks.len()).unwrap_or(HeartbeatNumber::MAX);
         for number in 0..count {
             self.breath.step()?;
@@ -296,19 +303,24 @@ impl<'c> Planner<'c> {
                 self.counts.held.add(hold);
                 self.hold_back(name)?;
             }
+            let pattern = self.question.pattern.as_ref();
+            let fits = pattern.is_none_or(|p| p.matches(id_of(name, &self.question.layout)));
+            fits_any = fits_any || fits;
+            let is_older = |than: HeartbeatNumber| self.beat_ms(number) < self.beat_ms(than);
+            if !fits && self.unmatched.is_none_or(is_older) {
+                self.unmatched = Some(number);
+            }
             if matches!(fate, Fate::Vetoed) {
                 self.counts.keys_vetoed = self.counts.keys_vetoed.saturating_add(1);
                 if let Some(vetoed) = self.vetoed.get_mut(number as usize) {
                     *vetoed = true;
                 }
-            } else if self
-                .question
-                .pattern
-                .as_ref()
-                .is_none_or(|p| p.matches(id_of(name, &self.question.layout)))
-            {
+            } else if fits {
                 candidates.push(number);
             }
+        }
+        if fits_any {
+            self.unmatched = None;
         }
         self.breath.sort_by(&mut candidates, |a, b| {
             let by_age = self.beat_ms(*a).cmp(&self.beat_ms(*b));
@@ -316,7 +328,9 @@ impl<'c> Planner<'c> {
         })?;
         let listed = candidates.iter().take(self.question.ids as usize);
         let shown = |n: &HeartbeatNumber| shown_id(self.heartbeat_name(*n), &self.question.layout);
-        self.stale_ids = listed.map(shown).collect();
+        let mut room = Room::default();
+        let ids = listed.map(shown).take_while(|id| room.take(&[id]));
+        self.stale_ids = ids.collect();
         if let Some(limit) = self.question.limit {
             self.limited = candidates.len() > limit as usize;
             candidates.truncate(limit as usize);

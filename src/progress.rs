@@ -65,6 +65,7 @@ pub struct Progress {
     pub threshold_s: u32,
     /// With ORPHANS: the age asked of their evidence.
     pub orphan_grace_s: Option<u32>,
+    /// The glob of MATCH.
     pub pattern: Option<Vec<u8>>,
     pub limit: Option<u32>,
     pub breaker_percent: Option<u32>,

@@ -147,6 +147,41 @@ impl Report {
         }
     }
 
+    /// All that matters in one sentence. It comes last, which is what a terminal still shows of a long
+    /// reply.
+    fn summary(&self) -> String {
+        let counts = &self.counts;
+        let many = |count: u64, one: &str, more: &str| match count {
+            1 => format!("1 {one}"),
+            _ => format!("{count} {more}"),
+        };
+        let verb = if self.dry_run {
+            "would remove"
+        } else {
+            "removed"
+        };
+        let mut text = format!(
+            "{verb} {} of {} and {}",
+            counts.coordinators_removed,
+            many(
+                counts.coordinators_stale,
+                "stale coordinator",
+                "stale coordinators"
+            ),
+            many(counts.keys_removed(), "key", "keys"),
+        );
+        if counts.orphans_removed > 0 {
+            text.push_str(&format!(", {} of them orphans", counts.orphans_removed));
+        }
+        if self.status != Status::Complete {
+            text.push_str(&format!("; {}", self.status.word()));
+        }
+        if let Some(reason) = &self.reason {
+            text.push_str(&format!(": {reason}"));
+        }
+        text
+    }
+
     /// The reply of CLEANUP, in the order it documents.
     pub fn to_value(&self) -> Value {
         let mut fields = vec![
@@ -181,6 +216,7 @@ impl Report {
         fields.extend(self.cost.fields());
         fields.push(("stale_ids", self.stale_ids_value()));
         self.remarks(&mut fields);
+        fields.push(("summary", Value::text(self.summary())));
         Value::Map(fields)
     }
 
@@ -386,6 +422,7 @@ mod tests {
             "busy_us",
             "elapsed_us",
             "stale_ids",
+            "summary",
         ];
         let mut report = report();
         assert_eq!(names(&report.to_value()), documented);
@@ -409,6 +446,7 @@ mod tests {
                     "warm_up_left_s",
                     "scheduled",
                     "database",
+                    "summary",
                 ]
                 .as_slice()
             )
@@ -433,8 +471,32 @@ mod tests {
             "{text}"
         );
         let names = names(&report().to_wrapper_value());
-        assert_eq!(names.len(), 21);
+        assert_eq!(names.len(), 22);
         assert!(!names.contains(&"stale_ids"));
+    }
+
+    #[test]
+    fn the_summary_says_in_one_sentence_what_happened() {
+        let mut report = report();
+        report.counts.coordinators_removed = 1;
+        let whole = "removed 1 of 2 stale coordinators and 6 keys";
+        assert_eq!(report.summary(), whole);
+        report.counts.orphans_removed = 4;
+        report.status = Status::Cancelled;
+        report.reason = Some("why".into());
+        let cut = format!("{whole}, 4 of them orphans; cancelled: why");
+        assert_eq!(report.summary(), cut);
+        let nothing = Report {
+            dry_run: true,
+            counts: Counts::default(),
+            status: Status::Complete,
+            reason: None,
+            ..report
+        };
+        assert_eq!(
+            nothing.summary(),
+            "would remove 0 of 0 stale coordinators and 0 keys"
+        );
     }
 
     #[test]

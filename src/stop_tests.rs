@@ -26,11 +26,11 @@ static GO_ON: AtomicBool = AtomicBool::new(false);
 fn hostile() -> Collection {
     let mut names: Vec<(String, Family)> = Vec::new();
     let mut add = |name: String, family| names.push((name, family));
-    for segments in 1..40 {
+    for segments in 1..30 {
         let id = vec!["a"; segments].join(":");
         add(format!("blocking:heartbeat:{id}"), Family::Heartbeat);
     }
-    for n in 0..300 {
+    for n in 0..100 {
         add(
             format!("swarm:s{n}:blocking:heartbeat:a"),
             Family::Heartbeat,
@@ -40,9 +40,9 @@ fn hostile() -> Collection {
         add(format!("blocking:signal:o{n}"), Family::Signal);
         add(format!("swarm:s:blocking:o{n}:a"), Family::State);
     }
-    let markers = ":blocking:heartbeat".repeat(400);
+    let markers = ":blocking:heartbeat".repeat(200);
     add(format!("swarm:s{markers}:z"), Family::Heartbeat);
-    for (end, segments) in [("q", 600), ("a", 300), ("o1", 300)] {
+    for (end, segments) in [("q", 300), ("a", 200), ("o1", 200)] {
         let middle = "a:".repeat(segments);
         add(
             format!("blocking:idempotency:{middle}{end}"),

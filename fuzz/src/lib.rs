@@ -61,6 +61,8 @@ pub mod plan_model;
 pub mod protect;
 #[path = "../../src/report.rs"]
 pub mod report;
+#[path = "../../src/room.rs"]
+pub mod room;
 #[path = "../../src/safety.rs"]
 pub mod safety;
 #[path = "../../src/second_look.rs"]

@@ -10,6 +10,7 @@ use crate::census;
 use crate::collection::{Collection, Position};
 use crate::layout::Layout;
 use crate::name_hash::NameHasher;
+use crate::room;
 
 /// How many examples are kept, for the caller may not be allowed to see the first.
 const MAX_EXAMPLES: usize = 8;
@@ -91,7 +92,7 @@ pub fn look(collection: &Collection, layout: &Arc<Layout>, stop: &AtomicBool) ->
         }
         let name = one.name(collection);
         found.with_colon = found.with_colon.saturating_add(1);
-        if found.colons.len() < MAX_EXAMPLES {
+        if found.colons.len() < MAX_EXAMPLES && is_short(name) {
             found.colons.push(name.to_vec());
         }
         hasher.load(name);
@@ -102,15 +103,20 @@ pub fn look(collection: &Collection, layout: &Arc<Layout>, stop: &AtomicBool) ->
             let begin = id.get(..colon).unwrap_or_default();
             if let Some(other) = known.find(hash, |k| k.id(collection) == begin) {
                 found.ambiguous = found.ambiguous.saturating_add(1);
-                if found.pairs.len() < MAX_EXAMPLES {
-                    let other = other.name(collection).to_vec();
-                    found.pairs.push((name.to_vec(), other));
+                let other = other.name(collection);
+                if found.pairs.len() < MAX_EXAMPLES && is_short(name) && is_short(other) {
+                    found.pairs.push((name.to_vec(), other.to_vec()));
                 }
                 break;
             }
         }
     }
     Some(found)
+}
+
+/// Whether a name is short enough to stand in the answer.
+fn is_short(name: &[u8]) -> bool {
+    room::written_bytes(name) <= room::MAX_EXAMPLE_BYTES
 }
 
 #[cfg(test)]

@@ -9,10 +9,8 @@ use super::Settings;
 use super::strangers::Strangers;
 use crate::heartbeat::forms::Form;
 use crate::layout::Layout;
+use crate::room::{self, Room};
 use crate::vitals::Vitals;
-
-/// Names kept as examples are not longer than this together: one may be 256 KiB long.
-const MAX_EXAMPLE_BYTES: usize = 1 << 20;
 
 /// Different lives are counted one by one up to this many.
 const MAX_LIVES: usize = 1024;
@@ -25,16 +23,13 @@ const RESERVED: &str = "its name is reserved";
 
 /// Room for names kept as examples.
 #[derive(Debug, Default)]
-pub struct Examples(usize);
+pub struct Examples(Room);
 
 impl Examples {
     /// A copy of the name while there is room.
     pub fn keep(&mut self, name: &[u8]) -> Option<Vec<u8>> {
-        let bytes = self.0.saturating_add(name.len());
-        (bytes <= MAX_EXAMPLE_BYTES).then(|| {
-            self.0 = bytes;
-            name.to_vec()
-        })
+        let fits = room::written_bytes(name) <= room::MAX_EXAMPLE_BYTES && self.0.take(&[name]);
+        fits.then(|| name.to_vec())
     }
 }
 

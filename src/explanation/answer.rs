@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{Beating, Explanation, FateMap, KeyFate, Shown};
+use super::{Beating, Explanation, KeyFate, Shown};
 use crate::census;
 use crate::cost::Cost;
 use crate::error::shown;
+use crate::family::Family;
 use crate::heartbeat::forms::Form;
 use crate::heartbeat::trouble::Trouble;
 use crate::kept_away;
-use crate::layout::Layout;
+use crate::layout::{AllReadings, Layout};
 use crate::look::State;
+use crate::plan::MAX_OWNERS;
 use crate::value::Value;
 use crate::vitals::Vitals;
 
@@ -87,10 +89,10 @@ impl Answer {
             evidence_ms.map(|ms| around.now_ms.saturating_sub(ms).div_euclid(1000));
         let share = explanation.share.as_ref();
         let mut fields = vec![
-            ("id", Value::text(explanation.id.as_slice())),
-            ("verdict", Value::Status(self.verdict())),
-            ("threshold_s", u64::from(around.threshold_s).into()),
             ("reasons", Value::Array(reasons.collect())),
+            ("verdict", Value::Status(self.verdict())),
+            ("id", Value::text(explanation.id.as_slice())),
+            ("threshold_s", u64::from(around.threshold_s).into()),
             ("heartbeats", Value::Array(heartbeats.collect())),
             ("heartbeats_found", explanation.heartbeats_found.into()),
             ("families", explanation.families()),
@@ -138,6 +140,7 @@ impl Answer {
             out.push(format!("you may not read {denied} of its heartbeats"));
         } else if self.heartbeats.is_empty() {
             out.push("it has no heartbeat: nothing proves that it is dead".into());
+            out.extend(self.say_of_a_key());
         }
         for read in &self.heartbeats {
             let Beating { swarm, state, .. } = &read.beating;
@@ -198,6 +201,25 @@ impl Answer {
                 out.push("second look: the schedule has not seen these bytes before, so it waits one interval".into());
             }
         }
+    }
+
+    /// If not an id was asked for but a key: whose key it is.
+    fn say_of_a_key(&self) -> Option<String> {
+        let name = self.explanation.id.as_slice();
+        let family = self.around.layout.family_of(name)?;
+        let mut readings = AllReadings::up_to(MAX_OWNERS, &self.around.layout);
+        let readings = readings.of(name).unwrap_or_default();
+        let ids = readings.iter().map(|reading| reading.id_of(name));
+        // Where several could be meant, the longest decides, as with a heartbeat.
+        let id = shown(ids.clone().max_by_key(|id| id.len())?);
+        let kind = family.name();
+        Some(if ids.count() == 1 || family == Family::Heartbeat {
+            format!("this is the name of the {kind} key of '{id}': ask for that id")
+        } else {
+            format!(
+                "this is the name of a key of family {kind}: ask for an id in it, such as '{id}'"
+            )
+        })
     }
 
     fn say_of_nets(&self, out: &mut Vec<String>) {
@@ -274,22 +296,18 @@ impl Answer {
 }
 
 impl Explanation {
-    /// Families in which something was found, with what becomes of it.
+    /// Families in which something was found, with what becomes of it. What there is none of is left out.
     fn families(&self) -> Value {
-        let families = self.by_family.iter();
-        let value = |fates: &FateMap<u64>| {
-            let found = fates
-                .values()
-                .fold(0u64, |sum, count| sum.saturating_add(*count));
-            let each = fates.iter();
-            let each = each.map(|(fate, count)| (fate.name(), (*count).into()));
-            Value::Map([("found", found.into())].into_iter().chain(each).collect())
-        };
-        Value::Map(
-            families
-                .map(|(family, fates)| (family.name(), value(fates)))
-                .collect(),
-        )
+        let found = self.by_family.iter().filter_map(|(family, fates)| {
+            let there = || fates.iter().filter(|(_, count)| **count > 0);
+            let add = |sum: u64, (_, count): (_, &u64)| sum.saturating_add(*count);
+            let all = [("found", there().fold(0, add))].into_iter();
+            let each = there().map(|(fate, count)| (fate.name(), *count));
+            let fields = all.chain(each).map(|(name, count)| (name, count.into()));
+            let is_there = there().next().is_some();
+            is_there.then(|| (family.name(), Value::Map(fields.collect())))
+        });
+        Value::Map(found.collect())
     }
 }
 
@@ -323,9 +341,10 @@ impl Read {
         let form: Option<Form> = told.map(|(_, form)| *form);
         let trouble = vitals.and_then(|v| v.trouble.as_ref());
         let trouble = trouble.map(Trouble::sentence);
+        let name = |name: Option<&Vec<u8>>| bytes_or_null(name.filter(|_| beating.is_named));
         Value::Map(vec![
-            ("key", Value::text(beating.key.as_slice())),
-            ("swarm", bytes_or_null(beating.swarm.as_ref())),
+            ("key", name(Some(&beating.key))),
+            ("swarm", name(beating.swarm.as_ref())),
             ("state", Value::Status(beating.state.word())),
             ("age_s", number(vitals.and_then(|v| v.age_s(*read_ms)))),
             ("ttl_s", number(vitals.and_then(|v| v.ttl_s(*read_ms)))),
@@ -336,7 +355,7 @@ impl Read {
             ),
             ("trouble", trouble.map_or(Value::Null, Value::text)),
             ("fate", Value::Status(beating.fate.name())),
-            ("by", bytes_or_null(beating.by.as_ref())),
+            ("by", name(beating.by.as_ref())),
             ("seen_before", seen_before.map_or(Value::Null, Value::from)),
         ])
     }

@@ -69,6 +69,7 @@ impl<'c> Planner<'c> {
                 state,
                 fate,
                 by: by.map(<[u8]>::to_vec),
+                is_named: true,
             });
         }
         Some(own)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Doomed, Plan, Planner, Rival};
+use crate::census::id_of;
 use crate::collection::Position;
 use crate::family::Family;
 use crate::owners::Owners;
@@ -71,7 +72,10 @@ impl Planner<'_> {
         self.counts.add_removed(Family::Heartbeat, whole);
         self.counts.coordinators_removed = whole;
         self.breath.go_on()?;
+        let id = |number| id_of(self.heartbeat_name(number), &self.question.layout).to_vec();
+        let unmatched = self.unmatched.map(id);
         Some(Plan {
+            unmatched,
             heartbeats: self.heartbeats.positions,
             doomed,
             removals,

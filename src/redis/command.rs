@@ -15,7 +15,7 @@ use super::signals::{self, End};
 use super::state;
 use super::wakeup::Wakeup;
 use super::writers;
-use crate::commands::HELP_TEXT;
+use crate::commands;
 use crate::error::Error;
 use crate::kept_away::objection;
 use crate::linger::Request;
@@ -189,14 +189,18 @@ pub unsafe extern "C" fn cancel(
     })
 }
 
-/// BLOCKING.HELP; the server checks that there are no arguments.
+/// BLOCKING.HELP
 pub unsafe extern "C" fn help(
     ctx: *mut RedisModuleCtx,
-    _argv: *mut *mut RedisModuleString,
-    _argc: i32,
+    argv: *mut *mut RedisModuleString,
+    argc: i32,
 ) -> i32 {
     api::guard(api::ERR, || {
-        let lines = HELP_TEXT.iter().map(|line| Value::Status(line)).collect();
-        answer(ctx, Ok(Some((Value::Array(lines), false))))
+        // SAFETY: 3.
+        let arguments = unsafe { arguments(argv, argc) };
+        let lines = commands::help(&arguments);
+        let value = |line: &&'static str| Value::Status(line);
+        let value = |lines: &[&'static str]| Value::Array(lines.iter().map(value).collect());
+        answer(ctx, lines.map(|lines| Some((value(lines), false))))
     })
 }

@@ -333,7 +333,7 @@ fn what_cannot_be_asked() -> Result<()> {
         .query::<redis::Value>(&mut conn)
         .unwrap_err()
         .to_string();
-    let text = "BLOCKING.DOCTOR cannot wait inside MULTI or a script";
+    let text = "BLOCKING.DOCTOR cannot wait inside MULTI; ask outside of it";
     ensure!(error.contains(text), "{error}");
     let status = command(&mut conn, "BLOCKING.STATUS", &[])?;
     assert_eq!(status.text("state")?, "idle");

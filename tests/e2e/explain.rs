@@ -74,10 +74,10 @@ fn a_dead_coordinator_with_every_reason() -> Result<()> {
         let before = digest(&mut conn)?;
         let reply = explain(&mut conn, b"a", &[])?;
         let names = [
-            "id",
-            "verdict",
-            "threshold_s",
             "reasons",
+            "verdict",
+            "id",
+            "threshold_s",
             "heartbeats",
             "heartbeats_found",
             "families",

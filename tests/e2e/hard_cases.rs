@@ -1,7 +1,7 @@
 //! Named hard cases: what other cleanups got wrong, each as a test on a server.
 //!
 //! Here are those that need a keyspace and a run. What happens in the middle of a run is in `mid_run`, heartbeats that
-//! come into being then in `births`, what is large in `sizes`, values and ids made to harm in `hostile`, what a dry run
+//! come into being then in `births`, what is large in `sizes`, values and ids made to harm in `hostile`, what replies show in `replies`, what a dry run
 //! must leave alone in `dry_run`.
 
 use std::collections::BTreeSet;
@@ -19,6 +19,8 @@ mod dry_run;
 mod hostile;
 /// Coordinators that come, go and come back while a run is on.
 pub(crate) mod mid_run;
+/// What replies show of names.
+mod replies;
 /// Many, long, deep, large.
 mod sizes;
 

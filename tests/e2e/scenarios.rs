@@ -100,8 +100,14 @@ fn check_reply(case: &Case, now_ms: i64, reply: &Reply, dry: bool, scanned: i64)
     let expect = &case.expect;
     let with_orphans = ["orphan_grace_s", "orphans_too_young"].iter();
     let more = with_orphans.filter(|_| case.has_orphans());
-    let fields: Vec<&str> = FIELDS.iter().chain(more).copied().collect();
+    // Where MATCH fits nothing.
+    let reason = ["reason"].iter().filter(|_| reply.get("reason").is_some());
+    let all = FIELDS.iter().chain(reason).chain(more);
+    let fields: Vec<&str> = all.chain(&["summary"]).copied().collect();
     ensure!(reply.names() == fields, "fields: {:?}", reply.names());
+    if let Ok(reason) = reply.text("reason") {
+        ensure!(reason.starts_with("no stale id fits MATCH"), "{reply:?}");
+    }
     if case.has_orphans() {
         let too_young = reply.int("orphans_too_young")?;
         ensure!(too_young == expect.orphans_too_young as i64, "{reply:?}");

@@ -19,6 +19,7 @@ use crate::collection::Collection;
 use crate::doctor::Study;
 use crate::linger::joined;
 use crate::look::Look;
+use crate::pattern::nothing_fits;
 use crate::report::{Report, Status};
 use crate::schedule::Change;
 
@@ -37,7 +38,10 @@ impl Run {
             Some((status, why)) => (status, Some(why.to_owned())),
             None => (end_status(reap), None),
         };
-        let reasons: Vec<String> = stay.into_iter().chain(held).collect();
+        let removed = reap.counts.keys_removed() > 0;
+        let unmatched = reap.plan.unmatched.as_ref().filter(|_| !removed);
+        let unmatched = unmatched.map(|id| nothing_fits("stale id", id));
+        let reasons: Vec<String> = stay.into_iter().chain(held).chain(unmatched).collect();
         self.stop(status, (!reasons.is_empty()).then(|| reasons.join("; ")))
     }
 

@@ -5,6 +5,7 @@ use super::super::system;
 use super::{Phase, Run};
 use crate::cost::Cost;
 use crate::look::Look;
+use crate::pattern::{MAX_PATTERN_BYTES, Pattern};
 use crate::progress::{Activity, Progress};
 use crate::report::{Counts, Report, Status};
 use crate::settings;
@@ -77,6 +78,9 @@ impl Run {
     /// A look at the run, for STATUS.
     pub fn progress(&self) -> Progress {
         let counts = self.counts();
+        // The one id that EXPLAIN is asked about may be long.
+        let pattern = self.order.options.pattern.as_ref().map(Pattern::source);
+        let pattern = pattern.filter(|source| source.len() <= MAX_PATTERN_BYTES);
         let mut progress = Progress {
             run: self.order.number,
             database: u64::try_from(self.order.database).unwrap_or_default(),
@@ -86,12 +90,7 @@ impl Run {
             no_warm_up: self.order.options.no_warm_up,
             threshold_s: self.order.threshold_s,
             orphan_grace_s: self.order.orphan_grace_s,
-            pattern: self
-                .order
-                .options
-                .pattern
-                .as_ref()
-                .map(|p| p.source().to_vec()),
+            pattern: pattern.map(<[u8]>::to_vec),
             limit: self.order.options.limit,
             breaker_percent: self.order.options.breaker,
             elapsed_us: system::monotonic_us().saturating_sub(self.started_us),

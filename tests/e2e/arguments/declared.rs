@@ -55,7 +55,7 @@ fn command_info_shows_arity_and_flags() -> Result<()> {
         ("doctor", -1, look),
         ("status", -1, quick),
         ("cancel", 1, quick),
-        ("help", 1, quick),
+        ("help", -1, quick),
     ];
     assert_eq!(found.len(), expected.len());
     for (name, arity, flags) in expected {
@@ -161,7 +161,14 @@ fn command_docs_show_every_option() -> Result<()> {
         ("doctor", &[json]),
         ("status", &[json]),
         ("cancel", &[]),
-        ("help", &[]),
+        (
+            "help",
+            &[(
+                "command",
+                "oneof",
+                "CLEANUP|LIST|EXPLAIN|DOCTOR|STATUS|CANCEL|HELP",
+            )],
+        ),
     ];
     for (name, arguments) in expected {
         let name = format!("blocking.{name}");
@@ -239,8 +246,8 @@ STATUS [JSON]
     Show the cleanup under way, the last result, the totals since load and the schedule.
 CANCEL
     End the cleanup under way before its next slice.
-HELP
-    Print this help.";
+HELP [command]
+    Print this help, or that of one command.";
     let reply = say(&mut conn, "BLOCKING.HELP")?;
     let lines: Vec<String> = array(&reply)?.iter().map(text).collect();
     assert_eq!(lines.join("\n"), expected);
@@ -249,6 +256,15 @@ HELP
             .iter()
             .all(|line| matches!(line, Value::SimpleString(_)))
     );
+    for asked in ["BLOCKING.HELP LIST", "BLOCKING.HELP blocking.list"] {
+        let reply = say(&mut conn, asked)?;
+        let lines: Vec<String> = array(&reply)?.iter().map(text).collect();
+        let (_, of_list) = expected
+            .split_once("JSON: reply with one JSON object.\n")
+            .context("no LIST")?;
+        let (of_list, _) = of_list.split_once("\nEXPLAIN").context("no EXPLAIN")?;
+        assert_eq!(lines.join("\n"), of_list, "{asked}");
+    }
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use blocking_harness::{Server, dbsize};
 
 use super::{OLD_MS, say, start_warm, write_pair};
 
-const CLEANUP_NAMES: [&str; 21] = [
+const CLEANUP_NAMES: [&str; 22] = [
     "totalCoordinatorsChecked",
     "staleCoordinatorsFound",
     "keysDeleted",
@@ -28,6 +28,7 @@ const CLEANUP_NAMES: [&str; 21] = [
     "longestSliceUs",
     "busyUs",
     "elapsedUs",
+    "summary",
 ];
 
 /// An object with its fields in the order in which they were written: a map of serde_json would sort them.

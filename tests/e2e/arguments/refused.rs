@@ -172,8 +172,12 @@ fn the_other_commands_refuse_what_they_do_not_take() -> Result<()> {
             "ERR wrong number of arguments for 'blocking.cancel' command",
         ),
         (
-            "BLOCKING.HELP me",
-            "ERR wrong number of arguments for 'blocking.help' command",
+            "BLOCKING.HELP CLEAN",
+            "ERR BLOCKING.HELP takes one of CLEANUP, LIST, EXPLAIN, DOCTOR, STATUS, CANCEL, HELP, or nothing, got 'CLEAN'",
+        ),
+        (
+            "BLOCKING.HELP CLEANUP me",
+            "ERR BLOCKING.HELP takes one of CLEANUP, LIST, EXPLAIN, DOCTOR, STATUS, CANCEL, HELP, or nothing, got 'me'",
         ),
     ];
     for (line, expected) in table {

@@ -6,7 +6,7 @@ use blocking_harness::{Reply, Server, cleanup, dbsize, reply_map, server_now_ms}
 
 use super::{OLD_MS, say, start_warm, write_pair};
 
-const CLEANUP_NAMES: [&str; 20] = [
+const CLEANUP_NAMES: [&str; 21] = [
     "run",
     "status",
     "dry_run",
@@ -27,6 +27,7 @@ const CLEANUP_NAMES: [&str; 20] = [
     "busy_us",
     "elapsed_us",
     "stale_ids",
+    "summary",
 ];
 
 const FAMILIES: [&str; 6] = [
@@ -105,8 +106,19 @@ fn cleanup_is_a_flat_array_in_resp2_and_a_map_in_resp3() -> Result<()> {
             );
             let ids = Value::Array(vec![Value::BulkString(b"dead".to_vec())]);
             assert_eq!(field(pairs, "stale_ids")?, &ids);
+            let removed = if is_dry { "would remove" } else { "removed" };
+            let summary = format!("{removed} 1 of 1 stale coordinator and 2 keys");
+            assert_eq!(reply.text("summary")?, summary);
             for name in CLEANUP_NAMES {
-                if !["status", "dry_run", "keys_by_family", "stale_ids"].contains(&name) {
+                if ![
+                    "status",
+                    "dry_run",
+                    "keys_by_family",
+                    "stale_ids",
+                    "summary",
+                ]
+                .contains(&name)
+                {
                     assert!(reply.int(name)? >= 0, "{name}");
                 }
             }

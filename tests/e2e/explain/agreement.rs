@@ -30,6 +30,16 @@ fn ids(keys: &BTreeSet<Vec<u8>>) -> BTreeSet<Vec<u8>> {
     found
 }
 
+/// In the order of replies.
+const FAMILIES: [&str; 6] = [
+    "heartbeat",
+    "signal",
+    "ack",
+    "idempotency",
+    "activity",
+    "state",
+];
+
 fn dry_run(conn: &mut Connection, id: &[u8], orphans: bool) -> Result<Reply> {
     let mut command = cmd("BLOCKING.CLEANUP");
     command.arg("DRYRUN").arg("MATCH").arg(exactly(id));
@@ -42,8 +52,15 @@ fn dry_run(conn: &mut Connection, id: &[u8], orphans: bool) -> Result<Reply> {
 /// Keys of this fate, family by family.
 fn by_family(explained: &Reply, fate: &str) -> Result<Vec<i64>> {
     let families = explained.map("families")?;
-    let names = families.names().into_iter();
-    names.map(|name| families.map(name)?.int(fate)).collect()
+    // What there is none of is left out.
+    let count = |name: &&str| match families.get(name) {
+        Some(_) => families
+            .map(name)?
+            .get(fate)
+            .map_or(Ok(0), |_| families.map(name)?.int(fate)),
+        None => Ok(0),
+    };
+    FAMILIES.iter().map(count).collect()
 }
 
 fn check(conn: &mut Connection, id: &[u8]) -> Result<()> {
