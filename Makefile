@@ -31,7 +31,7 @@ PORT ?= 0
 # Tests mostly wait, so there are more of them at a time than processors. Suites that measure take turns by themselves.
 RUST_TEST_THREADS ?= 4
 # What `make timers` runs: whatever has to do with being woken up.
-TIMED ?= scenarios:: ground::pauses:: ground::flushes:: ground::callers:: ground::unload::
+TIMED ?= scenarios:: ground::pauses:: ground::flushes:: ground::callers:: ground::lingering:: ground::unload::
 # How long: `make fuzz` for each target, 60 unless given; `make soak` in all, HOURS unless given. SEED repeats the
 # choices of an earlier soak.
 SECONDS ?=

@@ -19,7 +19,8 @@ use crate::linger::{Departure, Kept, Request, calls, joined};
 use crate::settings::LINGER_SECONDS;
 use crate::value::Value;
 
-/// How many commands that take a client away, or end its wait, are over since the server started.
+/// How many commands that take a client away, or end its wait, are over since the server started. Asked
+/// twice for each caller who goes; 0.3 ms where every command of the server has been in use.
 fn takings() -> u64 {
     let Some(info) = Info::new(c"commandstats") else {
         return 0;

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use blocking_harness::redis::{self, Connection, Value};
 use blocking_harness::{
-    Reply, Server, cleanup, command, error_text, reply_map, seed, wait_for_value,
+    Reply, Server, ServerBuilder, cleanup, command, error_text, reply_map, seed, wait_for_value,
 };
 use fastrand::Rng;
 
@@ -18,6 +18,16 @@ const LOOKS: [&[&str]; 3] = [
     &["BLOCKING.EXPLAIN", "dead-00000"],
     &["BLOCKING.DOCTOR", "JSON"],
 ];
+
+/// A run lingers there for longer than any test takes.
+fn patient() -> ServerBuilder {
+    let builder = Server::builder().aof(true);
+    builder.arg("blocking.linger-seconds", 600)
+}
+
+fn server() -> Result<Server> {
+    patient().start()
+}
 
 fn lingering_s(status: &Reply) -> Option<i64> {
     status.map("current").ok()?.int("lingering_s").ok()
@@ -95,7 +105,7 @@ fn the_same_command_joins_a_run_whose_caller_has_gone() -> Result<()> {
 
 #[test]
 fn json_says_that_it_was_joined() -> Result<()> {
-    let server = Server::start()?;
+    let server = server()?;
     let mut conn = server.client()?;
     World::load(&mut conn)?;
     let slow = Slow::start(&server)?;
@@ -116,7 +126,7 @@ fn json_says_that_it_was_joined() -> Result<()> {
 
 #[test]
 fn a_look_is_joined_as_well() -> Result<()> {
-    let server = Server::start()?;
+    let server = server()?;
     let mut conn = server.client()?;
     World::load(&mut conn)?;
     for words in LOOKS {
@@ -174,7 +184,7 @@ fn a_run_that_nobody_joins_in_time_ends() -> Result<()> {
 
 #[test]
 fn another_request_does_not_join() -> Result<()> {
-    let server = Server::start()?;
+    let server = server()?;
     let mut conn = server.client()?;
     World::load(&mut conn)?;
     run(&mut conn, "ACL SETUSER other on nopass ~* +@all")?;
@@ -238,7 +248,7 @@ fn another_request_does_not_join() -> Result<()> {
 
 #[test]
 fn a_run_that_ends_while_it_lingers_keeps_its_answer_for_the_one_who_joins() -> Result<()> {
-    let server = Server::start()?;
+    let server = server()?;
     let mut conn = server.client()?;
     let world = World::load(&mut conn)?;
     let all = world.dead_keys() as i64;
@@ -275,7 +285,7 @@ fn a_run_that_ends_while_it_lingers_keeps_its_answer_for_the_one_who_joins() -> 
 /// What its caller would have been told if he had stayed.
 #[test]
 fn whatever_ends_a_run_that_lingers_is_told_to_the_one_who_joins() -> Result<()> {
-    let server = Server::start()?;
+    let server = server()?;
     let mut conn = server.client()?;
     for (act, status, why) in [
         (
@@ -309,7 +319,7 @@ fn whatever_ends_a_run_that_lingers_is_told_to_the_one_who_joins() -> Result<()>
 
 #[test]
 fn a_change_of_role_ends_a_run_that_lingers() -> Result<()> {
-    let server = Server::start()?;
+    let server = server()?;
     let other = Server::start()?;
     let mut conn = server.client()?;
     let world = World::load(&mut conn)?;
@@ -332,7 +342,7 @@ fn a_change_of_role_ends_a_run_that_lingers() -> Result<()> {
 /// In a transaction, where the command that is under way is another one.
 #[test]
 fn a_client_that_is_killed_in_a_transaction_takes_its_run_with_it() -> Result<()> {
-    let server = Server::start()?;
+    let server = server()?;
     let mut conn = server.client()?;
     for (kill, more) in [
         ("CLIENT KILL ID", ""),
@@ -364,7 +374,7 @@ fn a_client_that_is_killed_in_a_transaction_takes_its_run_with_it() -> Result<()
 /// The manual run has to wait for the scheduled one to make room, and its caller goes meanwhile.
 #[test]
 fn a_run_that_waits_for_room_lingers_as_well() -> Result<()> {
-    let server = Server::builder()
+    let server = patient()
         .arg("blocking.warm-up-seconds", 0)
         .arg("blocking.second-look", "no")
         .arg("blocking.max-stale-percent", 100)
@@ -402,7 +412,7 @@ fn a_run_that_waits_for_room_lingers_as_well() -> Result<()> {
 #[test]
 fn one_who_hangs_up_and_asks_again_always_gets_the_answer() -> Result<()> {
     const ROUNDS: i64 = 60;
-    let server = Server::builder().aof(true).start()?;
+    let server = server()?;
     let mut conn = server.client()?;
     let world = World::load_sized(&mut conn, 100, 10, 3_000)?;
     let started = std::time::Instant::now();
