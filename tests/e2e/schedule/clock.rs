@@ -9,7 +9,7 @@ use crate::ground::long_run::{
     MOMENTS, Slow, World, assert_healthy, ended, ending, wait_until_idle,
 };
 
-const LIVING: usize = 2_000;
+const LIVING: usize = 600;
 const TTL_MS: i64 = 100_000;
 const STEP_MS: i64 = 140_000;
 const WHY: &str = "the server stood still, or its clock was set forward";
@@ -49,7 +49,7 @@ fn a_clock_set_forward_ends_the_run_under_way_and_no_living_one_loses_a_key() ->
     let clock = Clock::new()?;
     let server = server(&clock).start()?;
     let mut conn = server.client()?;
-    let world = World::load_sized(&mut conn, 1_000, 0, 0)?;
+    let world = World::load_sized(&mut conn, 400, 0, 0)?;
     for (number, moment) in (1..).zip(MOMENTS) {
         write_living(&mut conn)?;
         let slow = Slow::start(&server)?;
