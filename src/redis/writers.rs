@@ -95,9 +95,7 @@ pub fn look_at_writes(ctx: *mut RedisModuleCtx, at_once: bool) {
         return;
     }
     let (tried, refusal) = try_a_write(ctx);
-    if tried != Tried::Unknown {
-        watch().refusal.clone_from(&refusal);
-    }
+    watch().refusal.clone_from(&refusal);
     let noticed = schedule::tried_a_write(now_us, tried);
     if let Some(why) = refusal.filter(|_| noticed.begins) {
         let level = if noticed.is_start {
