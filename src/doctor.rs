@@ -22,10 +22,11 @@ mod survey;
 
 pub use findings::Answer;
 pub use ids::Ids;
-pub use study::{Orphaned, Study, study};
+pub use study::{Naming, Orphaned, Study, study};
 pub use survey::Survey;
 
 use crate::family::FamilyMap;
+use crate::locality::Locality;
 use crate::schedule::Outlook;
 use crate::watch::LastRuns;
 
@@ -100,8 +101,8 @@ pub struct Facts {
     pub last_runs: LastRuns,
     /// The monotonic clock.
     pub now_us: u64,
-    /// Keys may be on other nodes of a cluster.
-    pub has_others: bool,
+    /// In a cluster: what this node has of it, unless that is everything.
+    pub locality: Option<Locality>,
 }
 
 impl Facts {

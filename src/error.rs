@@ -66,7 +66,6 @@ pub enum Error {
     LookInMulti {
         command: &'static str,
     },
-    OrphansInCluster,
     ClusterDown,
     /// Writers were kept away, and have not had the time to beat again.
     WarmUp {
@@ -163,10 +162,6 @@ impl fmt::Display for Error {
                     "ERR {command} cannot wait inside MULTI; ask outside of it"
                 )
             }
-            Self::OrphansInCluster => out.write_str(
-                "ERR ORPHANS cannot be judged on one node of several: heartbeats may be on \
-                 another node of the cluster",
-            ),
             Self::ClusterDown => write!(
                 out,
                 "{CLUSTER_DOWN}, so no key can be removed; DRYRUN is accepted"
@@ -221,6 +216,7 @@ pub enum BadSetting {
     ObituaryStream,
     TimeFields,
     Zoneless,
+    ClusterTags,
     Families {
         /// Where the mistake begins: the number of its byte in the value, from 1 on.
         at: usize,
@@ -296,6 +292,7 @@ impl fmt::Display for BadSetting {
                 "argument must be 1 to 16 names of fields of 1 to 64 bytes, separated by spaces, without quotes, backslashes and control characters",
             ),
             Self::Zoneless => out.write_str("argument must be refuse or utc"),
+            Self::ClusterTags => out.write_str("argument must be unknown or ids"),
             Self::Families { at, what } => write!(
                 out,
                 "argument must be templates separated by spaces, at byte {at}: {}",

@@ -26,7 +26,6 @@ fn samples() -> Vec<(Error, &'static str)> {
             | Error::NotBusy
             | Error::InMulti
             | Error::LookInMulti { .. }
-            | Error::OrphansInCluster
             | Error::ClusterDown
             | Error::WarmUp { .. }
             | Error::NotPrimary
@@ -158,11 +157,6 @@ fn samples() -> Vec<(Error, &'static str)> {
             "ERR BLOCKING.CLEANUP cannot wait inside MULTI; add ASYNC",
         ),
         (
-            Error::OrphansInCluster,
-            "ERR ORPHANS cannot be judged on one node of several: heartbeats may be on \
-             another node of the cluster",
-        ),
-        (
             Error::ClusterDown,
             "CLUSTERDOWN The cluster is down, so no key can be removed; DRYRUN is accepted",
         ),
@@ -278,6 +272,8 @@ fn refused_settings_say_what_is_accepted() {
     let stream = BadSetting::ObituaryStream.to_string();
     let limits = format!("at most {MAX_STREAM_BYTES} bytes");
     assert!(stream.contains(&limits), "{stream}");
+    let tags = BadSetting::ClusterTags.to_string();
+    assert_eq!(tags, "argument must be unknown or ids");
     let what = BadTemplate::NoId;
     let families = BadSetting::Families { at: 7, what }.to_string();
     let expected =

@@ -35,6 +35,8 @@ named_enum! {
         Vetoed = vetoed,
         /// Stale coordinators alone could own it, and yet it stays, and so do their heartbeats.
         Held = held,
+        /// It may belong to a coordinator of another node of the cluster.
+        Elsewhere = elsewhere,
         /// Nobody would take it: whoever could own it is alive.
         Kept = kept,
         /// Another stale coordinator takes it.
@@ -95,6 +97,8 @@ pub struct Explanation {
     /// The breaker of a scheduled run would be open.
     pub share: Option<Share>,
     pub is_protected: bool,
+    /// In a cluster: heartbeats of the id may lie on other nodes.
+    pub is_elsewhere: bool,
     /// The newest time that its orphans give, milliseconds since 1970.
     newest_evidence_ms: Option<i64>,
 }
@@ -113,6 +117,7 @@ impl Explanation {
             counts: Counts::default(),
             share: None,
             is_protected: false,
+            is_elsewhere: false,
             newest_evidence_ms: None,
         }
     }

@@ -10,19 +10,27 @@ pub enum Hold {
     OverBound,
     /// It could belong to an id that `blocking.protect` names, which has no heartbeat.
     Protected,
+    /// In a cluster an owner may beat on another node, or other keys of the family may lie there.
+    Elsewhere,
     /// An owner's heartbeat went away during the run, and not by the run.
     OwnerGone,
 }
 
 impl Hold {
     /// Every one, in the order of the discriminants.
-    pub const ALL: [Self; 3] = [Self::OverBound, Self::Protected, Self::OwnerGone];
+    pub const ALL: [Self; 4] = [
+        Self::OverBound,
+        Self::Protected,
+        Self::Elsewhere,
+        Self::OwnerGone,
+    ];
 
     /// The name of its count in replies and INFO.
     pub const fn field(self) -> &'static str {
         match self {
             Self::OverBound => "keys_over_bound",
             Self::Protected => "keys_protected",
+            Self::Elsewhere => "keys_elsewhere",
             Self::OwnerGone => "keys_unsettled",
         }
     }
@@ -32,6 +40,7 @@ impl Hold {
         match self {
             Self::OverBound => "that too many coordinators could own",
             Self::Protected => "that blocking.protect may cover",
+            Self::Elsewhere => "that may belong to coordinators of other nodes",
             Self::OwnerGone => "of which an owner's heartbeat went away meanwhile; run again",
         }
     }
@@ -53,6 +62,11 @@ impl Held {
         if let Some(count) = self.0.get_mut(hold as usize) {
             *count = count.saturating_sub(1);
         }
+    }
+
+    /// How many keys stay for this cause.
+    pub fn count(&self, hold: Hold) -> u64 {
+        self.0.get(hold as usize).copied().unwrap_or_default()
     }
 
     /// Whether no key is held.

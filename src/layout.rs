@@ -186,7 +186,13 @@ impl Layout {
         }
     }
 
-    fn heartbeats(&self) -> impl Iterator<Item = &Template> {
+    /// Every template.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.templates.iter()
+    }
+
+    /// Those of heartbeats.
+    pub fn heartbeats(&self) -> impl Iterator<Item = &Template> {
         self.templates
             .iter()
             .take_while(|template| template.family == Family::Heartbeat)

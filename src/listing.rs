@@ -44,6 +44,8 @@ pub struct Listing {
     unreadable: u64,
     matched: u64,
     denied: u64,
+    /// In a cluster: why this is not all.
+    pub note: Option<String>,
 }
 
 impl Listing {
@@ -62,6 +64,7 @@ impl Listing {
             unreadable: 0,
             matched: 0,
             denied: 0,
+            note: None,
         }
     }
 
@@ -154,6 +157,9 @@ impl Listing {
             let what = state.map_or("id".into(), |state| format!("{state} id"));
             let why = pattern::nothing_fits(&what, id);
             fields.push(("reason", Value::text(why)));
+        }
+        if let Some(note) = &self.note {
+            fields.push(("note", Value::text(note.as_bytes())));
         }
         Value::Map(fields)
     }

@@ -29,7 +29,8 @@ use crate::collection::{Collection, Position, Record};
 use crate::family::Family;
 use crate::heartbeat::Verdict;
 use crate::hold::Hold;
-use crate::layout::Layout;
+use crate::layout::{AllReadings, Layout};
+use crate::locality::Locality;
 use crate::name_hash::NameHasher;
 use crate::owners::{HeartbeatNumber, Names, Owners};
 use crate::pattern::Pattern;
@@ -63,6 +64,8 @@ pub struct Question {
     pub orphans: bool,
     /// All keys that are counted and stay are named in [`Plan::kept`]: some may not exist any more.
     pub names_kept: bool,
+    /// In a cluster: what of it lies here, unless that is everything.
+    pub locality: Option<Locality>,
     /// Whom to spare although he is stale, and when to remove nothing at all.
     pub safety: Safety,
 }
@@ -165,6 +168,10 @@ struct Planner<'c> {
     ranks: Vec<Option<u32>>,
     /// By heartbeat number: stale, but its heartbeat key could belong to somebody living.
     vetoed: Vec<bool>,
+    /// By heartbeat number, in a cluster: stale, but keys or heartbeats of its may lie on other nodes.
+    elsewhere: Vec<bool>,
+    /// With a locality: what reads names for it.
+    reader: Option<AllReadings>,
     /// By heartbeat number: something of this family stays, so the heartbeat does, too.
     incomplete: Vec<Option<Incomplete>>,
     /// By rank, in the order of the walk.
@@ -234,6 +241,11 @@ impl<'c> Planner<'c> {
             chosen: Vec::new(),
             ranks: vec![None; heartbeats.positions.len()],
             vetoed: vec![false; heartbeats.positions.len()],
+            elsewhere: match question.locality {
+                Some(_) => vec![false; heartbeats.positions.len()],
+                None => Vec::new(),
+            },
+            reader: question.locality.as_ref().map(Locality::reader),
             incomplete: vec![unseen; heartbeats.positions.len()],
             assigned: Chunked::default(),
             assigned_rivals: Vec::new(),
@@ -298,11 +310,6 @@ impl<'c> Planner<'c> {
             let others = possible.filter(|other| *other != number);
             self.heartbeat_rivals
                 .extend(others.map(|other| (number, other)));
-            if let Fate::Held(hold) = fate {
-                // The key alone stays: that its coordinator is dead is known all the same.
-                self.counts.held.add(hold);
-                self.hold_back(name)?;
-            }
             let pattern = self.question.pattern.as_ref();
             let fits = pattern.is_none_or(|p| p.matches(id_of(name, &self.question.layout)));
             fits_any = fits_any || fits;
@@ -315,7 +322,22 @@ impl<'c> Planner<'c> {
                 if let Some(vetoed) = self.vetoed.get_mut(number as usize) {
                     *vetoed = true;
                 }
-            } else if fits {
+                continue;
+            }
+            if self.is_elsewhere(name, Locality::has_all_of) {
+                self.counts.held.add(Hold::Elsewhere);
+                self.hold_back(name)?;
+                if let Some(elsewhere) = self.elsewhere.get_mut(number as usize) {
+                    *elsewhere = true;
+                }
+                continue;
+            }
+            if let Fate::Held(hold) = fate {
+                // The key alone stays: that its coordinator is dead is known all the same.
+                self.counts.held.add(hold);
+                self.hold_back(name)?;
+            }
+            if fits {
                 candidates.push(number);
             }
         }
@@ -384,13 +406,7 @@ impl<'c> Planner<'c> {
                 self.veto(position);
                 return Some(());
             }
-            Fate::Held(hold) => {
-                self.counts.held.add(hold);
-                if self.question.names_kept {
-                    self.kept.held.push((position, hold));
-                }
-                return self.hold_back(record.name);
-            }
+            Fate::Held(hold) => return self.hold(position, record.name, hold),
             Fate::Orphaned => {
                 self.counts.keys_orphaned = self.counts.keys_orphaned.saturating_add(1);
                 if self.question.names_kept {
@@ -406,9 +422,11 @@ impl<'c> Planner<'c> {
             Fate::GoesWith(owner) => owner,
         };
         let Some(rank) = self.ranks.get(owner as usize).copied().flatten() else {
-            // Its owner is stale and stays: beyond LIMIT, not in MATCH, or vetoed himself.
+            // Its owner is stale and stays: beyond LIMIT, not in MATCH, vetoed itself, or not only here.
             if self.vetoed.get(owner as usize) == Some(&true) {
                 self.veto(position);
+            } else if self.elsewhere.get(owner as usize) == Some(&true) {
+                return self.hold(position, record.name, Hold::Elsewhere);
             }
             return Some(());
         };
@@ -429,6 +447,14 @@ impl<'c> Planner<'c> {
         if self.question.names_kept {
             self.kept.vetoed.push(position);
         }
+    }
+
+    fn hold(&mut self, position: Position, name: &[u8], hold: Hold) -> Option<()> {
+        self.counts.held.add(hold);
+        if self.question.names_kept {
+            self.kept.held.push((position, hold));
+        }
+        self.hold_back(name)
     }
 
     fn deny(&mut self, owner: HeartbeatNumber) {

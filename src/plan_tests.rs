@@ -32,6 +32,7 @@ pub(super) fn question() -> Question {
         truncated: false,
         orphans: false,
         names_kept: false,
+        locality: None,
         safety: Default::default(),
     }
 }

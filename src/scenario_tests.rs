@@ -80,6 +80,7 @@ fn question(case: &Case) -> Question {
         truncated: false,
         orphans: case.has_orphans(),
         names_kept: false,
+        locality: None,
         safety: Default::default(),
     }
 }

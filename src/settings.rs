@@ -10,6 +10,7 @@ use crate::error::BadSetting;
 use crate::families;
 use crate::heartbeat::forms::Zoneless;
 use crate::layout::Layout;
+use crate::locality::ClusterTags;
 use crate::obituary;
 use crate::protect::Protected;
 use crate::time_fields::{self, TimeFields};
@@ -233,6 +234,10 @@ pub static TIME_FIELDS: Text<TimeFields> =
 /// What a date without a zone means.
 pub static ZONELESS: Text<Zoneless> = Text::new("zoneless", "refuse", Zoneless::parse);
 
+/// What the operator of a cluster says of hash tags.
+pub static CLUSTER_TAGS: Text<ClusterTags> =
+    Text::new("cluster-tags", ClusterTags::DEFAULT, ClusterTags::parse);
+
 /// The stream that obituaries are written to; empty for none. Behind the families, which it is held
 /// against when the configuration is read.
 pub static OBITUARY_STREAM: Text<obituary::Stream> =
@@ -269,13 +274,14 @@ pub static SWITCHES: [&Switch; 2] = [&DRY_RUN, &SECOND_LOOK];
 
 /// Every setting that is text. None may take a NUL byte: CONFIG REWRITE would compare what stands before
 /// it with the default, and leave the setting out.
-pub static TEXTS: [&dyn AnyText; 6] = [
+pub static TEXTS: [&dyn AnyText; 7] = [
     &DATABASES,
     &PROTECT,
     &FAMILIES,
     &TIME_FIELDS,
     &ZONELESS,
     &OBITUARY_STREAM,
+    &CLUSTER_TAGS,
 ];
 
 #[cfg(test)]

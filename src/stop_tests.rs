@@ -87,6 +87,7 @@ fn asked() -> Question {
         ids: 100,
         orphans: true,
         names_kept: true,
+        locality: None,
         ..question()
     }
 }
@@ -163,12 +164,11 @@ fn phases(collection: &Collection) -> Vec<(&'static str, Work<'_>)> {
             "study",
             Box::new(move || {
                 let walked = Walked::default();
-                let layout = question().layout;
-                let protected = Arc::default();
-                doctor::study(
-                    collection, walked, &settings, &layout, &protected, 1, &GO_ON,
-                )
-                .map(drop)
+                let names = doctor::Naming {
+                    layout: question().layout,
+                    ..Default::default()
+                };
+                doctor::study(collection, walked, &settings, &names, 1, &GO_ON).map(drop)
             }),
         ),
     ]

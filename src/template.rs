@@ -7,6 +7,7 @@ use memchr::memmem;
 
 use crate::family::Family;
 use crate::layout::{Reading, SegmentCounts};
+use crate::slots::Part;
 
 /// What stands between the fixed beginning and the id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,6 +182,29 @@ impl Template {
                 (!swarm.is_empty()).then_some(Some(swarm.len()))
             }
         }
+    }
+
+    /// The keys of an id, as far as they are known: `swarm` and `star` stand where the template says so
+    /// before the id.
+    pub fn parts<'t>(&'t self, swarm: Part<'t>, star: Part<'t>, id: &'t [u8]) -> [Part<'t>; 6] {
+        const NOTHING: Part = Part::Text(&[]);
+        let (lead, marker) = match &self.lead {
+            Lead::Nothing => (NOTHING, NOTHING),
+            Lead::Swarm(text) => (swarm, Part::Text(text)),
+            Lead::Star(text) => (star, Part::Text(text)),
+        };
+        let (tail, rest) = match &self.tail {
+            Tail::Closed(text) => (Part::Text(text), NOTHING),
+            Tail::Open(text) => (Part::Text(text), Part::Any),
+        };
+        [
+            Part::Text(&self.prefix),
+            lead,
+            marker,
+            Part::Text(id),
+            tail,
+            rest,
+        ]
     }
 
     /// The key of an id, in a swarm if the template has one; `None` if the one is given and the

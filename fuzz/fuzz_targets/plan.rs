@@ -51,6 +51,7 @@ fn question(from: &mut Unstructured) -> Result<Question> {
         truncated: false,
         orphans: false,
         names_kept: true,
+        locality: None,
         safety: Default::default(),
     })
 }

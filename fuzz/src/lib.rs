@@ -39,6 +39,8 @@ pub mod hold;
 pub mod kept_away;
 #[path = "../../src/layout.rs"]
 pub mod layout;
+#[path = "../../src/locality.rs"]
+pub mod locality;
 #[path = "../../src/look.rs"]
 pub mod look;
 #[path = "../../src/name_hash.rs"]
@@ -67,6 +69,8 @@ pub mod room;
 pub mod safety;
 #[path = "../../src/second_look.rs"]
 pub mod second_look;
+#[path = "../../src/slots.rs"]
+pub mod slots;
 #[path = "../../src/template.rs"]
 pub mod template;
 #[path = "../../src/time_fields.rs"]

@@ -9,8 +9,10 @@ use crate::family::Family;
 use crate::heartbeat::PRESENCE;
 use crate::heartbeat::forms::Form;
 use crate::heartbeat::trouble::{Reason, Trouble};
+use crate::locality::{ClusterTags, Locality};
 use crate::report::{Counts, Status};
 use crate::safety::Share;
+use crate::slots::Slots;
 use crate::vitals::Vitals;
 use crate::watch::LastRun;
 
@@ -40,7 +42,7 @@ pub fn healthy() -> Facts {
         outlook: Default::default(),
         last_runs: Default::default(),
         now_us: 100_000_000,
-        has_others: false,
+        locality: None,
     };
     beat(&mut facts, b"blocking:heartbeat:a", 10, Some(5_000));
     let counts = Counts {
@@ -204,9 +206,15 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
     (
         Code::Cluster,
         Severity::Warning,
-        |f| f.has_others = true,
-        "warning: other nodes of the cluster have keys, too, and their heartbeats cannot be seen from here: what counts \
-         as an orphan may have an owner there. Ask every primary, and keep a coordinator and its partners on one node.",
+        |f| {
+            let layout = Arc::default();
+            let here = Slots::default();
+            f.locality = Some(Locality::new(&layout, here, 2, ClusterTags::Unknown));
+        },
+        "warning: this node has 0 of the 16384 slots of its cluster, and 2 slots are on the move, and what other nodes \
+         have cannot be seen from here: 0 keys stay that may belong to their coordinators. Ask every primary; give every \
+         id the hash tag of its partners, and set blocking.cluster-tags to ids; 2 slots are on the move: run again when \
+         they have arrived.",
     ),
     (
         Code::FutureBeats,

@@ -199,16 +199,20 @@ fn never_stale(facts: &Facts) -> Option<Finding> {
         ),
     };
     let grace_s = settings.orphan_grace_s;
-    let is_handled = facts.is_served() && grace_s > 0 && !facts.has_others;
+    let are_elsewhere = facts
+        .locality
+        .as_ref()
+        .is_some_and(|here| !here.trusts_tags());
+    let is_handled = facts.is_served() && grace_s > 0 && !are_elsewhere;
     let advice = if is_handled {
         format!(
             "Nothing to do: the schedule removes what their dead leave behind as orphans \
              (blocking.orphan-grace-seconds is {grace_s})"
         )
-    } else if facts.has_others {
+    } else if are_elsewhere {
         format!(
-            "Give heartbeats a TTL well above {threshold_s} s, or choose a shorter threshold: orphans cannot be judged \
-             on one node of several"
+            "Give heartbeats a TTL well above {threshold_s} s, or choose a shorter threshold: what could have an owner \
+             on another node of the cluster stays; see blocking.cluster-tags"
         )
     } else {
         format!(

@@ -200,12 +200,8 @@ fn orphans(facts: &Facts) -> Option<Finding> {
             pick(number, "is an orphan", "are orphans"),
             told.join(", ")
         ),
-        advice: if facts.has_others {
-            "Their heartbeats may be on another node of the cluster"
-        } else {
-            "BLOCKING.CLEANUP DRYRUN ORPHANS says how many of them nothing speaks for; without DRYRUN it removes them"
-        }
-        .into(),
+        advice: "BLOCKING.CLEANUP DRYRUN ORPHANS says how many of them nothing speaks for; without DRYRUN it removes them"
+            .into(),
         details: vec![
             ("orphans", number.into()),
             ("protected", protected.into()),

@@ -3,9 +3,11 @@
 
 use super::Facts;
 use super::findings::{Code, Finding, Severity, count, pick};
+use crate::hold::Hold;
 use crate::kept_away;
 use crate::report::Status;
 use crate::safety::Share;
+use crate::slots::SLOTS;
 use crate::value::Value;
 use crate::watch::{LastRun, LastRuns};
 
@@ -43,16 +45,27 @@ fn finding(
 }
 
 fn cluster(facts: &Facts) -> Option<Finding> {
-    if !facts.has_others {
-        return None;
-    }
+    let locality = facts.locality.as_ref()?;
+    let mut details = vec![
+        ("slots_here", u64::from(locality.here.len()).into()),
+        ("slots_open", u64::from(locality.open).into()),
+        ("slots", u64::from(SLOTS).into()),
+        ("cluster_tags", Value::Status(locality.tags.word())),
+    ];
+    let forecast = facts.study.at(facts.survey.settings.threshold_s);
+    let keys = forecast.map(|forecast| forecast.counts.held.count(Hold::Elsewhere));
+    details.extend(keys.map(|keys| ("keys_elsewhere", keys.into())));
+    let view = locality.view();
+    let stay = keys.map_or_else(String::new, |keys| {
+        let keys = count(keys, "key stays", "keys stay");
+        format!(": {keys} that may belong to their coordinators")
+    });
     finding(
         Severity::Warning,
         Code::Cluster,
-        "other nodes of the cluster have keys, too, and their heartbeats cannot be seen from here: what counts as an \
-         orphan may have an owner there",
-        "Ask every primary, and keep a coordinator and its partners on one node",
-        Vec::new(),
+        format!("{view}, and what other nodes have cannot be seen from here{stay}"),
+        format!("Ask every primary; {}", locality.advice()),
+        details,
     )
 }
 

@@ -9,6 +9,7 @@ use crate::breath::Breath;
 use crate::collection::{Collection, Position};
 use crate::family::{Family, FamilyMap};
 use crate::layout::Layout;
+use crate::locality::Locality;
 use crate::plan::{self, Question};
 use crate::protect::Protected;
 use crate::report::Counts;
@@ -50,6 +51,14 @@ impl Orphaned {
     }
 }
 
+/// What a name says: whose the key is, whether it is protected, and where it lies.
+#[derive(Clone, Debug, Default)]
+pub struct Naming {
+    pub layout: Arc<Layout>,
+    pub protected: Arc<Protected>,
+    pub locality: Option<Locality>,
+}
+
 /// What was found out; what could not be for lack of memory is not there.
 #[derive(Debug, Default)]
 pub struct Study {
@@ -73,11 +82,15 @@ pub fn study(
     collection: &Collection,
     walked: Walked,
     settings: &Settings,
-    layout: &Arc<Layout>,
-    protected: &Arc<Protected>,
+    names: &Naming,
     now_ms: i64,
     stop: &AtomicBool,
 ) -> Option<Study> {
+    let Naming {
+        layout,
+        protected,
+        locality,
+    } = names;
     let mut out = Study::default();
     // Without all heartbeats nobody's keys could be judged.
     if walked.is_overfull {
@@ -101,6 +114,7 @@ pub fn study(
             truncated: walked.is_truncated,
             orphans: is_own && !walked.is_truncated,
             names_kept: false,
+            locality: locality.clone(),
             safety: Safety {
                 protected: Arc::clone(protected),
                 ..Safety::default()

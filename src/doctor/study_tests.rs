@@ -32,14 +32,13 @@ fn settings(threshold_s: u32) -> Settings {
 }
 
 fn studied(collection: &Collection, walked: Walked, threshold_s: u32, protect: &str) -> Study {
-    let protected = Arc::new(Protected::parse(protect.as_bytes()).unwrap());
+    let names = Naming {
+        protected: Arc::new(Protected::parse(protect.as_bytes()).unwrap()),
+        ..Naming::default()
+    };
     let stop = AtomicBool::new(false);
     let settings = settings(threshold_s);
-    let layout = Arc::default();
-    let study = study(
-        collection, walked, &settings, &layout, &protected, NOW_MS, &stop,
-    );
-    study.unwrap()
+    study(collection, walked, &settings, &names, NOW_MS, &stop).unwrap()
 }
 
 /// Threshold, stale, removed coordinators and keys.
@@ -172,16 +171,7 @@ fn what_does_not_fit_is_not_guessed() {
 fn it_stops_when_told_to() {
     let collection = collected(&[("blocking:heartbeat:a", Some(5_000))]);
     let stop = AtomicBool::new(true);
-    let (layout, protected) = (Arc::default(), Arc::default());
-    let walked = Walked::default();
-    let out = study(
-        &collection,
-        walked,
-        &settings(600),
-        &layout,
-        &protected,
-        NOW_MS,
-        &stop,
-    );
-    assert!(out.is_none());
+    let (walked, names) = (Walked::default(), Naming::default());
+    let settings = settings(600);
+    assert!(study(&collection, walked, &settings, &names, NOW_MS, &stop).is_none());
 }

@@ -69,6 +69,7 @@ impl Answer {
         {
             Some(state) => state.word(),
             None if self.around.heartbeats_denied > 0 => "denied",
+            None if self.explanation.is_elsewhere => "elsewhere",
             None => "absent",
         }
     }
@@ -138,6 +139,11 @@ impl Answer {
         if self.around.heartbeats_denied > 0 {
             let denied = self.around.heartbeats_denied;
             out.push(format!("you may not read {denied} of its heartbeats"));
+        } else if self.heartbeats.is_empty() && self.explanation.is_elsewhere {
+            out.push(
+                "it has no heartbeat on this node, and may have one on other nodes of the cluster"
+                    .into(),
+            );
         } else if self.heartbeats.is_empty() {
             out.push("it has no heartbeat: nothing proves that it is dead".into());
             out.extend(self.say_of_a_key());
@@ -259,6 +265,10 @@ impl Answer {
         say(
             KeyFate::Held,
             "of its keys are held: too many could own them, or blocking.protect may cover them",
+        );
+        say(
+            KeyFate::Elsewhere,
+            "of its keys stay because they may belong to coordinators of other nodes; see blocking.cluster-tags",
         );
         say(
             KeyFate::Kept,

@@ -13,6 +13,7 @@ use crate::collection::{Collection, Position, Record};
 use crate::explanation::{Beating, Explanation, KeyFate};
 use crate::family::Family;
 use crate::heartbeat::Verdict;
+use crate::hold::Hold;
 use crate::layout::{Reading, SegmentCounts};
 use crate::look::State;
 use crate::owners::HeartbeatNumber;
@@ -34,6 +35,8 @@ pub fn plan_and_explain(
     planner.explain_keys(id, &own, &mut explanation)?;
     explanation.share = planner.share(breaker_percent);
     explanation.is_protected = question.safety.protected.matches(id);
+    let locality = question.locality.as_ref();
+    explanation.is_elsewhere = locality.is_some_and(|here| !here.has_heartbeats_of(id));
     let plan = planner.finish()?;
     explanation.counts = plan.counts;
     Some((plan, explanation))
@@ -98,6 +101,9 @@ impl<'c> Planner<'c> {
         }
         if self.vetoed.get(number as usize) == Some(&true) {
             return (KeyFate::Vetoed, self.protector(name));
+        }
+        if self.elsewhere.get(number as usize) == Some(&true) {
+            return (KeyFate::Elsewhere, None);
         }
         match self.ranks.get(number as usize).copied().flatten() {
             Some(_) => {
@@ -181,6 +187,7 @@ impl<'c> Planner<'c> {
         let (fate, by) = match self.fate(name)? {
             Fate::Kept => (KeyFate::Kept, self.protector(name)),
             Fate::Vetoed => (KeyFate::Vetoed, self.protector(name)),
+            Fate::Held(Hold::Elsewhere) => (KeyFate::Elsewhere, None),
             Fate::Held(_) => (KeyFate::Held, None),
             Fate::Orphaned if safety.protected.covers(name, layout) => (KeyFate::OrphanKept, None),
             Fate::Orphaned => {
@@ -190,10 +197,12 @@ impl<'c> Planner<'c> {
             Fate::GoesWith(owner) => {
                 let rank = self.ranks.get(owner as usize).copied().flatten();
                 let is_vetoed = self.vetoed.get(owner as usize) == Some(&true);
+                let is_elsewhere = self.elsewhere.get(owner as usize) == Some(&true);
                 match rank {
                     Some(_) if record.denied => (KeyFate::Denied, None),
                     Some(_) => (KeyFate::Removed, None),
                     None if is_vetoed => (KeyFate::Vetoed, None),
+                    None if is_elsewhere => (KeyFate::Elsewhere, None),
                     None if own.contains(&owner) => (KeyFate::Others, None),
                     None => (KeyFate::Others, Some(self.heartbeat_name(owner))),
                 }

@@ -4,6 +4,8 @@ use super::{Incomplete, MAX_OWNERS, Planner, Question};
 use crate::census::HeartbeatNames;
 use crate::heartbeat::Verdict;
 use crate::hold::Hold;
+use crate::layout::AllReadings;
+use crate::locality::Locality;
 use crate::owners::{HeartbeatNumber, Names};
 
 /// What becomes of a key.
@@ -61,6 +63,9 @@ impl Planner<'_> {
         let Some((_, _, owner)) = best else {
             return Some(if protected {
                 Fate::Kept
+            } else if self.is_elsewhere(name, Locality::has_families) {
+                // The owner may beat on another node, or keys there may speak for it.
+                Fate::Held(Hold::Elsewhere)
             } else {
                 Fate::Orphaned
             });
@@ -76,7 +81,23 @@ impl Planner<'_> {
             return Some(Fate::Held(Hold::Protected));
         }
         stale.retain(|number| *number != owner);
+        if self.is_elsewhere(name, Locality::has_owners) {
+            return Some(Fate::Held(Hold::Elsewhere));
+        }
         Some(Fate::GoesWith(owner))
+    }
+
+    /// In a cluster: whether not all that matters for this key would lie here.
+    pub(super) fn is_elsewhere(
+        &mut self,
+        name: &[u8],
+        lies_here: impl Fn(&Locality, &[u8], &mut AllReadings) -> bool,
+    ) -> bool {
+        let question = self.question;
+        match (&question.locality, &mut self.reader) {
+            (Some(locality), Some(reader)) => !lies_here(locality, name, reader),
+            _ => false,
+        }
     }
 
     /// The key of this name, which the hasher has loaded, stays: so do the heartbeats of all who

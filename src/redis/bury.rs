@@ -14,7 +14,9 @@ use super::{cluster, glimpse};
 use crate::breath::Breath;
 use crate::collection::Collection;
 use crate::evidence;
+use crate::hold::Hold;
 use crate::layout::{AllReadings, Reading};
+use crate::locality::{ClusterTags, Locality, Shrunk};
 use crate::obituary::{Dead, Obituaries, Rule};
 use crate::orphans::{self, Doomed, Orphans, Sighting};
 use crate::plan::MAX_OWNERS;
@@ -37,8 +39,6 @@ pub struct Bury {
     slice: u64,
     no_heartbeat: HashSet<Vec<u8>>,
     unchanged: HashSet<u32>,
-    /// Heartbeats may be on other nodes of a cluster.
-    is_blind: bool,
     /// Keys that were written since the run began, not heard of yet.
     births: Vec<Vec<u8>>,
     /// Not all of those are known, or can be: no orphan goes any more.
@@ -54,6 +54,9 @@ pub struct Rest<'r> {
     pub obituaries: Option<&'r mut Obituaries>,
     /// How many orphans may go into the batch.
     pub room: usize,
+    /// In a cluster: which readings of a key name no id, and what is still here.
+    pub tags: ClusterTags,
+    pub shrunk: Option<&'r mut Shrunk>,
 }
 
 /// What a second look at an orphan gives.
@@ -64,8 +67,8 @@ enum Fate {
     Vetoed,
     TooYoung,
     Denied,
-    /// Others of the cluster may know better.
-    NotOwned,
+    /// Slots began to move meanwhile.
+    Elsewhere,
 }
 
 impl Bury {
@@ -81,7 +84,6 @@ impl Bury {
             slice: 0,
             no_heartbeat: HashSet::new(),
             unchanged: HashSet::new(),
-            is_blind: false,
             births: Vec::new(),
             births_are_lost: false,
         }
@@ -117,13 +119,13 @@ impl Bury {
             counts,
             mut obituaries,
             room,
+            tags,
+            mut shrunk,
         } = run;
         if self.slice != slice.number {
             self.slice = slice.number;
             self.no_heartbeat.clear();
             self.unchanged.clear();
-            // Others may have joined since the run began.
-            self.is_blind = slice.cluster && cluster::has_others(slice.ctx);
         }
         let mut bytes = 0u64;
         for _ in 0..room {
@@ -136,12 +138,13 @@ impl Bury {
                 continue;
             };
             let name = OwnString::new(record.name);
-            let fate = if self.is_blind {
-                Fate::NotOwned
+            let shrunk = shrunk.as_deref_mut();
+            let fate = if shrunk.is_some_and(|s| s.lacks(record.name, Locality::has_families)) {
+                Fate::Elsewhere
             } else if born.protects(record.name) {
                 Fate::Vetoed
             } else if !self.births_are_lost {
-                self.look_again(slice, collection, record.name, &name, doomed)
+                self.look_again(slice, tags, collection, &name, doomed)
             } else {
                 Fate::TooYoung
             };
@@ -166,7 +169,7 @@ impl Bury {
                 Fate::Vetoed => count(&mut counts.keys_vetoed),
                 Fate::TooYoung => count(&mut counts.orphans_too_young),
                 Fate::Denied => count(&mut counts.keys_denied),
-                Fate::NotOwned => count(&mut counts.keys_not_owned),
+                Fate::Elsewhere => counts.held.add(Hold::Elsewhere),
             }
             if time_is_up() {
                 break;
@@ -219,17 +222,23 @@ impl Bury {
     fn look_again(
         &mut self,
         slice: Slice,
+        tags: ClusterTags,
         collection: &Collection,
-        name: &[u8],
         string: &OwnString,
         doomed: Doomed,
     ) -> Fate {
+        let Some(name) = self.orphans.name(collection, doomed.place) else {
+            return Fate::Gone;
+        };
         let Some(readings) = self.all.of(name) else {
             return Fate::Vetoed;
         };
-        let has_heartbeat = readings
-            .iter()
-            .any(|reading| has_heartbeat(slice, name, *reading, &mut self.no_heartbeat));
+        let is_id = tags.ids_in(name, readings);
+        let has_heartbeat = readings.iter().any(|reading| {
+            // Another node's slot says nothing of what can be no id.
+            let ask_cluster = slice.cluster && is_id(reading);
+            has_heartbeat(slice, name, *reading, ask_cluster, &mut self.no_heartbeat)
+        });
         if has_heartbeat {
             return Fate::Vetoed;
         }
@@ -291,6 +300,7 @@ fn has_heartbeat(
     slice: Slice,
     name: &[u8],
     reading: Reading,
+    ask_cluster: bool,
     no_heartbeat: &mut HashSet<Vec<u8>>,
 ) -> bool {
     let id = reading.id_of(name);
@@ -303,7 +313,7 @@ fn has_heartbeat(
             return false;
         }
         let string = OwnString::new(&heartbeat);
-        let found = if slice.cluster {
+        let found = if ask_cluster {
             cluster::may_exist(slice.ctx, &string)
         } else {
             glimpse::exists(slice.ctx, &string)

@@ -5,7 +5,6 @@ use redis_module::raw;
 use super::acl;
 use super::api::{self, RedisModuleCtx, RedisModuleString};
 use super::caller::Caller;
-use super::cluster;
 use super::keyspace;
 use super::linger;
 use super::order::Order;
@@ -95,9 +94,6 @@ fn start(
     }
     if flags & NO_WAITING != 0 && !options.asynchronous {
         return Err(Error::InMulti);
-    }
-    if options.orphans.is_some() && cluster::has_others(ctx) {
-        return Err(Error::OrphansInCluster);
     }
     let setting = settings::THRESHOLD_SECONDS.get();
     let threshold_s = options.threshold_s.map_or(setting, u64::from);

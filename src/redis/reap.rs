@@ -16,12 +16,15 @@ use super::acl::User;
 use super::api::{self, OwnString, RedisModuleCtx};
 use super::born::Born;
 use super::bury::{Bury, Rest};
+use super::cluster::Ground;
 use super::keyspace;
 use super::replicas::Replicas;
 use super::{glimpse, obituaries, system};
 use crate::census;
 use crate::collection::Collection;
 use crate::heartbeat::{self, Verdict};
+use crate::hold::Hold;
+use crate::locality::{Locality, Shrunk};
 use crate::obituary::{Dead, MAX_VALUE_BYTES, Obituaries, Rule};
 use crate::owners::HeartbeatNumber;
 use crate::plan::{Doomed, Plan};
@@ -71,6 +74,8 @@ pub struct Reap {
     pub plan: Plan,
     pub born: Born,
     pub replicas: Replicas,
+    pub ground: Ground,
+    shrunk: Option<Shrunk>,
     /// None while they are switched off.
     pub obituaries: Option<Obituaries>,
     /// Keys of nobody, which go when the families are gone.
@@ -115,6 +120,8 @@ impl Reap {
             plan,
             born: Born::default(),
             replicas: Replicas::default(),
+            ground: Ground::default(),
+            shrunk: None,
             obituaries: None,
             bury: None,
             orphans_stay: None,
@@ -148,6 +155,14 @@ impl Reap {
         self.families_are_over() && self.bury.as_ref().is_none_or(Bury::is_over)
     }
 
+    /// Look whether slots are still where they were, now and then.
+    fn look_at_slots(&mut self, slice: Slice) {
+        if self.ground.look_if_due(slice.ctx) {
+            let locality = self.ground.locality(&slice.reader.layout);
+            self.shrunk = locality.map(Shrunk::new);
+        }
+    }
+
     /// Remove until `time_is_up`, which is asked after every batch.
     pub fn slice(&mut self, slice: Slice, time_is_up: &mut dyn FnMut() -> bool) -> Progress {
         loop {
@@ -162,6 +177,7 @@ impl Reap {
             if replicas.are_too_far_behind(slice.ctx, *written_bytes) {
                 return Progress::Paused(Waiting::Replicas);
             }
+            self.look_at_slots(slice);
             let orphans = self.families_are_over();
             let Self { born, bury, .. } = self;
             let bury = bury.as_mut().filter(|_| orphans);
@@ -249,9 +265,15 @@ impl Reap {
                     for place in self.next_key..family.end {
                         self.hold_rivals(place);
                     }
-                    let orphans = left.saturating_sub(usize::from(!family.keeps_heartbeat));
-                    self.counts.keys_orphaned =
-                        self.counts.keys_orphaned.saturating_add(orphans as u64);
+                    let left = left.saturating_sub(usize::from(!family.keeps_heartbeat)) as u64;
+                    let name = heartbeat_name(&self.collection, &self.plan, family.heartbeat);
+                    let shrunk = self.shrunk.as_mut();
+                    if shrunk.is_some_and(|shrunk| shrunk.lacks(name, Locality::has_all_of)) {
+                        (0..left).for_each(|_| self.counts.held.add(Hold::Elsewhere));
+                    } else {
+                        let orphaned = &mut self.counts.keys_orphaned;
+                        *orphaned = orphaned.saturating_add(left);
+                    }
                     self.skip_family(&family);
                 }
             }
@@ -275,6 +297,8 @@ impl Reap {
             counts: &mut self.counts,
             obituaries: self.obituaries.as_mut(),
             room: BATCH_KEYS,
+            tags: self.ground.tags,
+            shrunk: self.shrunk.as_mut(),
         };
         let bytes = bury.fill(slice, rest, batch, time_is_up);
         let keys = batch

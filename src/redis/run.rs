@@ -16,6 +16,7 @@ use plan::Planned;
 use super::acl::User;
 use super::api::{self, RedisModuleCtx};
 use super::born::Born;
+use super::cluster::Ground;
 use super::collect::{Collect, Limits, Purpose, Walk};
 use super::keyspace;
 use super::linger;
@@ -98,6 +99,7 @@ pub struct Run {
     // Declared behind the phase: a worker in there holds a waker, and is joined first.
     pub wakeup: Wakeup,
     born: Born,
+    ground: Ground,
     reader: Reader,
     replicas: Replicas,
     obituaries: Option<Obituaries>,
@@ -188,6 +190,7 @@ impl Run {
                 Some(_) => Born::default(),
                 None => Born::begin(&reader.layout, order.orphan_grace_s.is_some()),
             },
+            ground: Ground::begin(ctx),
             replicas: Replicas::begin(ctx),
             obituaries: obituaries::begin(order.number, &reader.layout),
             reader,
@@ -311,7 +314,7 @@ impl Run {
             return self.stop_for(End::Loading);
         }
         match self.phase {
-            Phase::Planning(..) => return self.plan_step(ctx),
+            Phase::Planning(..) => return self.plan_step(),
             Phase::Judging(..) => return self.judge_step(),
             Phase::Explaining(..) => return self.explain_step(),
             Phase::Studying(..) => return self.study_step(),
@@ -398,7 +401,7 @@ impl Run {
         match collect.slice(ctx, user, now_ms, &mut self.replicas, time_is_up) {
             Walk::Unfinished => Next::Slice,
             Walk::WaitForReplicas => self.look_later(Waiting::Replicas),
-            Walk::Finished => self.start_plan(),
+            Walk::Finished => self.start_plan(ctx),
             Walk::TooManyHeartbeats => {
                 let why = "the heartbeats alone exceed blocking.collect-max-bytes; raise it";
                 self.stop(Status::Truncated, Some(why.into()))

@@ -43,7 +43,7 @@ const SETTINGS: [(&str, i64, i64, i64); 13] = [
 ];
 
 /// Name, default and another value of every other setting.
-const WORDS: [(&str, &str, &str); 8] = [
+const WORDS: [(&str, &str, &str); 9] = [
     ("blocking.dry-run", "no", "yes"),
     ("blocking.second-look", "yes", "no"),
     ("blocking.databases", "0", "3 0"),
@@ -63,6 +63,7 @@ const WORDS: [(&str, &str, &str); 8] = [
     ),
     ("blocking.zoneless", "refuse", "utc"),
     ("blocking.obituary-stream", "", "the #dead \u{e9}"),
+    ("blocking.cluster-tags", "unknown", "ids"),
 ];
 
 fn set(conn: &mut Connection, name: &str, value: impl ToString) -> Result<()> {

@@ -4,6 +4,7 @@ use super::super::api::OwnString;
 use super::super::keyspace::{self, Refusal};
 use super::{BATCH_KEYS, Reap, Slice};
 use crate::family::{Family, FamilyMap};
+use crate::hold::Hold;
 
 /// Keys of one batch, by family, each with the number of its owner among the obituaries; 0 without
 /// any.
@@ -14,7 +15,12 @@ impl Reap {
     /// kind, and heartbeats last. All of it is one transaction in AOF and replicas.
     pub(super) fn unlink(&mut self, slice: Slice, batch: &Batch) -> Result<(), String> {
         let order = Family::ALL.into_iter().filter(|f| *f != Family::Heartbeat);
+        let not_owned = self.counts.keys_not_owned;
         for family in order.chain([Family::Heartbeat]) {
+            if family == Family::Heartbeat && self.counts.keys_not_owned > not_owned {
+                self.keep_heartbeats();
+                break;
+            }
             let keys = &batch[family];
             // In a cluster one command may name keys of one slot only.
             let size = if slice.cluster {
@@ -44,6 +50,21 @@ impl Reap {
             }
         }
         Ok(())
+    }
+
+    /// Keys have gone to another node since the last look at the slots. Whose they were is not known any
+    /// more, and they can be found again only through a heartbeat: none of this batch goes, nor that of a
+    /// family that is not over.
+    fn keep_heartbeats(&mut self) {
+        let leaving = std::mem::take(&mut self.leaving);
+        let unfinished = self.plan.doomed.get(self.next_family).map(|d| d.heartbeat);
+        for number in leaving {
+            self.counts.held.add(Hold::Elsewhere);
+            self.hold(number);
+        }
+        if let Some(number) = unfinished {
+            self.hold(number);
+        }
     }
 
     /// Counts what UNLINK says that it removed of so many keys.

@@ -5,6 +5,7 @@ use super::super::{glimpse, keyspace};
 use super::{Batch, KEY_OVERHEAD_BYTES, Reap, Slice, heartbeat_name};
 use crate::heartbeat::Verdict;
 use crate::hold::Hold;
+use crate::locality::Locality;
 use crate::owners::HeartbeatNumber;
 use crate::plan::Doomed;
 
@@ -50,6 +51,17 @@ impl Reap {
             self.hold_rivals(place);
             return length;
         }
+        let lies_here = match is_heartbeat {
+            true => Locality::has_all_of,
+            false => Locality::has_owners,
+        };
+        let shrunk = self.shrunk.as_mut();
+        if shrunk.is_some_and(|shrunk| shrunk.lacks(name, lies_here)) {
+            self.counts.held.add(Hold::Elsewhere);
+            self.hold(family.heartbeat);
+            self.hold_rivals(place);
+            return length;
+        }
         // What was kept can be found again only through the heartbeat.
         if is_heartbeat && self.held.get(family.heartbeat as usize) == Some(&true) {
             return name.len();
@@ -74,7 +86,7 @@ impl Reap {
     }
 
     /// The heartbeat stays.
-    fn hold(&mut self, number: HeartbeatNumber) {
+    pub(super) fn hold(&mut self, number: HeartbeatNumber) {
         if let Some(held) = self.held.get_mut(number as usize) {
             *held = true;
         }

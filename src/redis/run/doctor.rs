@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::super::acl::User;
 use super::super::api::RedisModuleCtx;
-use super::super::cluster;
 use super::super::collect::{Collect, Limits, Purpose};
 use super::super::doctor::Measure;
 use super::super::schedule;
@@ -15,7 +14,8 @@ use super::super::watch;
 use super::super::worker::Outcome;
 use super::look::Found;
 use super::{Next, Phase, Run};
-use crate::doctor::{self, Answer, Facts, Settings, Study, Survey, Walked};
+use crate::doctor::{self, Answer, Facts, Naming, Settings, Study, Survey, Walked};
+use crate::locality::Locality;
 use crate::report::Status;
 use crate::settings;
 
@@ -48,7 +48,7 @@ impl Run {
     }
 
     /// The walk of DOCTOR is over.
-    pub(super) fn start_study(&mut self, collect: Collect) -> Next {
+    pub(super) fn start_study(&mut self, collect: Collect, locality: Option<Locality>) -> Next {
         let Some(survey) = collect.survey else {
             return self.stop_for(End::InternalError);
         };
@@ -63,20 +63,15 @@ impl Run {
             walked,
             keys_collected: collect.collection.records(),
         };
-        let layout = Arc::clone(&self.reader.layout);
-        let protected = settings::PROTECT.get();
+        let names = Naming {
+            layout: Arc::clone(&self.reader.layout),
+            protected: settings::PROTECT.get(),
+            locality,
+        };
         let (collection, now_ms) = (collect.collection, self.started_wall_ms);
         let work = move || {
             let stop = &signals::STOP_WORKER;
-            doctor::study(
-                &collection,
-                walked,
-                &settings,
-                &layout,
-                &protected,
-                now_ms,
-                stop,
-            )
+            doctor::study(&collection, walked, &settings, &names, now_ms, stop)
         };
         self.start_work(work, |worker| Phase::Studying(worker, Box::new(diagnosis)))
     }
@@ -133,7 +128,7 @@ impl Run {
             outlook: schedule::outlook(database),
             last_runs: watch::last_runs(self.order.database),
             now_us: system::monotonic_us(),
-            has_others: cluster::has_others(ctx),
+            locality: self.ground.locality(&self.reader.layout),
         };
         let answer = Answer::new(&facts, self.order.options.json);
         self.found = Some(Found::Doctor(Box::new(answer)));

@@ -17,6 +17,7 @@ use super::plan::Planned;
 use super::{Next, Phase, Run, view};
 use crate::collection::Collection;
 use crate::doctor::Study;
+use crate::hold::Hold;
 use crate::linger::joined;
 use crate::look::Look;
 use crate::pattern::nothing_fits;
@@ -41,7 +42,22 @@ impl Run {
         let removed = reap.counts.keys_removed() > 0;
         let unmatched = reap.plan.unmatched.as_ref().filter(|_| !removed);
         let unmatched = unmatched.map(|id| nothing_fits("stale id", id));
-        let reasons: Vec<String> = stay.into_iter().chain(held).chain(unmatched).collect();
+        let is_elsewhere = reap.counts.held.count(Hold::Elsewhere) > 0;
+        let locality = reap.ground.locality(&self.reader.layout);
+        let advice = locality.filter(|_| is_elsewhere).map(|here| here.advice());
+        let gone = match reap.counts.keys_not_owned {
+            0 => None,
+            count => Some(format!(
+                "{count} in slots that went to another node; run again"
+            )),
+        };
+        let reasons = stay
+            .into_iter()
+            .chain(held)
+            .chain(advice)
+            .chain(gone)
+            .chain(unmatched);
+        let reasons: Vec<String> = reasons.collect();
         self.stop(status, (!reasons.is_empty()).then(|| reasons.join("; ")))
     }
 
@@ -182,7 +198,7 @@ pub(super) fn end_status(reap: &Reap) -> Status {
         Status::Truncated
     } else if plan.limited {
         Status::Limited
-    } else if reap.counts.held.is_empty() {
+    } else if reap.counts.held.is_empty() && reap.counts.keys_not_owned == 0 {
         Status::Complete
     } else {
         Status::Partial

@@ -72,7 +72,9 @@ impl Run {
         if !list.slice(ctx, user, now_ms, time_is_up) {
             return Next::Slice;
         }
-        if let Phase::Listing(list) = std::mem::replace(&mut self.phase, Phase::Moving) {
+        if let Phase::Listing(mut list) = std::mem::replace(&mut self.phase, Phase::Moving) {
+            let locality = self.ground.locality(&self.reader.layout);
+            list.listing.note = locality.map(|here| format!("{}: ask every primary", here.view()));
             self.found = Some(Found::List(Box::new(list.listing), list.keys_scanned));
         }
         self.stop(Status::Complete, None)

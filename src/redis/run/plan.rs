@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::super::api::RedisModuleCtx;
-use super::super::cluster;
 use super::super::reap::{Progress, Reap};
 use super::super::schedule;
 use super::super::signals::{self, End};
@@ -32,12 +31,14 @@ pub(super) struct Planned {
 }
 
 impl Run {
-    pub(super) fn start_plan(&mut self) -> Next {
+    pub(super) fn start_plan(&mut self, ctx: *mut RedisModuleCtx) -> Next {
         let Phase::Collecting(collect) = std::mem::replace(&mut self.phase, Phase::Moving) else {
             return Next::Slice;
         };
+        self.ground.look(ctx);
+        let locality = self.ground.locality(&self.reader.layout);
         if collect.survey.is_some() {
-            return self.start_study(collect);
+            return self.start_study(collect, locality);
         }
         let walked = Walked {
             keys_scanned: collect.keys_scanned,
@@ -58,6 +59,7 @@ impl Run {
             truncated: walked.truncated,
             orphans: self.order.orphan_grace_s.is_some() || self.order.look.is_some(),
             names_kept: collect.has_expired,
+            locality,
             safety: Safety {
                 protected: settings::PROTECT.get(),
                 breaker_percent: self.order.options.breaker,
@@ -107,7 +109,7 @@ impl Run {
         self.start_work(work, |worker| Phase::Planning(worker, walked))
     }
 
-    pub(super) fn plan_step(&mut self, ctx: *mut RedisModuleCtx) -> Next {
+    pub(super) fn plan_step(&mut self) -> Next {
         let Phase::Planning(worker, walked) = &mut self.phase else {
             return Next::Slice;
         };
@@ -125,6 +127,7 @@ impl Run {
         self.explanation = explanation;
         reap.born = std::mem::take(&mut self.born);
         reap.replicas = std::mem::take(&mut self.replicas);
+        reap.ground = std::mem::take(&mut self.ground);
         reap.obituaries = self.obituaries.take();
         reap.before = self
             .order
@@ -140,7 +143,7 @@ impl Run {
         }
         reap.counts.keys_scanned = keys_scanned;
         if reap.plan.kept.is_empty() {
-            return self.after_plan(ctx, reap, orphans);
+            return self.after_plan(reap, orphans);
         }
         // Without ORPHANS only, see `Purpose`.
         self.phase = Phase::Recounting(reap);
@@ -162,18 +165,13 @@ impl Run {
             Progress::Finished => {}
         }
         match std::mem::replace(&mut self.phase, Phase::Moving) {
-            Phase::Recounting(reap) => self.after_plan(ctx, reap, None),
+            Phase::Recounting(reap) => self.after_plan(reap, None),
             _ => self.stop_for(End::InternalError),
         }
     }
 
     /// All that was counted is there: refuse, weigh orphans, or remove.
-    fn after_plan(
-        &mut self,
-        ctx: *mut RedisModuleCtx,
-        mut reap: Box<Reap>,
-        orphans: Option<Orphans>,
-    ) -> Next {
+    fn after_plan(&mut self, mut reap: Box<Reap>, orphans: Option<Orphans>) -> Next {
         if let Some(share) = &reap.plan.refused {
             let (status, why) = (end_status(&reap), share.reason());
             self.phase = Phase::Reaping(reap);
@@ -188,11 +186,6 @@ impl Run {
             }
             return self.start_reap(reap);
         };
-        if cluster::has_others(ctx) {
-            let why = "orphans stay: heartbeats may be on another node of the cluster";
-            reap.orphans_stay = Some((end_status(&reap), why));
-            return self.start_reap(reap);
-        }
         let weigh = Weigh::new(orphans, self.order.database, self.reader.clone());
         self.phase = Phase::Weighing(reap, Box::new(weigh));
         Next::Slice

@@ -170,7 +170,7 @@ fn every_option_setting_and_info_field_is_explained() -> Result<()> {
     let settings: BTreeMap<String, String> = redis::cmd("CONFIG")
         .arg(&["GET", "blocking.*"])
         .query(&mut conn)?;
-    assert_eq!(settings.len(), 21);
+    assert_eq!(settings.len(), 22);
     let mut numbers = 0;
     for (name, default) in settings {
         let row = README
@@ -202,7 +202,7 @@ fn every_option_setting_and_info_field_is_explained() -> Result<()> {
         let range = format!("between {min} and {max} inclusive");
         ensure!(error.contains(&range), "{row}: {error}");
     }
-    assert_eq!(numbers, 12, "rows with a range of numbers");
+    assert_eq!(numbers, 13, "rows with a range of numbers");
     Ok(())
 }
 

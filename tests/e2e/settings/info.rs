@@ -17,7 +17,7 @@ const NOW: [&str; 4] = [
     "current_paused",
 ];
 
-const LAST: [&str; 25] = [
+const LAST: [&str; 26] = [
     "last_run",
     "last_dry_run",
     "last_scheduled",
@@ -42,6 +42,7 @@ const LAST: [&str; 25] = [
     "last_elapsed_us",
     "last_keys_over_bound",
     "last_keys_protected",
+    "last_keys_elsewhere",
     "last_keys_unsettled",
 ];
 
@@ -316,6 +317,7 @@ fn fields_say_what_the_runs_replied() -> Result<()> {
         ("last_keys_not_owned", 0),
         ("last_keys_over_bound", 0),
         ("last_keys_protected", 0),
+        ("last_keys_elsewhere", 0),
         ("last_keys_unsettled", 0),
         ("total_runs_partial", 0),
         ("total_runs", 3),
