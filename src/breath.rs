@@ -82,7 +82,7 @@ impl<'s> Breath<'s> {
             self.steps.set(steps);
             return Some(());
         }
-        self.steps.set(0);
+        self.steps.set(steps % STEPS);
         let_go();
         self.go_on()
     }
