@@ -88,6 +88,7 @@ pub struct Collect {
     /// The walk has removed expired keys, of which replicas have to be told.
     has_written: bool,
     purpose: Purpose,
+    asks_strings_for_ttl: bool,
     /// There may be keys among the collected whose TTL had passed.
     pub has_expired: bool,
 }
@@ -108,6 +109,7 @@ impl Collect {
             is_over: false,
             has_written: false,
             purpose,
+            asks_strings_for_ttl: purpose.asks_strings_for_ttl(),
             has_expired: false,
         }
     }
@@ -139,6 +141,11 @@ impl Collect {
             }
             let bytes = self.collection.bytes().saturating_add(self.seen.bytes());
             let others_max = self.limits.collect_max_bytes / 100 * OTHERS_PERCENT;
+            if bytes > others_max && self.has_expired {
+                // What has expired must not take the place of what is there.
+                self.begin_again_without_expired(ctx);
+                continue;
+            }
             self.truncated = self.truncated || bytes > others_max;
             if bytes > self.limits.collect_max_bytes {
                 if self.survey.is_none() {
@@ -168,6 +175,7 @@ impl Collect {
             reader: &self.limits.reader,
             truncated: self.truncated,
             purpose: self.purpose,
+            asks_strings_for_ttl: self.asks_strings_for_ttl,
             has_expired: &mut self.has_expired,
             user,
             now_ms,
@@ -186,6 +194,14 @@ impl Collect {
                 return;
             }
         }
+    }
+
+    fn begin_again_without_expired(&mut self, ctx: *mut RedisModuleCtx) {
+        self.asks_strings_for_ttl = true;
+        self.has_expired = false;
+        self.is_over = false;
+        self.cursor = Cursor::new(ctx, self.purpose == Purpose::Telling);
+        self.forget();
     }
 
     /// The walk begins anew.
@@ -245,6 +261,7 @@ struct Found<'c> {
     reader: &'c Reader,
     truncated: bool,
     purpose: Purpose,
+    asks_strings_for_ttl: bool,
     has_expired: &'c mut bool,
     user: &'c User,
     now_ms: i64,
@@ -261,7 +278,7 @@ impl Found<'_> {
 
     /// Whether a key does not exist, for its TTL has passed, even while the server still holds it.
     fn is_gone(&mut self, key: &SeenKey, family: Family) -> bool {
-        if family != Family::Heartbeat && key.is_string() && !self.purpose.asks_strings_for_ttl() {
+        if family != Family::Heartbeat && key.is_string() && !self.asks_strings_for_ttl {
             *self.has_expired = true;
             return false;
         }

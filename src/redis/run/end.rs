@@ -27,6 +27,9 @@ use crate::schedule::Change;
 /// Memory that is freed on the spot; more is freed by a worker, for it takes long.
 const FREED_AT_ONCE_BYTES: usize = 1 << 20;
 
+const NO_ROOM: &str =
+    "nothing can be removed while keys that stay fill blocking.collect-max-bytes; raise it";
+
 impl Run {
     /// End with the status of a run that was not cut short.
     pub(super) fn finish(&mut self) -> Next {
@@ -42,6 +45,9 @@ impl Run {
         let removed = reap.counts.keys_removed() > 0;
         let unmatched = reap.plan.unmatched.as_ref().filter(|_| !removed);
         let unmatched = unmatched.map(|id| nothing_fits("stale id", id));
+        // Then the next run would gather the same.
+        let is_stuck = reap.plan.truncated && !removed && stay.is_none() && unmatched.is_none();
+        let stuck = is_stuck.then(|| NO_ROOM.to_owned());
         let is_elsewhere = reap.counts.held.count(Hold::Elsewhere) > 0;
         let locality = reap.ground.locality(&self.reader.layout);
         let advice = locality.filter(|_| is_elsewhere).map(|here| here.advice());
@@ -53,6 +59,7 @@ impl Run {
         };
         let reasons = stay
             .into_iter()
+            .chain(stuck)
             .chain(held)
             .chain(advice)
             .chain(gone)

@@ -94,6 +94,82 @@ fn runs_at_the_memory_limit_are_truncated_and_the_next_go_on_until_nothing_is_le
 }
 
 #[test]
+fn at_the_memory_limit_a_run_does_what_its_dry_run_says_whatever_has_expired() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    set(&mut conn, "blocking.collect-max-bytes", "64kb")?;
+    redis::cmd("DEBUG")
+        .arg(&["SET-ACTIVE-EXPIRE", "0"])
+        .query::<()>(&mut conn)?;
+    write_stale(&mut conn, "dead", 40)?;
+    let mut pipe = redis::pipe();
+    for n in 0..3_000 {
+        let name = format!("blocking:signal:somebody-of-long-ago-{n}");
+        pipe.cmd("SET").arg(name).arg("x").arg("PX").arg(1).ignore();
+    }
+    pipe.query::<()>(&mut conn)?;
+    let dry = cleanup(&mut conn, &["DRYRUN"])?;
+    let run = cleanup(&mut conn, &[])?;
+    for reply in [&dry, &run] {
+        assert_eq!(reply.text("status")?, "complete", "{reply:?}");
+        assert_eq!(reply.int("keys_removed")?, 41, "{reply:?}");
+    }
+    Ok(())
+}
+
+fn has_walk_by_pages(conn: &mut Connection) -> Result<bool> {
+    let info: String = redis::cmd("INFO").arg("server").query(conn)?;
+    Ok(info.contains("valkey_version"))
+}
+
+/// The keys of the living are found first or last, as it comes: where they fill the memory no run comes to the rest.
+#[test]
+fn runs_at_the_memory_limit_go_on_or_say_that_they_cannot() -> Result<()> {
+    const REASON: &str =
+        "nothing can be removed while keys that stay fill blocking.collect-max-bytes; raise it";
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    set(&mut conn, "blocking.collect-max-bytes", "64kb")?;
+    let now_ms = server_now_ms(&mut conn)?;
+    let mut pipe = redis::pipe();
+    pipe.set("blocking:heartbeat:living", now_ms + 600_000)
+        .ignore();
+    for n in 0..3_000 {
+        let name = format!("blocking:ack:living:a-signal-with-a-name-{n}");
+        pipe.set(name, "x").ignore();
+    }
+    pipe.query::<()>(&mut conn)?;
+    write_stale(&mut conn, "dead", 300)?;
+    for _ in 0..400 {
+        let dry = cleanup(&mut conn, &["DRYRUN"])?;
+        let run = cleanup(&mut conn, &[])?;
+        for reply in [&dry, &run] {
+            assert_eq!(reply.text("status")?, "truncated", "{reply:?}");
+            let is_stuck = reply.int("keys_removed")? == 0;
+            let reason = reply.text("reason").ok();
+            assert_eq!(reason.as_deref(), is_stuck.then_some(REASON), "{reply:?}");
+        }
+        let removed = run.int("keys_removed")?;
+        // A walk by pages notices only after one that the memory is full.
+        let page_keys = if has_walk_by_pages(&mut conn)? {
+            100
+        } else {
+            0
+        };
+        let differ = dry.int("keys_removed")?.abs_diff(removed);
+        assert!(differ <= page_keys, "{dry:?} {run:?}");
+        if removed == 0 {
+            // The way out that it names.
+            set(&mut conn, "blocking.collect-max-bytes", "1mb")?;
+            cleanup(&mut conn, &[])?;
+            assert_eq!(dbsize(&mut conn)?, 3_001);
+            return Ok(());
+        }
+    }
+    panic!("runs go on and on");
+}
+
+#[test]
 fn heartbeats_that_do_not_fit_the_memory_limit_end_the_run_with_that_reason() -> Result<()> {
     let server = Server::start()?;
     let mut conn = server.client()?;
