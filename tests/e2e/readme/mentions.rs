@@ -86,7 +86,7 @@ fn every_reply_field_is_explained() -> Result<()> {
                 }
             }
             if let Ok(families) = reply.map("families") {
-                mentions("fates", names(&families.map("ack")?))?;
+                mentions("fates", names(&families.map("heartbeat")?))?;
             }
         }
     }
