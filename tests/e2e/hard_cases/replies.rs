@@ -6,7 +6,7 @@ use blocking_harness::redis::{Connection, Value, cmd};
 use blocking_harness::{Reply, Server, cleanup, command, server_now_ms};
 
 use super::beat;
-use crate::explain::explain;
+use crate::explain::{explain, maps};
 
 /// Names in one reply, as JSON may write them, and room for all else.
 const MOST_BYTES: usize = (1 << 20) + (64 << 10);
@@ -90,7 +90,7 @@ fn a_living_heartbeat_beyond_those_shown_decides_the_verdict() -> Result<()> {
         .query(&mut conn)?;
     let reply = explain(&mut conn, b"a", &[])?;
     assert_eq!(reply.text("verdict")?, "live");
-    assert_eq!(reply.list("heartbeats")?.len(), 20);
+    assert_eq!(maps(&reply, "heartbeats")?.len(), 20);
     Ok(())
 }
 
