@@ -9,6 +9,7 @@ use crate::breath::Breath;
 use crate::collection::{Collection, Position};
 use crate::heartbeat::{self, Verdict};
 use crate::layout::{Layout, Reading};
+use crate::name_bounds;
 use crate::name_hash::NameHasher;
 use crate::owners::{HeartbeatNumber, Names};
 use crate::plan::Question;
@@ -100,8 +101,10 @@ pub fn judge(
     layout: &Layout,
 ) -> Verdict {
     match heartbeat::verdict(reading, now_ms, threshold_s) {
-        // Stale, but under a name that no cleanup may remove: proof of nothing.
-        Verdict::Stale { .. } if layout.is_never_touched(name) => Verdict::Unreadable,
+        // Stale, but under a name that no cleanup may remove, or that is over the bounds: proof of nothing.
+        Verdict::Stale { .. } if layout.is_never_touched(name) || name_bounds::is_over(name) => {
+            Verdict::Unreadable
+        }
         verdict => verdict,
     }
 }

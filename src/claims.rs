@@ -18,6 +18,7 @@ use hashbrown::HashTable;
 
 use crate::breath::Breath;
 use crate::layout::{Layout, Reading, SegmentCounts};
+use crate::name_bounds;
 use crate::name_hash::NameHasher;
 
 /// Told apart from an id without a swarm: the same id in whatever swarm.
@@ -63,6 +64,11 @@ impl Claims {
     /// Whether no id is known.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
+    }
+
+    /// How many readings of the key `name` would have to be tried, at most.
+    pub fn tries(&self, name: &[u8]) -> usize {
+        name_bounds::segments(name).saturating_mul(self.lengths.iter().count())
     }
 
     /// Make `name` the key that the other calls are about.

@@ -26,6 +26,8 @@ const _: () = assert!(
 );
 const DENIED: u8 = 0b0000_1000;
 const DOUBTFUL: u8 = 0b0001_0000;
+/// Of what is no heartbeat.
+const LARGE: u8 = DOUBTFUL;
 const HAS_BEAT: u8 = 0b0010_0000;
 
 /// Where a record lies in its collection.
@@ -42,6 +44,8 @@ pub struct Record<'c> {
     pub family: Family,
     /// The caller's ACL user may not delete this key; known of dry runs and looks only.
     pub denied: bool,
+    /// For others: the server will take long to free it, as far as the walk could see.
+    pub is_large: bool,
     /// For heartbeats: what its value said.
     pub beat: Option<Reading>,
 }
@@ -76,7 +80,7 @@ impl Collection {
         self.records
     }
 
-    /// Append a record. Names are limited by [`crate::layout::MAX_NAME_BYTES`] before they come
+    /// Append a record. Names are limited by [`crate::name_bounds::MAX_NAME_BYTES`] before they come
     /// here, so lengths and offsets fit their fields; one that did not fit would be left out.
     pub fn push(&mut self, record: Record) {
         let Ok(length) = u32::try_from(record.name.len()) else {
@@ -86,6 +90,9 @@ impl Collection {
         let mut beat_ms = None;
         if record.denied {
             flags |= DENIED;
+        }
+        if record.is_large && record.beat.is_none() {
+            flags |= LARGE;
         }
         if let Some(beat) = record.beat {
             if beat.doubtful {
@@ -199,6 +206,7 @@ fn read_record(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
         name: rest.get(..length)?,
         family,
         denied: flags & DENIED != 0,
+        is_large: beat.is_none() && flags & LARGE != 0,
         beat,
     };
     Some((record, size))
@@ -214,6 +222,7 @@ mod tests {
             name,
             family,
             denied,
+            is_large: false,
             beat: (family == Family::Heartbeat).then_some(Reading {
                 newest_ms: beat,
                 doubtful: denied,

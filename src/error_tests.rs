@@ -254,7 +254,7 @@ fn the_pattern_text_names_the_real_limit() {
 #[test]
 fn the_id_text_names_the_real_limit() {
     let text = Error::IdLength { got_bytes: 0 }.to_string();
-    let limit = crate::layout::MAX_NAME_BYTES;
+    let limit = crate::name_bounds::MAX_NAME_BYTES;
     assert!(text.contains(&format!("1 to {limit} bytes")));
 }
 

@@ -6,7 +6,7 @@
 /// Why a key stays without a living owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
-    /// More coordinators could own it than one slice can read again.
+    /// Its name, or the number of its owners, is more than can be looked at in one slice.
     OverBound,
     /// It could belong to an id that `blocking.protect` names, which has no heartbeat.
     Protected,
@@ -38,7 +38,7 @@ impl Hold {
     /// What the reply says of it, behind the number of keys.
     pub const fn why(self) -> &'static str {
         match self {
-            Self::OverBound => "that too many coordinators could own",
+            Self::OverBound => "over a bound, of names or of owners",
             Self::Protected => "that blocking.protect may cover",
             Self::Elsewhere => "that may belong to coordinators of other nodes",
             Self::OwnerGone => "of which an owner's heartbeat went away meanwhile; run again",

@@ -9,10 +9,8 @@ use std::sync::Arc;
 use crate::error::BadSetting;
 use crate::families;
 use crate::family::Family;
+use crate::name_bounds::{self, MAX_NAME_BYTES};
 use crate::template::{Never, Tail, Template};
-
-/// Names longer than this (bytes) are never family: looking at one must not cost a slice.
-pub const MAX_NAME_BYTES: usize = 256 * 1024;
 
 /// One way to read a key: it would belong to the coordinator `id`, of swarm `swarm` if scoped.
 /// Both are byte ranges (start, end) of the key's name.
@@ -191,6 +189,34 @@ impl Layout {
         self.templates.iter()
     }
 
+    /// What the end of a name over the bounds can spell: every coordinator with an id within the
+    /// bounds that it could be the heartbeat of. Its swarm is not known.
+    pub fn beating_at_end(&self, name: &[u8], visit: &mut dyn FnMut(Reading)) {
+        let from = name_bounds::end_of(name);
+        for template in self.heartbeats() {
+            template.readings_at_end(name, from, visit);
+        }
+    }
+
+    /// Whether a name that is too long to be looked at in full could be a heartbeat's.
+    #[inline]
+    pub fn is_long_heartbeat(&self, name: &[u8]) -> bool {
+        name.len() > MAX_NAME_BYTES && self.begins_as_heartbeat(name)
+    }
+
+    /// Whether a name begins as those of heartbeats do, which costs the same for every name.
+    fn begins_as_heartbeat(&self, name: &[u8]) -> bool {
+        self.heartbeats().any(|line| line.rest(name).is_some())
+    }
+
+    /// The first family that keys belong to which begin as this name does, which costs the same for every
+    /// name.
+    pub fn begins_as(&self, name: &[u8]) -> Option<Family> {
+        let mut lines = self.templates.iter();
+        let line = lines.find(|line| line.rest(name).is_some())?;
+        Some(line.family)
+    }
+
     /// Those of heartbeats.
     pub fn heartbeats(&self) -> impl Iterator<Item = &Template> {
         self.templates
@@ -271,6 +297,9 @@ impl AllReadings {
             found,
         } = self;
         found.clear();
+        if name_bounds::is_over(name) {
+            return None;
+        }
         for template in &layout.templates {
             // Each segment begins at least one reading where the id's extent is open.
             let most = if template.is_open() {

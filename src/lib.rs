@@ -42,6 +42,7 @@ mod linger;
 mod listing;
 mod locality;
 mod look;
+mod name_bounds;
 mod name_hash;
 mod named_enum;
 mod obituary;

@@ -174,6 +174,7 @@ fn planned(locality: Option<Locality>, keys: &[&str]) -> (Plan, Vec<String>) {
             name,
             family,
             denied: false,
+            is_large: false,
             beat: (family == Family::Heartbeat).then_some(beat),
         });
     }
@@ -186,6 +187,8 @@ fn planned(locality: Option<Locality>, keys: &[&str]) -> (Plan, Vec<String>) {
         ids: 10,
         truncated: false,
         orphans: true,
+        max_bytes: usize::MAX,
+        hears_births: true,
         names_kept: false,
         locality,
         safety: Default::default(),

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::error::Error;
 use crate::heartbeat::Verdict;
-use crate::layout::MAX_NAME_BYTES;
+use crate::name_bounds::MAX_NAME_BYTES;
 use crate::options::{
     CleanupOptions, MATCH_ACCEPTED, THRESHOLD_ACCEPTED, THRESHOLD_RANGE_S, canonical, integer,
     once, unknown, value,

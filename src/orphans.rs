@@ -13,9 +13,9 @@ use crate::collection::{Collection, Position};
 use crate::evidence::{self, Evidence};
 use crate::family::Family;
 use crate::first_seen::FirstSeen;
-use crate::layout::{AllReadings, Layout, MAX_NAME_BYTES, Reading};
+use crate::layout::{AllReadings, Layout, Reading};
+use crate::name_bounds::{self, MAX_NAME_BYTES, MAX_OWNERS, Tries};
 use crate::pattern::Pattern;
-use crate::plan::MAX_OWNERS;
 use crate::report::Counts;
 
 /// Memory that an orphan takes beside its record, at most and about.
@@ -83,6 +83,8 @@ pub struct Orphans {
     /// Who goes, once judged: keys that the same keys speak for stand side by side, so that one look
     /// at those serves all of them.
     pub doomed: Vec<Doomed>,
+    /// There are keys with names over the bounds that could speak for anybody: none goes.
+    pub is_unheard: bool,
 }
 
 /// The one way to read a key, if there is just one.
@@ -112,11 +114,19 @@ pub fn gather(
         }
     }
     let mut witnesses = Vec::new();
+    let mut tries_left = Tries::default();
+    let mut is_unheard = false;
     if !claims.is_empty() {
         let mut orphans = keys.iter().copied().peekable();
         for (position, record) in collection.iter() {
             breath.name(record.name)?;
             let is_orphan = orphans.next_if_eq(&position).is_some();
+            if name_bounds::is_over(record.name) {
+                is_unheard = is_unheard || !tries_left.take(claims.tries(record.name));
+                if is_unheard {
+                    continue;
+                }
+            }
             if is_orphan || record.family == Family::Heartbeat {
                 continue;
             }
@@ -135,6 +145,7 @@ pub fn gather(
         claims,
         outcomes: Vec::new(),
         doomed: Vec::new(),
+        is_unheard,
     })
 }
 
@@ -259,6 +270,9 @@ impl Orphans {
         let own = self.keys.iter().zip(newest_ms);
         let others = self.witnesses.iter().zip(&self.testimonies_ms);
         for (position, newest_ms) in own.chain(others) {
+            if self.is_unheard {
+                break;
+            }
             if let (Some(record), Some(newest_ms)) = (collection.get(*position), newest_ms) {
                 breath.name(record.name)?;
                 self.claims.load(record.name);
@@ -273,7 +287,7 @@ impl Orphans {
     fn fate(&self, name: &[u8], own_ms: i64, question: &Question, all: &mut AllReadings) -> Fate {
         // Each possible owner, and each key that speaks for one, is looked at again before the key
         // goes, all in one slice.
-        let Some(readings) = all.of(name) else {
+        let Some(readings) = all.of(name).filter(|_| !self.is_unheard) else {
             return Fate::Vetoed;
         };
         let bytes = name.len().saturating_mul(readings.len());

@@ -53,6 +53,7 @@ fn judged(keys: Keys, question: &Question, seen: &FirstSeen) -> Judged {
             name: &bytes,
             family: Layout::default().family_of(&bytes).unwrap(),
             denied: name.starts_with('-'),
+            is_large: false,
             beat: None,
         });
     }
@@ -258,6 +259,7 @@ fn told_to_stop_it_stops() {
         name: b"blocking:signal:a",
         family: Family::Signal,
         denied: false,
+        is_large: false,
         beat: None,
     });
     let keys: Vec<Position> = collection.iter().map(|(position, _)| position).collect();

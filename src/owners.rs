@@ -8,6 +8,7 @@ use hashbrown::HashTable;
 
 use crate::breath::Breath;
 use crate::layout::{Layout, Reading, SegmentCounts};
+use crate::name_bounds::{self, MAX_OWNERS};
 use crate::name_hash::NameHasher;
 
 /// A heartbeat's number, given by whoever fills the index.
@@ -63,6 +64,21 @@ fn short((start, end): (usize, usize)) -> Option<(u32, u32)> {
     Some((u32::try_from(start).ok()?, u32::try_from(end).ok()?))
 }
 
+/// The heartbeats of one id in so many swarms that they are not visited one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Crowd {
+    /// The one that was added last.
+    pub head: HeartbeatNumber,
+    next: u32,
+}
+
+/// A heartbeat that could own a key, or a crowd of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    One(HeartbeatNumber),
+    Crowd(Crowd),
+}
+
 /// The index. Fill it with heartbeats, then ask for the possible owners of any key.
 #[derive(Debug, Default)]
 pub struct Owners {
@@ -76,6 +92,9 @@ pub struct Owners {
     /// The same, by id.
     any_swarm: HashTable<Entry>,
     chain: Vec<(HeartbeatNumber, u32)>,
+    /// Heartbeats with names over the bounds, by each id that their end can spell. Their swarm is not
+    /// known, so they own the keys of every swarm.
+    over: HashTable<Entry>,
     segment_counts: SegmentCounts,
 }
 
@@ -88,19 +107,37 @@ impl Owners {
             scoped: HashTable::new(),
             any_swarm: HashTable::new(),
             chain: Vec::new(),
+            over: HashTable::new(),
             segment_counts: SegmentCounts::default(),
         }
     }
 
+    #[cfg(test)]
+    fn entries(&self) -> usize {
+        let chained = self.chain.len().saturating_add(self.any_swarm.len());
+        let by_id = self.unscoped.len().saturating_add(self.over.len());
+        by_id
+            .saturating_add(self.scoped.len())
+            .saturating_add(chained)
+    }
+
+    /// The layout that names are read by.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// Whether no heartbeat was added yet.
     pub fn is_empty(&self) -> bool {
-        self.unscoped.is_empty() && self.scoped.is_empty()
+        self.unscoped.is_empty() && self.scoped.is_empty() && self.over.is_empty()
     }
 
     /// Add the heartbeat with this number. Of several scoped heartbeats of one id, the ones added
     /// last are visited first by [`Self::visit`].
     pub fn add(&mut self, heartbeat: HeartbeatNumber, names: &impl Names, hasher: &mut NameHasher) {
         let name = names.name(heartbeat);
+        if name_bounds::is_over(name) {
+            return self.add_over(heartbeat, names, hasher);
+        }
         hasher.load(name);
         let layout = Arc::clone(&self.layout);
         layout.beating(name, &mut |reading| {
@@ -133,6 +170,58 @@ impl Owners {
         });
     }
 
+    /// Add a heartbeat with a name over the bounds.
+    fn add_over(
+        &mut self,
+        heartbeat: HeartbeatNumber,
+        names: &impl Names,
+        hasher: &mut NameHasher,
+    ) {
+        let name = names.name(heartbeat);
+        let end_at = name_bounds::end_of(name);
+        hasher.load(name.get(end_at..).unwrap_or_default());
+        let layout = Arc::clone(&self.layout);
+        layout.beating_at_end(name, &mut |reading| {
+            let (start, end) = reading.id;
+            let in_end = (start.checked_sub(end_at), end.checked_sub(end_at));
+            let ((Some(from), Some(to)), Some(id)) = (in_end, short(reading.id)) else {
+                return;
+            };
+            let hash = hasher.by_id((from, to));
+            let same = |known: &Entry| {
+                known.hash == hash
+                    && known.id_in(names.name(known.heartbeat)) == reading.id_of(name)
+            };
+            if self.over.find(hash, same).is_none() {
+                self.segment_counts.add(reading.id_of(name));
+                let entry = Entry {
+                    hash,
+                    heartbeat,
+                    next: LAST,
+                    id,
+                    swarm: (0, 0),
+                };
+                self.over.insert_unique(hash, entry, |entry| entry.hash);
+            }
+        });
+    }
+
+    /// How many readings of the key `name` would have to be tried, at most.
+    pub fn tries(&self, name: &[u8]) -> usize {
+        name_bounds::segments(name).saturating_mul(self.segment_counts.iter().count())
+    }
+
+    /// All heartbeats of a crowd.
+    pub fn members(&self, crowd: Crowd) -> impl Iterator<Item = HeartbeatNumber> {
+        let mut next = crowd.next;
+        let others = std::iter::from_fn(move || {
+            let (heartbeat, after) = self.chain.get(next as usize)?;
+            next = *after;
+            Some(*heartbeat)
+        });
+        std::iter::once(crowd.head).chain(others)
+    }
+
     /// Add hashes of the ids that the key `name` could belong to, up to so many in all. The name must be
     /// the one that `hasher` has loaded.
     pub fn hashes(&self, name: &[u8], hasher: &NameHasher, most: usize, hashes: &mut Vec<u64>) {
@@ -160,7 +249,8 @@ impl Owners {
 
     /// Visit every known heartbeat that could own the key `name`, with the reading of the key
     /// that says so, until `visit` returns false or it is told to stop, which is looked at with each
-    /// reading: a name may have very many. A heartbeat may be visited more than once.
+    /// reading. A heartbeat may be visited more than once, and those of an id in very many swarms come
+    /// together.
     /// The name must be the one that `hasher` has loaded.
     ///
     /// A reading without a swarm belongs to the unscoped heartbeat of its id and to those of any
@@ -172,7 +262,7 @@ impl Owners {
         names: &impl Names,
         hasher: &NameHasher,
         breath: &Breath,
-        visit: &mut dyn FnMut(HeartbeatNumber, Reading) -> bool,
+        visit: &mut dyn FnMut(Owner, Reading) -> bool,
     ) {
         let mut visit = |number, reading| !breath.is_told_to_stop() && visit(number, reading);
         self.layout
@@ -199,10 +289,23 @@ impl Owners {
                         self.scoped.find(of_swarm, same).or_else(unscoped)
                     }
                 };
-                let mut go_on = self.follow(first, &mut |heartbeat| visit(heartbeat, reading));
+                let mut go_on =
+                    self.follow(first, &mut |number| visit(Owner::One(number), reading));
+                if go_on && !self.over.is_empty() {
+                    let over = self.over.find(by_id, same_id);
+                    go_on = self.follow(over, &mut |number| visit(Owner::One(number), reading));
+                }
                 if reading.swarm.is_none() && go_on && !self.any_swarm.is_empty() {
                     let head = self.any_swarm.find(by_id, same_id);
-                    go_on = self.follow(head, &mut |heartbeat| visit(heartbeat, reading));
+                    let crowd = head.map(|entry| Crowd {
+                        head: entry.heartbeat,
+                        next: entry.next,
+                    });
+                    let is_crowd = |crowd: &Crowd| self.members(*crowd).nth(MAX_OWNERS).is_some();
+                    go_on = match crowd.filter(is_crowd) {
+                        Some(crowd) => visit(Owner::Crowd(crowd), reading),
+                        None => self.follow(head, &mut |number| visit(Owner::One(number), reading)),
+                    };
                 }
                 go_on
             });
@@ -269,16 +372,16 @@ mod tests {
         let mut found = Vec::new();
         hasher.load(key.as_bytes());
         let breath = Breath::unstoppable();
-        owners.visit(
-            key.as_bytes(),
-            &names,
-            &hasher,
-            &breath,
-            &mut |number, _| {
-                found.push(heartbeats[number as usize].to_owned());
-                true
-            },
-        );
+        owners.visit(key.as_bytes(), &names, &hasher, &breath, &mut |owner, _| {
+            match owner {
+                Owner::One(number) => found.push(heartbeats[number as usize].to_owned()),
+                Owner::Crowd(crowd) => {
+                    let members = owners.members(crowd);
+                    found.extend(members.map(|number| heartbeats[number as usize].to_owned()));
+                }
+            }
+            true
+        });
         found.sort();
         found.dedup();
         found
@@ -316,6 +419,7 @@ mod tests {
         }
     }
 
+    /// One id in so many swarms is one visit, and each of them is found all the same.
     #[test]
     fn every_heartbeat_of_an_id_owns_its_keys() {
         let layout = "heartbeat=a:{id} heartbeat=b:{id} heartbeat=c:{swarm}:{id} \
@@ -333,24 +437,116 @@ mod tests {
         }
     }
 
+    /// One id in so many swarms is one visit, and each of them is found all the same.
     #[test]
-    fn a_name_full_of_colons_is_indexed_and_read_quickly() {
-        let id = "a:".repeat(16 * 1024);
-        let id = id.trim_end_matches(':');
-        let heartbeat = format!("blocking:heartbeat:{id}");
-        let key = format!("blocking:idempotency:{}", "a:".repeat(32 * 1024));
-        let names = vec![heartbeat.into_bytes()];
-        let mut hasher = NameHasher::default();
-        let mut owners = Owners::default();
-        owners.add(0, &names, &mut hasher);
-        let mut visits = 0;
-        hasher.load(key.as_bytes());
-        let breath = Breath::unstoppable();
-        owners.visit(key.as_bytes(), &names, &hasher, &breath, &mut |_, _| {
-            visits += 1;
-            visits < 1000
-        });
-        assert_eq!(visits, 1000);
+    fn a_crowd_is_one_visit() {
+        for (swarms, visits) in [(MAX_OWNERS, MAX_OWNERS), (MAX_OWNERS + 1, 1), (3000, 1)] {
+            let heartbeats: Vec<String> = (0..swarms)
+                .map(|n| format!("swarm:s{n}:blocking:heartbeat:a"))
+                .collect();
+            let mut hasher = NameHasher::default();
+            let mut owners = Owners::default();
+            let names: Vec<Vec<u8>> = heartbeats.iter().map(|n| n.clone().into_bytes()).collect();
+            (0..swarms).for_each(|n| owners.add(n as u32, &names, &mut hasher));
+            let key = b"blocking:signal:a";
+            hasher.load(key);
+            let mut seen = 0;
+            let breath = Breath::unstoppable();
+            owners.visit(key, &names, &hasher, &breath, &mut |_, _| {
+                seen += 1;
+                true
+            });
+            assert_eq!(seen, visits);
+            let mut expected = heartbeats.clone();
+            expected.sort();
+            let heartbeats: Vec<&str> = heartbeats.iter().map(String::as_str).collect();
+            assert_eq!(owners_of(&heartbeats, "blocking:signal:a"), expected);
+        }
+    }
+
+    /// Whatever a heartbeat over the bounds could be the heartbeat of, in whatever swarm.
+    #[test]
+    fn a_heartbeat_over_the_bounds_owns_what_its_end_can_spell() {
+        let marker = ":blocking:heartbeat";
+        let many = format!("swarm:s{}:z:y", marker.repeat(500));
+        let long = format!("swarm:{}{marker}:z:y", "x".repeat(300_000));
+        for heartbeat in [many.as_str(), &long] {
+            for key in [
+                "blocking:signal:z:y",
+                "blocking:ack:z:y:1",
+                "blocking:idempotency:q:z:y:1",
+                "swarm:any:blocking:z:y",
+                "blocking:heartbeat:z:y",
+            ] {
+                assert_eq!(owners_of(&[heartbeat], key), [heartbeat], "{key}");
+            }
+            assert!(owners_of(&[heartbeat], "blocking:signal:y").is_empty());
+        }
+        let inner = format!("blocking:signal:blocking:heartbeat{marker}:z:y");
+        assert_eq!(owners_of(&[&many], &inner), [many.as_str()]);
+    }
+
+    /// Names that are made to be read in as many ways as can be.
+    fn hostile() -> impl proptest::strategy::Strategy<Value = String> {
+        use proptest::prelude::*;
+        let part = prop_oneof![
+            4 => Just(":".to_owned()),
+            4 => "[ab]:",
+            2 => Just(":blocking:heartbeat".to_owned()),
+            1 => Just(":agent:blocking:".to_owned()),
+            1 => "[xyz]{1,200}",
+        ];
+        let begin = prop_oneof![
+            Just("swarm:s"),
+            Just("blocking:idempotency:"),
+            Just("blocking:ack:"),
+            Just("blocking:heartbeat:"),
+            Just("coordinator:activity:"),
+        ];
+        (begin, prop::collection::vec((part, 1..400usize), 1..6)).prop_map(|(begin, parts)| {
+            let rest = parts.iter().map(|(part, times)| part.repeat(*times));
+            format!("{begin}{}:z", rest.collect::<String>())
+        })
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(300))]
+
+        /// In steps, not in time: what a name may cost does not depend on the machine.
+        #[test]
+        fn no_name_takes_more_steps_than_the_bounds_say(heartbeats in proptest::collection::vec(hostile(), 1..20), key in hostile()) {
+            use crate::layout::AllReadings;
+            use name_bounds::{MAX_READINGS, MAX_SEGMENTS, is_over};
+            let names: Vec<Vec<u8>> = heartbeats.iter().map(|n| n.clone().into_bytes()).collect();
+            let mut hasher = NameHasher::default();
+            let mut owners = Owners::default();
+            let layout = Layout::default();
+            for (number, name) in names.iter().enumerate() {
+                let before = owners.entries();
+                owners.add(number as u32, &names, &mut hasher);
+                proptest::prop_assert!(owners.entries() - before <= 3 * MAX_SEGMENTS);
+                let mut spelled = 0;
+                layout.beating_at_end(name, &mut |_| spelled += 1);
+                proptest::prop_assert!(spelled <= MAX_SEGMENTS);
+            }
+            // So every key within the bounds is looked up in so many ways at most.
+            proptest::prop_assert!(owners.segment_counts.iter().all(|count| count <= MAX_SEGMENTS));
+            let key = key.as_bytes();
+            let all = SegmentCounts::up_to(MAX_SEGMENTS);
+            if !is_over(key) {
+                let mut readings = 0;
+                layout.readings(key, &all, &mut |_| {
+                    readings += 1;
+                    true
+                });
+                proptest::prop_assert!(readings <= 2 * MAX_READINGS);
+                proptest::prop_assert!(owners.tries(key) <= MAX_SEGMENTS * MAX_SEGMENTS);
+            } else {
+                // Never taken apart.
+                let mut readings = AllReadings::up_to(MAX_READINGS, &Arc::new(Layout::default()));
+                proptest::prop_assert!(readings.of(key).is_none());
+            }
+        }
     }
 
     #[test]

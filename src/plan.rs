@@ -7,41 +7,43 @@
 // The fuzz targets take this file in by its path, and then everything below it, too.
 #[path = "plan/ahead.rs"]
 mod ahead;
+#[path = "plan/choose.rs"]
+mod choose;
 #[path = "plan/explain.rs"]
 mod explain;
 #[path = "plan/fate.rs"]
 mod fate;
 #[path = "plan/order.rs"]
 mod order;
+#[path = "plan/sets.rs"]
+mod sets;
 
 pub use explain::plan_and_explain;
+pub use sets::{Member, OwnerSets, SetNumber};
 
 use ahead::Ahead;
-use fate::Fate;
+use fate::{Fate, Summary};
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::breath::Breath;
-use crate::census::{HeartbeatNames, Heartbeats, Seen, id_of, judge_heartbeats, shown_id};
+use crate::census::{HeartbeatNames, Heartbeats, Seen, judge_heartbeats};
 use crate::chunked::Chunked;
 use crate::collection::{Collection, Position, Record};
 use crate::family::Family;
 use crate::heartbeat::Verdict;
 use crate::hold::Hold;
-use crate::layout::{AllReadings, Layout};
+use crate::layout::{AllReadings, Layout, Reading};
 use crate::locality::Locality;
+use crate::name_bounds::Tries;
 use crate::name_hash::NameHasher;
-use crate::owners::{HeartbeatNumber, Names, Owners};
+use crate::owners::{Crowd, HeartbeatNumber, Names, Owners};
 use crate::pattern::Pattern;
 use crate::report::Counts;
-use crate::room::Room;
 use crate::safety::{Caught, Safety, Share};
 use crate::second_look::Sights;
-
-/// A key that more than this many stale coordinators could own is too ambiguous to judge in one
-/// slice, for each of them must be read again before the key goes; it is held, see `hold.rs`.
-pub const MAX_OWNERS: usize = 64;
 
 /// What the plan is asked.
 #[derive(Clone, Debug)]
@@ -60,6 +62,10 @@ pub struct Question {
     /// The walk stopped gathering family keys: all heartbeats are there, not all keys, so
     /// heartbeats must stay for the next run to find the rest.
     pub truncated: bool,
+    /// What the collection and the sets of owners may take of memory, in bytes.
+    pub max_bytes: usize,
+    /// The server tells of every heartbeat that comes into being during the run.
+    pub hears_births: bool,
     /// Orphans are not only counted but named.
     pub orphans: bool,
     /// All keys that are counted and stay are named in [`Plan::kept`]: some may not exist any more.
@@ -81,12 +87,13 @@ pub struct Doomed {
     pub keeps_heartbeat: bool,
 }
 
-/// Another stale coordinator that could own a key: if it beats again, the key stays.
+/// Several stale coordinators could own a key: if one of them beats again, it stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Rival {
+pub struct Shared {
     /// Place in [`Plan::removals`].
     pub removal: usize,
-    pub heartbeat: HeartbeatNumber,
+    /// All of them.
+    pub owners: SetNumber,
 }
 
 /// Keys that are counted and stay, but for heartbeats, by what they are counted as.
@@ -113,7 +120,8 @@ pub struct Plan {
     /// What goes, coordinator by coordinator.
     pub removals: Vec<Position>,
     /// Sorted by removal.
-    pub rivals: Vec<Rival>,
+    pub shared: Vec<Shared>,
+    pub sets: OwnerSets,
     /// Everything the walk and the plan know; `*_removed` is what would be removed.
     pub counts: Counts,
     /// Keys of nobody, in the order of the walk, if they were asked for.
@@ -133,6 +141,12 @@ pub struct Plan {
     /// With a second look: what the next run should know.
     pub sights: Option<Sights>,
 }
+
+/// What a key with several owners takes of memory beside its set.
+const SHARED_BYTES: usize = size_of::<(usize, SetNumber)>() + size_of::<Shared>();
+
+/// Sets of owners may take so many bytes however little is left, so that every run gets on.
+const LEAST_SETS_BYTES: usize = 64 * 1024;
 
 /// Why something of a family stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,17 +190,31 @@ struct Planner<'c> {
     incomplete: Vec<Option<Incomplete>>,
     /// By rank, in the order of the walk.
     assigned: Chunked<(u32, Position)>,
-    /// Place in `assigned`, and a further stale owner of that key.
-    assigned_rivals: Vec<(usize, HeartbeatNumber)>,
-    /// A stale heartbeat, and another one that could own its key.
-    heartbeat_rivals: Vec<(HeartbeatNumber, HeartbeatNumber)>,
+    /// Place in `assigned`, and the owners of that key, if they are several.
+    assigned_sets: Vec<(usize, SetNumber)>,
+    /// A stale heartbeat, and the owners of its key, if they are several.
+    heartbeat_sets: Vec<(HeartbeatNumber, SetNumber)>,
+    sets: OwnerSets,
+    summaries: HashMap<Crowd, Summary>,
+    /// Crowds that the key at hand could belong to; a buffer.
+    crowds_met: Vec<(Crowd, Reading)>,
+    /// Crowds whose heartbeats all stay.
+    held_crowds: HashSet<u32>,
+    /// By crowd, once it is known who goes: the last of it to go, and how many stay.
+    crowd_ranks: Vec<(Option<u32>, usize)>,
+    /// Readings that may still be tried of names over the bounds.
+    tries_left: Tries,
+    /// Nobody knows whose a key that stays is.
+    is_all_held: bool,
+    /// There is no memory left to say whose keys are.
+    is_full: bool,
     orphans: Vec<Position>,
     kept: Kept,
     stale_ids: Vec<Vec<u8>>,
     /// The oldest stale heartbeat whose id MATCH does not fit, unless it fits that of another.
     unmatched: Option<HeartbeatNumber>,
-    /// Stale owners of the key at hand, beside the one it goes with.
-    rivals: Vec<HeartbeatNumber>,
+    /// Stale owners of the key at hand, sorted.
+    stale_owners: Vec<Member>,
     ahead: Ahead,
 }
 
@@ -248,13 +276,21 @@ impl<'c> Planner<'c> {
             reader: question.locality.as_ref().map(Locality::reader),
             incomplete: vec![unseen; heartbeats.positions.len()],
             assigned: Chunked::default(),
-            assigned_rivals: Vec::new(),
-            heartbeat_rivals: Vec::new(),
+            assigned_sets: Vec::new(),
+            heartbeat_sets: Vec::new(),
+            sets: OwnerSets::default(),
+            summaries: HashMap::new(),
+            crowds_met: Vec::new(),
+            held_crowds: HashSet::new(),
+            crowd_ranks: Vec::new(),
+            tries_left: Tries::default(),
+            is_all_held: false,
+            is_full: false,
             orphans: Vec::new(),
             kept: Kept::default(),
             stale_ids: Vec::new(),
             unmatched: None,
-            rivals: Vec::new(),
+            stale_owners: Vec::new(),
             ahead: Ahead::default(),
             heartbeats,
         })
@@ -277,98 +313,6 @@ impl<'c> Planner<'c> {
     fn beat_ms(&self, number: HeartbeatNumber) -> i64 {
         let beat = self.heartbeats.beats_ms.get(number as usize);
         beat.copied().unwrap_or_default()
-    }
-
-    /// Choose who goes: stale, admitted by MATCH, not vetoed, the oldest first, up to LIMIT.
-    fn choose(&mut self) -> Option<()> {
-        let mut candidates = Vec::new();
-        let mut fits_any = false;
-        let count = HeartbeatNumber::try_from(self.ranks.len()).unwrap_or(HeartbeatNumber::MAX);
-        for number in 0..count {
-            self.breath.step()?;
-            if (number as usize).is_multiple_of(ahead::KEYS) {
-                let known = &self.heartbeats.positions;
-                let next = known.iter().skip(number as usize).take(ahead::KEYS);
-                let records = next.filter_map(|position| self.collection.get(*position));
-                let names: Vec<&[u8]> = records.map(|record| record.name).collect();
-                self.read_ahead(names.into_iter(), None);
-            }
-            if !self.is_stale(number) {
-                continue;
-            }
-            let name = self.heartbeat_name(number);
-            self.breath.name(name)?;
-            self.hasher.load(name);
-            let fate = self.fate(name)?;
-            // The name of a heartbeat may be a key of another stale coordinator with a longer id;
-            // that one is a rival like the others then.
-            let longest = match &fate {
-                Fate::GoesWith(owner) => Some(*owner),
-                Fate::Kept | Fate::Vetoed | Fate::Held(_) | Fate::Orphaned => None,
-            };
-            let possible = self.rivals.iter().copied().chain(longest);
-            let others = possible.filter(|other| *other != number);
-            self.heartbeat_rivals
-                .extend(others.map(|other| (number, other)));
-            let pattern = self.question.pattern.as_ref();
-            let fits = pattern.is_none_or(|p| p.matches(id_of(name, &self.question.layout)));
-            fits_any = fits_any || fits;
-            let is_older = |than: HeartbeatNumber| self.beat_ms(number) < self.beat_ms(than);
-            if !fits && self.unmatched.is_none_or(is_older) {
-                self.unmatched = Some(number);
-            }
-            if matches!(fate, Fate::Vetoed) {
-                self.counts.keys_vetoed = self.counts.keys_vetoed.saturating_add(1);
-                if let Some(vetoed) = self.vetoed.get_mut(number as usize) {
-                    *vetoed = true;
-                }
-                continue;
-            }
-            if self.is_elsewhere(name, Locality::has_all_of) {
-                self.counts.held.add(Hold::Elsewhere);
-                self.hold_back(name)?;
-                if let Some(elsewhere) = self.elsewhere.get_mut(number as usize) {
-                    *elsewhere = true;
-                }
-                continue;
-            }
-            if let Fate::Held(hold) = fate {
-                // The key alone stays: that its coordinator is dead is known all the same.
-                self.counts.held.add(hold);
-                self.hold_back(name)?;
-            }
-            if fits {
-                candidates.push(number);
-            }
-        }
-        if fits_any {
-            self.unmatched = None;
-        }
-        self.breath.sort_by(&mut candidates, |a, b| {
-            let by_age = self.beat_ms(*a).cmp(&self.beat_ms(*b));
-            by_age.then_with(|| self.heartbeat_name(*a).cmp(self.heartbeat_name(*b)))
-        })?;
-        let listed = candidates.iter().take(self.question.ids as usize);
-        let shown = |n: &HeartbeatNumber| shown_id(self.heartbeat_name(*n), &self.question.layout);
-        let mut room = Room::default();
-        let ids = listed.map(shown).take_while(|id| room.take(&[id]));
-        self.stale_ids = ids.collect();
-        if let Some(limit) = self.question.limit {
-            self.limited = candidates.len() > limit as usize;
-            candidates.truncate(limit as usize);
-        }
-        if self.caught.refused.is_some() {
-            candidates.clear();
-            self.limited = false;
-        }
-        for (number, rank) in candidates.iter().zip(0..) {
-            self.breath.step()?;
-            if let Some(place) = self.ranks.get_mut(*number as usize) {
-                *place = Some(rank);
-            }
-        }
-        self.chosen = candidates;
-        Some(())
     }
 
     /// Decide about every key that is not a heartbeat.
@@ -406,7 +350,10 @@ impl<'c> Planner<'c> {
                 self.veto(position);
                 return Some(());
             }
-            Fate::Held(hold) => return self.hold(position, record.name, hold),
+            Fate::Held(hold) => {
+                self.hold(position, hold);
+                return Some(());
+            }
             Fate::Orphaned => {
                 self.counts.keys_orphaned = self.counts.keys_orphaned.saturating_add(1);
                 if self.question.names_kept {
@@ -426,7 +373,8 @@ impl<'c> Planner<'c> {
             if self.vetoed.get(owner as usize) == Some(&true) {
                 self.veto(position);
             } else if self.elsewhere.get(owner as usize) == Some(&true) {
-                return self.hold(position, record.name, Hold::Elsewhere);
+                self.hold(position, Hold::Elsewhere);
+                return Some(());
             }
             return Some(());
         };
@@ -434,11 +382,33 @@ impl<'c> Planner<'c> {
             self.deny(owner);
             return Some(());
         }
-        let place = self.assigned.len();
-        self.assigned.push((rank, position));
+        if !self.is_shared() {
+            self.assigned.push((rank, position));
+            self.counts.add_removed(record.family, 1);
+            return Some(());
+        }
+        // It goes with the last of its owners: by then the run has removed the others, each proved dead
+        // in its own slice, and would hear of one that comes back.
+        let Some(last) = self.last_owner() else {
+            self.hold(position, Hold::OverBound);
+            return Some(());
+        };
+        let taken = self.assigned_sets.len().saturating_mul(SHARED_BYTES);
+        let taken = taken.saturating_add(self.sets.bytes());
+        let room = self
+            .question
+            .max_bytes
+            .saturating_sub(self.collection.bytes());
+        let set = match self.sets.add(&self.stale_owners) {
+            Some(set) if taken < room.max(LEAST_SETS_BYTES) => set,
+            _ => {
+                self.is_full = true;
+                return Some(());
+            }
+        };
+        self.assigned_sets.push((self.assigned.len(), set));
+        self.assigned.push((last, position));
         self.counts.add_removed(record.family, 1);
-        self.assigned_rivals
-            .extend(self.rivals.iter().map(|rival| (place, *rival)));
         Some(())
     }
 
@@ -449,12 +419,12 @@ impl<'c> Planner<'c> {
         }
     }
 
-    fn hold(&mut self, position: Position, name: &[u8], hold: Hold) -> Option<()> {
+    fn hold(&mut self, position: Position, hold: Hold) {
         self.counts.held.add(hold);
         if self.question.names_kept {
             self.kept.held.push((position, hold));
         }
-        self.hold_back(name)
+        self.hold_back();
     }
 
     fn deny(&mut self, owner: HeartbeatNumber) {

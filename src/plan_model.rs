@@ -20,6 +20,8 @@ pub struct Outcome {
     pub coordinators_removed: u64,
     pub vetoed: u64,
     pub orphaned: u64,
+    /// Stay for their name, and the heartbeats of their stale owners with them.
+    pub held: u64,
     pub limited: bool,
 }
 
@@ -109,6 +111,18 @@ pub fn owners(
         if here.is_empty() {
             here = mine(&|beating| *beating == (None, id.clone()));
         }
+        // Of a name over the bounds the end counts, and not the swarm.
+        here.retain(|heartbeat| !over(heartbeat));
+        let ends = heartbeats
+            .keys()
+            .filter(|heartbeat| over(heartbeat) && !over(&id));
+        let spells = |heartbeat: &&Vec<u8>| {
+            let found = beats_for(heartbeat);
+            found
+                .iter()
+                .any(|(swarm, beating)| swarm.is_some() && *beating == id)
+        };
+        here.extend(ends.filter(spells));
         for heartbeat in here {
             let claim = (id.len(), std::cmp::Reverse(at));
             let best = found.entry(heartbeat.clone()).or_insert(claim);
@@ -116,6 +130,11 @@ pub fn owners(
         }
     }
     found
+}
+
+/// Too many segments, or too many bytes, to be taken apart.
+fn over(name: &[u8]) -> bool {
+    name.split(|byte| *byte == b':').count() > 64 || name.len() > 262_144
 }
 
 fn never_touched(name: &[u8]) -> bool {
@@ -143,7 +162,7 @@ pub fn model(
         now_ms,
         threshold_s,
     ) {
-        Verdict::Stale { .. } if never_touched(name) => Verdict::Unreadable,
+        Verdict::Stale { .. } if never_touched(name) || over(name) => Verdict::Unreadable,
         verdict => verdict,
     };
     let heartbeats: BTreeMap<Vec<u8>, Verdict> = read
@@ -180,6 +199,7 @@ pub fn model(
     }
     outcome.coordinators_removed = candidates.len() as u64;
 
+    let mut held_back: BTreeSet<Vec<u8>> = BTreeSet::new();
     let others: BTreeSet<&Vec<u8>> = keys.iter().map(|(name, _)| name).collect();
     for name in others {
         if read.contains_key(name) {
@@ -200,11 +220,21 @@ pub fn model(
             .iter()
             .max_by_key(|(name, claim)| (**claim, std::cmp::Reverse((*name).clone())))
         {
-            if protected || is_vetoed(owner) {
+            if protected {
+                outcome.vetoed += 1;
+            } else if over(name) {
+                outcome.held += 1;
+                held_back.extend(stale_owners.iter().map(|(owner, _)| (*owner).clone()));
+            } else if is_vetoed(owner) {
                 outcome.vetoed += 1;
             } else if candidates.contains(owner) {
                 outcome.removed.insert(name.clone());
             }
+        }
+    }
+    for heartbeat in held_back {
+        if outcome.removed.remove(&heartbeat) {
+            outcome.coordinators_removed -= 1;
         }
     }
     outcome

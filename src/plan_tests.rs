@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::heartbeat::{self, Reading};
 use crate::layout::Layout;
+use crate::name_bounds::MAX_OWNERS;
 use crate::plan_model::{Outcome, model};
 use crate::protect::Protected;
 use crate::second_look::{Prints, SecondLook, Seen};
@@ -33,6 +34,8 @@ pub(super) fn question() -> Question {
         orphans: false,
         names_kept: false,
         locality: None,
+        max_bytes: usize::MAX,
+        hears_births: true,
         safety: Default::default(),
     }
 }
@@ -50,6 +53,7 @@ pub(super) fn collect(keys: &Keys) -> Collection {
                 name,
                 family,
                 denied: false,
+                is_large: false,
                 beat: *beat,
             });
         }
@@ -80,6 +84,7 @@ fn outcome(collection: &Collection, plan: &Plan) -> Outcome {
         coordinators_removed: plan.counts.coordinators_removed,
         vetoed: plan.counts.keys_vetoed,
         orphaned: plan.counts.keys_orphaned,
+        held: held(plan, Hold::OverBound),
         limited: plan.limited,
     }
 }
@@ -138,28 +143,42 @@ fn oldest_first_heartbeat_last_and_limit() {
     assert_eq!(plan.stale_ids, [b"b".to_vec()]);
 }
 
+/// What several could own, with the names of all of them, in the order of removal.
+fn shared(collection: &Collection, plan: &Plan) -> Vec<(String, Vec<String>)> {
+    let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+    let order = names(collection, &plan.removals);
+    let heartbeats = names(collection, &plan.heartbeats);
+    let owners = |set| {
+        let numbers = plan.sets.heartbeats(set);
+        let mut owners: Vec<String> = numbers.map(|n| text(&heartbeats[n as usize])).collect();
+        owners.sort();
+        owners
+    };
+    let shared = plan.shared.iter();
+    shared
+        .map(|s| (text(&order[s.removal]), owners(s.owners)))
+        .collect()
+}
+
+/// By then the run has removed the others, each proved dead in its own slice.
 #[test]
-fn further_stale_owners_are_named_for_a_second_look() {
+fn a_key_of_several_goes_in_the_turn_of_the_last_of_them() {
+    let shared_key = "blocking:idempotency:a:bb:t:1:9";
     let keys = vec![
         beat("blocking:heartbeat:a", 700),
         beat("blocking:heartbeat:bb", 800),
-        key("blocking:idempotency:a:bb:t:1:9"),
+        key(shared_key),
         key("blocking:signal:a"),
+        key("blocking:signal:bb"),
     ];
     let (collection, plan) = planned(&keys, &question());
     let order = names(&collection, &plan.removals);
-    let place = order
-        .iter()
-        .position(|n| n.starts_with(b"blocking:idem"))
-        .unwrap();
-    let heartbeats = names(&collection, &plan.heartbeats);
-    let rivals: Vec<_> = plan
-        .rivals
-        .iter()
-        .map(|r| (r.removal, &heartbeats[r.heartbeat as usize]))
-        .collect();
-    // It goes with the longer id, and the other coordinator must still be dead then.
-    assert_eq!(rivals, [(place, &b"blocking:heartbeat:a".to_vec())]);
+    let place = |wanted: &str| order.iter().position(|n| n == wanted.as_bytes()).unwrap();
+    assert!(place("blocking:heartbeat:bb") < place(shared_key));
+    assert!(place(shared_key) < place("blocking:heartbeat:a"));
+    let owners = ["blocking:heartbeat:a", "blocking:heartbeat:bb"].map(str::to_owned);
+    let expected = [(shared_key.to_owned(), owners.to_vec())];
+    assert_eq!(shared(&collection, &plan), expected);
 }
 
 /// Found by fuzzing: the heartbeat of `a` in swarm `s` can also be read as the state that `heartbeat:a` has there, and
@@ -171,19 +190,8 @@ fn a_heartbeat_that_could_be_anothers_state_is_looked_at_twice() {
         "blocking:heartbeat:heartbeat:a",
     );
     let (collection, plan) = planned(&vec![beat(own, 700), beat(other, 800)], &question());
-    let order = names(&collection, &plan.removals);
-    let heartbeats = names(&collection, &plan.heartbeats);
-    let rivals: Vec<_> = plan
-        .rivals
-        .iter()
-        .map(|r| {
-            (
-                order[r.removal].as_slice(),
-                heartbeats[r.heartbeat as usize].as_slice(),
-            )
-        })
-        .collect();
-    assert_eq!(rivals, [(own.as_bytes(), other.as_bytes())]);
+    let owners = vec![other.to_owned(), own.to_owned()];
+    assert_eq!(shared(&collection, &plan), [(own.to_owned(), owners)]);
 }
 
 #[test]
@@ -196,6 +204,7 @@ fn a_denied_key_stays_and_keeps_its_heartbeat() {
         name: b"coordinator:activity:a",
         family: Family::Activity,
         denied: true,
+        is_large: false,
         beat: None,
     });
     let plan = plan(&collection, &question(), &AtomicBool::new(false)).unwrap();
@@ -223,18 +232,206 @@ fn a_truncated_walk_keeps_every_heartbeat() {
     assert_eq!(plan.counts.coordinators_removed, 0);
 }
 
+/// One id, dead in so many swarms, with a heartbeat of its own as well; and ids within one another.
+fn crowded(swarms: usize) -> Keys {
+    let mut keys: Keys = (0..swarms)
+        .map(|n| {
+            beat(
+                &format!("swarm:s{n}:blocking:heartbeat:main"),
+                1000 + n as i64,
+            )
+        })
+        .collect();
+    keys.push(beat("blocking:heartbeat:main", 5000));
+    keys.extend((0..50).map(|n| key(&format!("blocking:ack:main:{n}"))));
+    keys.push(key("blocking:signal:main"));
+    keys
+}
+
 #[test]
-fn too_many_possible_owners_keep_a_key() {
-    let mut keys: Keys = Vec::new();
-    let mut id = String::new();
-    for _ in 0..=MAX_OWNERS {
-        id += if id.is_empty() { "x" } else { ":x" };
-        keys.push(beat(&format!("blocking:heartbeat:{id}"), 700));
+fn there_is_no_number_of_swarms_at_which_the_dead_are_not_dead() {
+    for swarms in [1, MAX_OWNERS - 1, MAX_OWNERS, MAX_OWNERS + 1, 10_000] {
+        let keys = crowded(swarms);
+        let (collection, plan) = planned(&keys, &question());
+        let removed: BTreeSet<Vec<u8>> = names(&collection, &plan.removals).into_iter().collect();
+        assert_eq!(removed.len(), keys.len(), "{swarms}");
+        assert!(plan.counts.held.is_empty());
+        // Of whatever is left at any moment, the heartbeat of an owner is left.
+        let order = names(&collection, &plan.removals);
+        let last_ack = order
+            .iter()
+            .rposition(|name| name.starts_with(b"blocking:ack"))
+            .unwrap();
+        let beats = order[last_ack..]
+            .iter()
+            .filter(|n| question().layout.family_of(n) == Some(Family::Heartbeat));
+        assert!(beats.count() > 0);
+        // Each set is kept once, however many keys have it.
+        assert!(
+            plan.sets.bytes() < 64 * swarms + 4096,
+            "{}",
+            plan.sets.bytes()
+        );
     }
-    keys.push(key(&format!("blocking:ack:{id}")));
-    let (_, plan) = planned(&keys, &question());
-    assert_eq!(held(&plan, Hold::OverBound), 1);
+}
+
+#[test]
+fn one_living_swarm_of_ten_thousand_protects_the_keys_of_all() {
+    let mut keys = crowded(10_000);
+    keys[5_000].1 = Some(stale(1));
+    let (collection, plan) = planned(&keys, &question());
+    assert_eq!(plan.counts.keys_vetoed, 52);
+    let removed = names(&collection, &plan.removals);
+    assert_eq!(removed.len(), 9_999);
+    assert!(removed.iter().all(|name| name.starts_with(b"swarm:")));
+}
+
+/// Who could come back unheard must be read again in the slice of the removal.
+#[test]
+fn where_births_are_not_heard_of_too_many_owners_keep_a_key_and_their_heartbeats() {
+    for (swarms, is_held) in [(MAX_OWNERS - 1, false), (MAX_OWNERS, true), (1_000, true)] {
+        let asked = Question {
+            hears_births: false,
+            ..question()
+        };
+        let (_, plan) = planned(&crowded(swarms), &asked);
+        // The keys without a swarm, and the heartbeat without one.
+        assert_eq!(held(&plan, Hold::OverBound), if is_held { 52 } else { 0 });
+        let gone = if is_held { 0 } else { swarms as u64 + 1 };
+        assert_eq!(plan.counts.coordinators_removed, gone, "{swarms}");
+    }
+    // The same where LIMIT leaves too many of them.
+    let asked = Question {
+        limit: Some(1),
+        ..question()
+    };
+    let (_, plan) = planned(&crowded(1_000), &asked);
     assert_eq!(plan.counts.coordinators_removed, 0);
+    assert_eq!(held(&plan, Hold::OverBound), 52);
+}
+
+/// Owners within one another, which no crowd is made of.
+#[test]
+fn any_number_of_ids_within_one_another_are_dead_together() {
+    let mut keys: Keys = Vec::new();
+    let ids: Vec<String> = (1..=50).map(|n| vec!["x"; n].join(":")).collect();
+    for (n, id) in ids.iter().enumerate() {
+        keys.push(beat(&format!("blocking:heartbeat:{id}"), 700 + n as i64));
+        keys.push(beat(
+            &format!("swarm:s:blocking:heartbeat:{id}"),
+            700 + n as i64,
+        ));
+    }
+    keys.push(key(&format!("blocking:ack:{}", ids[49])));
+    let (collection, plan) = planned(&keys, &question());
+    assert_eq!(names(&collection, &plan.removals).len(), 101);
+    assert_eq!(
+        shared(&collection, &plan)
+            .iter()
+            .map(|(_, o)| o.len())
+            .max(),
+        Some(100)
+    );
+}
+
+/// A key with a name over the bounds stays, and so does the heartbeat of a stale coordinator that could own it.
+#[test]
+fn a_name_over_the_bounds_stays_with_the_heartbeats_of_its_owners() {
+    let long = format!("blocking:idempotency:x:{}q", "a:".repeat(16_000));
+    let keys = vec![
+        beat("blocking:heartbeat:x", 700),
+        beat("blocking:heartbeat:y", 700),
+        key(&long),
+        key("blocking:signal:x"),
+        key("blocking:signal:y"),
+    ];
+    let (collection, plan) = planned(&keys, &question());
+    let removed: BTreeSet<Vec<u8>> = names(&collection, &plan.removals).into_iter().collect();
+    let expected = [
+        "blocking:signal:x",
+        "blocking:signal:y",
+        "blocking:heartbeat:y",
+    ];
+    assert_eq!(
+        removed,
+        expected.map(|name| name.as_bytes().to_vec()).into()
+    );
+    assert_eq!(held(&plan, Hold::OverBound), 1);
+    // Nobody's, or only of the living: none of a run's business.
+    for keys in [&keys[1..], &[key(&long), beat("blocking:heartbeat:x", 1)]] {
+        let (_, plan) = planned(&keys.to_vec(), &question());
+        assert!(plan.counts.held.is_empty());
+    }
+}
+
+/// So many that whose they are cannot be found out: they could be anybody's.
+#[test]
+fn names_over_the_bounds_cost_a_plan_no_more_than_so_many_steps() {
+    let mut keys: Keys = (1..=40)
+        .map(|n| {
+            beat(
+                &format!("blocking:heartbeat:{}", vec!["s"; n].join(":")),
+                700,
+            )
+        })
+        .collect();
+    keys.push(key("blocking:signal:s"));
+    let long = "a:".repeat(60_000);
+    keys.extend((0..20).map(|n| key(&format!("blocking:idempotency:{n}:{long}q"))));
+    let (collection, plan) = planned(&keys, &question());
+    assert_eq!(names(&collection, &plan.removals), [b"blocking:signal:s"]);
+    assert!(held(&plan, Hold::OverBound) > 0);
+}
+
+#[test]
+fn a_heartbeat_over_the_bounds_is_never_stale_and_protects_what_its_end_spells() {
+    let long = format!("swarm:s{}:z", ":blocking:heartbeat".repeat(500));
+    let keys = vec![
+        beat(&long, 700),
+        beat("blocking:heartbeat:z", 700),
+        beat("blocking:heartbeat:y", 700),
+        key("blocking:signal:z"),
+        key("swarm:t:blocking:z"),
+        key("blocking:idempotency:y:z:1"),
+        key("blocking:signal:y"),
+    ];
+    let (collection, plan) = planned(&keys, &question());
+    let removed: BTreeSet<Vec<u8>> = names(&collection, &plan.removals).into_iter().collect();
+    let expected = ["blocking:signal:y", "blocking:heartbeat:y"];
+    assert_eq!(
+        removed,
+        expected.map(|name| name.as_bytes().to_vec()).into()
+    );
+    assert_eq!(plan.counts.coordinators_unreadable, 1);
+}
+
+/// Sets of owners are held to the memory that a run may take, and a run at its limit gets on all the same.
+#[test]
+fn sets_of_owners_count_as_memory() {
+    let mut keys: Keys = (0..40)
+        .map(|n| beat(&format!("blocking:heartbeat:c{n}"), 700))
+        .collect();
+    for n in 0..4_000usize {
+        let named: Vec<String> = (0..30)
+            .map(|m| format!("c{}", (n * 7 + m * m + n / 40) % 40))
+            .collect();
+        keys.push(key(&format!(
+            "blocking:idempotency:{n}:{}",
+            named.join(":")
+        )));
+    }
+    let asked = Question {
+        max_bytes: 0,
+        ..question()
+    };
+    let (_, plan) = planned(&keys, &asked);
+    assert!(plan.truncated);
+    assert_eq!(plan.counts.coordinators_removed, 0);
+    assert!(plan.sets.bytes() < 2 * LEAST_SETS_BYTES);
+    assert!(plan.counts.keys_removed() > 100);
+    let (_, plan) = planned(&keys, &question());
+    assert!(!plan.truncated);
+    assert_eq!(plan.counts.keys_removed(), 4_040);
 }
 
 #[test]
@@ -312,6 +509,34 @@ fn any_key() -> impl Strategy<Value = (Vec<u8>, Option<Reading>)> {
 
 pub(super) fn any_keys() -> impl Strategy<Value = Keys> {
     prop::collection::vec(any_key(), 0..30)
+}
+
+proptest! {
+    // The model tries every part of such long names.
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn names_around_the_bounds_equal_the_model(
+        segments in prop::collection::vec(60usize..64, 1..4),
+        ages_s in prop::collection::vec(prop_oneof![Just(1i64), 700i64..800], 4),
+    ) {
+        let [one, other, long, swarm] = [0, 1, 2, 3].map(|n| ages_s[n]);
+        let mut keys = vec![beat("blocking:heartbeat:a", one), beat("blocking:heartbeat:a:b", other)];
+        for (n, count) in segments.iter().enumerate() {
+            let more = "a:".repeat(*count);
+            keys.push(key(&format!("blocking:ack:a:{more}{n}")));
+            keys.push(key(&format!("swarm:s:blocking:{more}{n}")));
+            keys.push(beat(&format!("blocking:heartbeat:{more}{n}"), long));
+            keys.push(beat(&format!("swarm:{more}x:blocking:heartbeat:a:b"), swarm));
+        }
+        keys.push(key("blocking:signal:a:b"));
+        keys.push(key("swarm:t:blocking:a:b"));
+        keys.sort_by(|one, other| one.0.cmp(&other.0));
+        keys.dedup_by(|one, other| one.0 == other.0);
+        let (collection, plan) = planned(&keys, &question());
+        let expected = model(&keys, NOW_MS, 600, &|_| true, None);
+        prop_assert_eq!(outcome(&collection, &plan), expected);
+    }
 }
 
 proptest! {
@@ -578,6 +803,7 @@ fn two_templates_that_fit_one_key_are_resolved_for_life() {
                     name: &name,
                     family,
                     denied: false,
+                    is_large: false,
                     beat,
                 });
             }

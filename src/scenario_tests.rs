@@ -59,6 +59,7 @@ fn gathered<'k>(keys: impl Iterator<Item = &'k KeySpec>) -> Collection {
             name: &name,
             family,
             denied: false,
+            is_large: false,
             beat: (family == Family::Heartbeat).then_some(reading),
         });
     }
@@ -81,6 +82,8 @@ fn question(case: &Case) -> Question {
         orphans: case.has_orphans(),
         names_kept: false,
         locality: None,
+        max_bytes: usize::MAX,
+        hears_births: true,
         safety: Default::default(),
     }
 }

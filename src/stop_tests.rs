@@ -60,6 +60,7 @@ fn hostile() -> Collection {
             name: name.as_bytes(),
             family: *family,
             denied: false,
+            is_large: false,
             beat: (*family == Family::Heartbeat).then_some(beat),
         });
     }

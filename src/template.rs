@@ -122,6 +122,23 @@ impl Template {
         }
     }
 
+    /// The readings of a name with a swarm whose id begins at `from` or later, looking at nothing
+    /// before that but how the name begins. Of the swarms only the end may be seen.
+    pub fn readings_at_end(&self, name: &[u8], from: usize, visit: &mut dyn FnMut(Reading)) {
+        let (Lead::Swarm(marker), Tail::Closed(suffix)) = (&self.lead, &self.tail) else {
+            return;
+        };
+        // The marker, and a byte of the swarm.
+        let before = marker.len().saturating_add(1);
+        let start = from.saturating_sub(before).max(self.prefix.len());
+        if let Some(rest) = self.rest(name).and_then(|_| name.get(start..)) {
+            scoped_readings(rest, start, marker, suffix, &mut |reading| {
+                visit(reading);
+                true
+            });
+        }
+    }
+
     /// The readings of ids that may begin or end at many places.
     fn run_readings(
         &self,

@@ -50,6 +50,8 @@ fn question(from: &mut Unstructured) -> Result<Question> {
         ids: 100,
         truncated: false,
         orphans: false,
+        max_bytes: usize::MAX,
+        hears_births: true,
         names_kept: true,
         locality: None,
         safety: Default::default(),
@@ -139,7 +141,7 @@ fn collect(keys: &Keys) -> Collection {
             collection.push(Record {
                 name,
                 family,
-                denied: false,
+                denied: false, is_large: false,
                 beat: *beat,
             });
         }
@@ -168,6 +170,7 @@ fn check(keys: &Keys, question: &Question) {
         coordinators_removed: plan.counts.coordinators_removed,
         vetoed: plan.counts.keys_vetoed,
         orphaned: plan.counts.keys_orphaned,
+        held: plan.counts.held.iter().map(|(_, count)| count).sum(),
         limited: plan.limited,
     };
     assert_eq!(outcome, expected, "{}", shown(keys));

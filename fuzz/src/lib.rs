@@ -43,6 +43,8 @@ pub mod layout;
 pub mod locality;
 #[path = "../../src/look.rs"]
 pub mod look;
+#[path = "../../src/name_bounds.rs"]
+pub mod name_bounds;
 #[path = "../../src/name_hash.rs"]
 pub mod name_hash;
 #[path = "../../src/named_enum.rs"]

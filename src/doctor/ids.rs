@@ -133,6 +133,7 @@ mod tests {
                 name: name.as_bytes(),
                 family: Family::Heartbeat,
                 denied: false,
+                is_large: false,
                 beat: Some(Reading {
                     newest_ms: Some(1),
                     doubtful: false,

@@ -115,6 +115,8 @@ pub fn study(
             orphans: is_own && !walked.is_truncated,
             names_kept: false,
             locality: locality.clone(),
+            max_bytes: usize::MAX,
+            hears_births: true,
             safety: Safety {
                 protected: Arc::clone(protected),
                 ..Safety::default()

@@ -14,6 +14,7 @@ fn collected(keys: &[(&str, Option<i64>)]) -> Collection {
             name,
             family: layout.family_of(name).unwrap(),
             denied: false,
+            is_large: false,
             beat: age_s.map(|age_s| Reading {
                 newest_ms: Some(NOW_MS - age_s * 1000),
                 doubtful: false,

@@ -12,7 +12,7 @@ use crate::heartbeat::trouble::Trouble;
 use crate::kept_away;
 use crate::layout::{AllReadings, Layout};
 use crate::look::State;
-use crate::plan::MAX_OWNERS;
+use crate::name_bounds::MAX_OWNERS;
 use crate::value::Value;
 use crate::vitals::Vitals;
 
@@ -264,7 +264,7 @@ impl Answer {
         );
         say(
             KeyFate::Held,
-            "of its keys are held: too many could own them, or blocking.protect may cover them",
+            "of its keys are held: their name or their owners are over a bound, or blocking.protect may cover them",
         );
         say(
             KeyFate::Elsewhere,

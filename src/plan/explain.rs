@@ -16,7 +16,8 @@ use crate::heartbeat::Verdict;
 use crate::hold::Hold;
 use crate::layout::{Reading, SegmentCounts};
 use crate::look::State;
-use crate::owners::HeartbeatNumber;
+use crate::name_bounds::Tries;
+use crate::owners::{HeartbeatNumber, Owner};
 use crate::safety::Safety;
 
 /// The plan, and what it means for this id. `breaker_percent` is what a scheduled run would ask.
@@ -32,7 +33,10 @@ pub fn plan_and_explain(
     planner.assign()?;
     let mut explanation = Explanation::new(id);
     let own = planner.explain_heartbeats(id, &mut explanation)?;
+    let is_all_held = planner.is_all_held;
+    planner.tries_left = Tries::default();
     planner.explain_keys(id, &own, &mut explanation)?;
+    planner.is_all_held = is_all_held;
     explanation.share = planner.share(breaker_percent);
     explanation.is_protected = question.safety.protected.matches(id);
     let locality = question.locality.as_ref();
@@ -130,18 +134,15 @@ impl<'c> Planner<'c> {
             positions: &self.heartbeats.positions,
         };
         let mut found = None;
-        self.owners.visit(
-            name,
-            &names,
-            &self.hasher,
-            &self.breath,
-            &mut |number, _| {
-                if !self.is_stale(number) {
-                    found = Some(number);
-                }
+        self.owners
+            .visit(name, &names, &self.hasher, &self.breath, &mut |owner, _| {
+                let protects = |number| (!self.is_stale(number)).then_some(number);
+                found = match owner {
+                    Owner::One(number) => protects(number),
+                    Owner::Crowd(crowd) => self.owners.members(crowd).find_map(protects),
+                };
                 found.is_none()
-            },
-        );
+            });
         found.map(|number| self.heartbeat_name(number))
     }
 

@@ -1,12 +1,15 @@
 //! What becomes of one key: whose it could be, and what follows from that.
 
-use super::{Incomplete, MAX_OWNERS, Planner, Question};
+use std::cmp::Reverse;
+
+use super::{Incomplete, Member, Planner, Question};
 use crate::census::HeartbeatNames;
 use crate::heartbeat::Verdict;
 use crate::hold::Hold;
-use crate::layout::AllReadings;
+use crate::layout::{AllReadings, Reading};
 use crate::locality::Locality;
-use crate::owners::{HeartbeatNumber, Names};
+use crate::name_bounds;
+use crate::owners::{Crowd, HeartbeatNumber, Names, Owner};
 
 /// What becomes of a key.
 pub(super) enum Fate {
@@ -20,71 +23,114 @@ pub(super) enum Fate {
     GoesWith(HeartbeatNumber),
 }
 
+/// What is known of a crowd, so that its members are looked at once and not once a key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Summary {
+    /// Somebody in it is not stale.
+    protects: bool,
+    /// Of the stale, the one whose name comes first.
+    first_stale: Option<HeartbeatNumber>,
+    /// The stale ones, as a crowd of [`super::OwnerSets`].
+    stale: u32,
+}
+
+/// Longest id first, then the one that stands first in the key; then the name decides.
+type Claim = (usize, Reverse<usize>);
+
+fn claim(reading: Reading) -> Claim {
+    let (start, end) = reading.id;
+    (end.saturating_sub(start), Reverse(start))
+}
+
 impl Planner<'_> {
-    /// What becomes of a key, whose name the hasher has loaded; leaves its further stale owners in
-    /// `self.rivals`. `None` if told to stop.
+    /// What becomes of a key, whose name the hasher has loaded; leaves its stale owners in
+    /// `self.stale_owners`, sorted.
+    /// `None` if told to stop.
     pub(super) fn fate(&mut self, name: &[u8]) -> Option<Fate> {
+        if name_bounds::is_over(name) {
+            return self.fate_over_bound(name);
+        }
+        let fate = self.owners_decide(name)?;
+        let Question { safety, layout, .. } = self.question;
+        Some(match fate {
+            Fate::GoesWith(_) if safety.protected.covers(name, layout) => {
+                Fate::Held(Hold::Protected)
+            }
+            Fate::GoesWith(_) if self.is_elsewhere(name, Locality::has_owners) => {
+                Fate::Held(Hold::Elsewhere)
+            }
+            // The owner may beat on another node, or keys there may speak for it.
+            Fate::Orphaned if self.is_elsewhere(name, Locality::has_families) => {
+                Fate::Held(Hold::Elsewhere)
+            }
+            fate => fate,
+        })
+    }
+
+    fn owners_decide(&mut self, name: &[u8]) -> Option<Fate> {
         let names = HeartbeatNames {
             collection: self.collection,
             positions: &self.heartbeats.positions,
         };
         let verdicts = &self.heartbeats.verdicts;
         let mut protected = false;
-        // Longest id first, then the one that stands first in the key, then by name.
-        let mut best: Option<(usize, usize, HeartbeatNumber)> = None;
-        self.rivals.clear();
-        let stale = &mut self.rivals;
-        self.owners.visit(
-            name,
-            &names,
-            &self.hasher,
-            &self.breath,
-            &mut |number, reading| {
-                if !matches!(verdicts.get(number as usize), Some(Verdict::Stale { .. })) {
-                    protected = true;
-                } else {
-                    if stale.len() <= MAX_OWNERS && !stale.contains(&number) {
-                        stale.push(number);
-                    }
-                    let (start, end) = reading.id;
-                    let better = best.is_none_or(|(length, first, holder)| {
-                        let mine = (end.saturating_sub(start), std::cmp::Reverse(start));
-                        let theirs = (length, std::cmp::Reverse(first));
-                        mine > theirs || (mine == theirs && names.name(number) < names.name(holder))
-                    });
-                    if better {
-                        best = Some((end.saturating_sub(start), start, number));
-                    }
-                }
-                !(protected && best.is_some())
-            },
-        );
-        self.breath.go_on()?;
-        let Some((_, _, owner)) = best else {
-            return Some(if protected {
-                Fate::Kept
-            } else if self.is_elsewhere(name, Locality::has_families) {
-                // The owner may beat on another node, or keys there may speak for it.
-                Fate::Held(Hold::Elsewhere)
-            } else {
-                Fate::Orphaned
+        let mut best: Option<(Claim, HeartbeatNumber)> = None;
+        let mut consider = |reading: Reading, number: HeartbeatNumber| {
+            let mine = claim(reading);
+            let better = best.is_none_or(|(theirs, holder)| {
+                mine > theirs || (mine == theirs && names.name(number) < names.name(holder))
             });
+            if better {
+                best = Some((mine, number));
+            }
         };
-        if protected {
-            return Some(Fate::Vetoed);
+        let mut crowds = std::mem::take(&mut self.crowds_met);
+        crowds.clear();
+        self.stale_owners.clear();
+        let stale = &mut self.stale_owners;
+        let breath = &self.breath;
+        let mut look = |owner, reading| {
+            match owner {
+                Owner::Crowd(crowd) => crowds.push((crowd, reading)),
+                Owner::One(number) => match verdicts.get(number as usize) {
+                    Some(Verdict::Stale { .. }) => {
+                        stale.push(Member::One(number));
+                        consider(reading, number);
+                    }
+                    _ => protected = true,
+                },
+            }
+            !protected || stale.is_empty()
+        };
+        self.owners
+            .visit(name, &names, &self.hasher, breath, &mut look);
+        breath.go_on()?;
+        for (crowd, reading) in &crowds {
+            let summary = summary(
+                &mut self.summaries,
+                &mut self.sets,
+                &self.owners,
+                verdicts,
+                &names,
+                *crowd,
+            );
+            protected = protected || summary.protects;
+            if let Some(first) = summary.first_stale {
+                self.stale_owners.push(Member::Crowd(summary.stale));
+                consider(*reading, first);
+            }
         }
-        let Question { safety, layout, .. } = self.question;
-        if stale.len() > MAX_OWNERS {
-            return Some(Fate::Held(Hold::OverBound));
-        }
-        if safety.protected.covers(name, layout) {
-            return Some(Fate::Held(Hold::Protected));
-        }
-        stale.retain(|number| *number != owner);
-        if self.is_elsewhere(name, Locality::has_owners) {
-            return Some(Fate::Held(Hold::Elsewhere));
-        }
-        Some(Fate::GoesWith(owner))
+        self.crowds_met = crowds;
+        Some(match best {
+            None if protected => Fate::Kept,
+            None => Fate::Orphaned,
+            Some(_) if protected => Fate::Vetoed,
+            Some((_, owner)) => {
+                self.stale_owners.sort_unstable();
+                self.stale_owners.dedup();
+                Fate::GoesWith(owner)
+            }
+        })
     }
 
     /// In a cluster: whether not all that matters for this key would lie here.
@@ -100,26 +146,72 @@ impl Planner<'_> {
         }
     }
 
-    /// The key of this name, which the hasher has loaded, stays: so do the heartbeats of all who
-    /// could own it, for it can be found again only through them. `None` if told to stop.
-    pub(super) fn hold_back(&mut self, name: &[u8]) -> Option<()> {
-        let names = HeartbeatNames {
-            collection: self.collection,
-            positions: &self.heartbeats.positions,
-        };
-        let incomplete = &mut self.incomplete;
-        self.owners.visit(
-            name,
-            &names,
-            &self.hasher,
-            &self.breath,
-            &mut |number, _| {
-                if let Some(incomplete) = incomplete.get_mut(number as usize) {
-                    *incomplete = Some(Incomplete::Held);
-                }
-                true
-            },
-        );
-        self.breath.go_on()
+    /// A key with such a name stays, whoever owns it. Whether a stale one does is looked up as long as all names
+    /// like it together do not take too long: then it could be anybody's.
+    fn fate_over_bound(&mut self, name: &[u8]) -> Option<Fate> {
+        self.stale_owners.clear();
+        let tries = self.owners.tries(name);
+        if !self.tries_left.take(tries) {
+            if self.counts.coordinators_stale == 0 {
+                return Some(Fate::Kept);
+            }
+            self.is_all_held = true;
+            return Some(Fate::Held(Hold::OverBound));
+        }
+        Some(match self.owners_decide(name)? {
+            Fate::GoesWith(_) => Fate::Held(Hold::OverBound),
+            fate => fate,
+        })
     }
+
+    /// The heartbeats of all stale owners of the key that [`Self::fate`] was asked for last stay, for
+    /// it can be found again only through them.
+    pub(super) fn hold_back(&mut self) {
+        let incomplete = &mut self.incomplete;
+        let mut hold = |number: HeartbeatNumber| {
+            if let Some(incomplete) = incomplete.get_mut(number as usize) {
+                *incomplete = Some(Incomplete::Held);
+            }
+        };
+        for member in &self.stale_owners {
+            match member {
+                Member::One(number) => hold(*number),
+                // Once for all keys of the same crowd.
+                Member::Crowd(crowd) if self.held_crowds.insert(*crowd) => {
+                    self.sets.crowd(*crowd).iter().copied().for_each(&mut hold);
+                }
+                Member::Crowd(_) => {}
+            }
+        }
+    }
+}
+
+/// What is known of a crowd; it is looked at when it is first asked for.
+fn summary(
+    summaries: &mut std::collections::HashMap<Crowd, Summary>,
+    sets: &mut super::OwnerSets,
+    owners: &crate::owners::Owners,
+    verdicts: &[Verdict],
+    names: &HeartbeatNames,
+    crowd: Crowd,
+) -> Summary {
+    *summaries.entry(crowd).or_insert_with(|| {
+        let mut protects = false;
+        let mut stale = Vec::new();
+        for number in owners.members(crowd) {
+            match verdicts.get(number as usize) {
+                Some(Verdict::Stale { .. }) => stale.push(number),
+                _ => protects = true,
+            }
+        }
+        let first_stale = stale
+            .iter()
+            .copied()
+            .min_by_key(|number| names.name(*number));
+        Summary {
+            protects,
+            first_stale,
+            stale: sets.add_crowd(stale),
+        }
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Doomed, Plan, Planner, Rival};
+use super::{Doomed, Incomplete, Plan, Planner, Shared};
 use crate::census::id_of;
 use crate::collection::Position;
 use crate::family::Family;
@@ -24,13 +24,19 @@ impl Planner<'_> {
                 self.deny(*number);
             }
         }
+        if self.is_full {
+            self.incomplete.fill(Some(Incomplete::Unseen));
+        } else if self.is_all_held {
+            self.incomplete.fill(Some(Incomplete::Held));
+        }
         // Nobody is looked up any more, and what follows takes as much memory.
         self.owners = Owners::new(Arc::clone(&self.question.layout));
         let doomed = self.lay_out()?;
         let mut removals = vec![Position::default(); doomed.last().map_or(0, |last| last.end)];
-        let mut rivals = Vec::with_capacity(self.assigned_rivals.len());
+        let mut shared = Vec::with_capacity(self.assigned_sets.len());
+        self.sets.close();
         let mut cursors: Vec<usize> = doomed.iter().map(|d| d.first).collect();
-        let mut pending = self.assigned_rivals.iter().peekable();
+        let mut pending = self.assigned_sets.iter().peekable();
         for (place, (rank, position)) in self.assigned.iter().enumerate() {
             self.breath.step()?;
             let Some(cursor) = cursors.get_mut(*rank as usize) else {
@@ -41,11 +47,9 @@ impl Planner<'_> {
             if let Some(slot) = removals.get_mut(removal) {
                 *slot = *position;
             }
-            while let Some((_, heartbeat)) = pending.next_if(|(of, _)| *of == place) {
-                rivals.push(Rival {
-                    removal,
-                    heartbeat: *heartbeat,
-                });
+            if let Some((_, owners)) = pending.next_if(|(of, _)| *of == place) {
+                let owners = *owners;
+                shared.push(Shared { removal, owners });
             }
         }
         for d in doomed.iter().filter(|d| !d.keeps_heartbeat) {
@@ -56,18 +60,18 @@ impl Planner<'_> {
                 *slot = *position;
             }
         }
-        for (number, heartbeat) in &self.heartbeat_rivals {
+        for (number, owners) in &self.heartbeat_sets {
             self.breath.step()?;
             let rank = self.ranks.get(*number as usize).copied().flatten();
             let of = rank.and_then(|rank| doomed.get(rank as usize));
             if let Some(of) = of.filter(|d| !d.keeps_heartbeat) {
-                rivals.push(Rival {
+                shared.push(Shared {
                     removal: of.end.saturating_sub(1),
-                    heartbeat: *heartbeat,
+                    owners: *owners,
                 });
             }
         }
-        self.breath.sort_by(&mut rivals, Ord::cmp)?;
+        self.breath.sort_by(&mut shared, Ord::cmp)?;
         let whole = doomed.iter().filter(|d| !d.keeps_heartbeat).count() as u64;
         self.counts.add_removed(Family::Heartbeat, whole);
         self.counts.coordinators_removed = whole;
@@ -79,13 +83,14 @@ impl Planner<'_> {
             heartbeats: self.heartbeats.positions,
             doomed,
             removals,
-            rivals,
+            shared,
+            sets: self.sets,
             counts: self.counts,
             orphans: self.orphans,
             kept: self.kept,
             stale_ids: self.stale_ids,
             limited: self.limited,
-            truncated: self.question.truncated,
+            truncated: self.question.truncated || self.is_full,
             refused: self.caught.refused,
             sights: self.caught.sights,
         })

@@ -7,9 +7,12 @@
 //! The subscription is for the event `new` alone where the server allows it, which overwriting a
 //! key does not raise; without a run it costs one comparison for each key that is created.
 
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
 use redis_module::raw;
 
 use super::api::{self, RedisModuleCtx, RedisModuleString, rm};
@@ -17,6 +20,7 @@ use super::signals::{self, End};
 use crate::breath::Breath;
 use crate::family::Family;
 use crate::layout::Layout;
+use crate::name_bounds;
 use crate::name_hash::NameHasher;
 use crate::owners::{HeartbeatNumber, Names, Owners};
 
@@ -29,8 +33,19 @@ static WANTED: AtomicBool = AtomicBool::new(false);
 /// Names not yet taken over by the run, and the bytes of all names since it began.
 static ARRIVED: Mutex<(Vec<Vec<u8>>, usize)> = Mutex::new((Vec::new(), 0));
 
+/// Longer names are not taken apart in the event.
+const MAX_BYTES_AT_ONCE: usize = 1024;
+
 /// More bytes of names of other family keys than this, and no orphan goes any more.
 const KEYS_MAX_BYTES: usize = 16 << 20;
+
+/// Whether the server tells of every key that comes into being.
+static HEARS_ALL: AtomicBool = AtomicBool::new(false);
+
+/// Whether no heartbeat can come into being unheard.
+pub fn hears_all() -> bool {
+    HEARS_ALL.load(Ordering::Relaxed)
+}
 
 /// The layout of the run under way.
 static LAYOUT: Mutex<Option<Arc<Layout>>> = Mutex::new(None);
@@ -46,18 +61,19 @@ static KEYS: Mutex<(Option<Vec<Vec<u8>>>, usize)> = Mutex::new((None, 0));
 pub enum Events {
     /// The event of every key that comes into being, by whatever command.
     NewKeys,
-    /// The events of commands that write strings. On some servers an event about another database
+    /// The events of commands that write strings and hashes. On some servers an event about another database
     /// than the client's leaves the client in that database, and MOVE and COPY send such ones:
-    /// there the event of new keys must not be asked for. A heartbeat that appears by RENAME,
-    /// COPY, MOVE or RESTORE during a run is missed then.
-    StringWrites,
+    /// there the event of new keys must not be asked for. A heartbeat that appears in another way
+    /// during a run is looked up by name, see `reap/by_name.rs`.
+    ValueWrites,
 }
 
 /// Subscribe; at load only.
 pub fn load(ctx: *mut RedisModuleCtx, events: Events) -> bool {
+    HEARS_ALL.store(events == Events::NewKeys, Ordering::Relaxed);
     let kinds = match events {
         Events::NewKeys => raw::REDISMODULE_NOTIFY_NEW,
-        Events::StringWrites => raw::REDISMODULE_NOTIFY_STRING,
+        Events::ValueWrites => raw::REDISMODULE_NOTIFY_STRING | raw::REDISMODULE_NOTIFY_HASH,
     };
     // SAFETY: 1, 2, 3; the callback lives as long as the module.
     let status = unsafe { rm!(RedisModule_SubscribeToKeyspaceEvents)(ctx, kinds, Some(on_event)) };
@@ -77,7 +93,14 @@ unsafe extern "C" fn on_event(
             // SAFETY: 3.
             let name = unsafe { api::bytes_of(key) };
             let family = match LAYOUT.lock() {
-                Ok(layout) => layout.as_ref().and_then(|layout| layout.family_of(name)),
+                Ok(layout) => layout.as_ref().and_then(|layout| {
+                    // A long name is looked at in a slice: here its client waits.
+                    if name.len() <= MAX_BYTES_AT_ONCE {
+                        layout.family_of(name)
+                    } else {
+                        layout.begins_as(name)
+                    }
+                }),
                 Err(_) => return signals::wish(End::InternalError),
             };
             match family {
@@ -95,11 +118,12 @@ fn arrive(name: &[u8]) {
         signals::wish(End::InternalError);
         return;
     };
+    let name = name_bounds::shortened(name);
     arrived.1 = arrived.1.saturating_add(name.len());
     if arrived.1 > MAX_BYTES {
         signals::wish(End::TooManyBorn);
     } else {
-        arrived.0.push(name.to_vec());
+        arrived.0.push(name);
     }
 }
 
@@ -121,7 +145,8 @@ fn key_arrives(name: &[u8]) {
         return;
     };
     arrived.1 = arrived.1.saturating_add(name.len());
-    if arrived.1 > KEYS_MAX_BYTES {
+    // Whose a key over the bounds is nobody knows, so it could speak for anybody.
+    if arrived.1 > KEYS_MAX_BYTES || name.len() > name_bounds::MAX_NAME_BYTES {
         arrived.0 = None;
     } else if let Some(names) = arrived.0.as_mut() {
         names.push(name.to_vec());
@@ -134,6 +159,9 @@ pub struct Born {
     /// Taken over, but not indexed yet.
     arrived: Vec<Vec<u8>>,
     names: Vec<Vec<u8>>,
+    /// Which of them are known already.
+    known: HashTable<HeartbeatNumber>,
+    key: RandomState,
     owners: Owners,
     hasher: NameHasher,
 }
@@ -169,10 +197,13 @@ impl Born {
                     signals::wish(End::TooManyBorn);
                     return false;
                 };
+                let is_heartbeat = name_bounds::is_over(&name)
+                    || self.owners.layout().family_of(&name) == Some(Family::Heartbeat);
                 // The same name may be born twice; one entry is enough.
-                if !self.knows(&name) {
-                    self.names.push(name);
-                    self.owners.add(number, &self.names, &mut self.hasher);
+                if is_heartbeat {
+                    self.add(number, name);
+                } else if KEYS_WANTED.load(Ordering::Relaxed) {
+                    key_arrives(&name);
                 }
                 if time_is_up() {
                     return false;
@@ -191,6 +222,19 @@ impl Born {
         }
     }
 
+    fn add(&mut self, number: HeartbeatNumber, name: Vec<u8>) {
+        let Self {
+            names, known, key, ..
+        } = self;
+        let hash = key.hash_one(&name);
+        let same = |number: &HeartbeatNumber| names.name(*number) == name;
+        if known.find(hash, same).is_none() {
+            known.insert_unique(hash, number, |number| key.hash_one(names.name(*number)));
+            names.push(name);
+            self.owners.add(number, names, &mut self.hasher);
+        }
+    }
+
     /// The family keys that were written since the last look, heartbeats left out; `None` if there
     /// were too many.
     pub fn take_keys(&mut self) -> Option<Vec<Vec<u8>>> {
@@ -198,18 +242,22 @@ impl Born {
         arrived.0.as_mut().map(std::mem::take)
     }
 
+    /// How many readings of this key [`Self::protects`] tries, at most.
+    pub fn tries(&self, name: &[u8]) -> usize {
+        if self.owners.is_empty() {
+            return 0;
+        }
+        self.owners.tries(name)
+    }
+
     /// Whether a newborn heartbeat could own this key.
     pub fn protects(&mut self, name: &[u8]) -> bool {
-        self.any_owner(name, |_| true)
-    }
-
-    fn knows(&mut self, heartbeat: &[u8]) -> bool {
-        self.any_owner(heartbeat, |owner| owner == heartbeat)
-    }
-
-    fn any_owner(&mut self, name: &[u8], wanted: impl Fn(&[u8]) -> bool) -> bool {
         if self.owners.is_empty() {
             return false;
+        }
+        // No such key goes anyway.
+        if name_bounds::is_over(name) {
+            return true;
         }
         let mut found = false;
         self.hasher.load(name);
@@ -218,9 +266,9 @@ impl Born {
             &self.names,
             &self.hasher,
             &Breath::unstoppable(),
-            &mut |number, _| {
-                found = wanted(self.names.name(number));
-                !found
+            &mut |_, _| {
+                found = true;
+                false
             },
         );
         found

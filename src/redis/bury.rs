@@ -17,14 +17,10 @@ use crate::evidence;
 use crate::hold::Hold;
 use crate::layout::{AllReadings, Reading};
 use crate::locality::{ClusterTags, Locality, Shrunk};
+use crate::name_bounds::{self, MAX_OWNERS};
 use crate::obituary::{Dead, Obituaries, Rule};
 use crate::orphans::{self, Doomed, Orphans, Sighting};
-use crate::plan::MAX_OWNERS;
 use crate::report::Counts;
-
-/// A new key of more segments than this could be of so many ids that looking them all up would take
-/// longer than a slice.
-const MAX_SEGMENTS_BORN: usize = 1024;
 
 /// Orphans on their way out.
 #[derive(Debug)]
@@ -187,8 +183,8 @@ impl Bury {
     ) -> bool {
         while !self.births_are_lost {
             while let Some(name) = self.births.pop() {
-                let segments = memchr::memchr_iter(b':', &name).count();
-                if segments > MAX_SEGMENTS_BORN {
+                // It could speak for more ids than can be looked up in a slice.
+                if name_bounds::is_over(&name) {
                     self.births_are_lost = true;
                     return true;
                 }

@@ -11,6 +11,8 @@ use super::scan::{Cursor, SeenKey};
 use crate::collection::{Collection, Record};
 use crate::doctor::Survey;
 use crate::family::Family;
+use crate::heartbeat::UNREADABLE;
+use crate::name_bounds;
 use crate::second_look::{Beat, Reader, Seen};
 
 /// What limits a walk.
@@ -247,6 +249,7 @@ fn push_heartbeat(collection: &mut Collection, name: &[u8], denied: bool, beat: 
         name,
         family: Family::Heartbeat,
         denied,
+        is_large: false,
         beat: Some(beat.reading),
     });
 }
@@ -285,10 +288,25 @@ impl Found<'_> {
         key.is_expired(self.now_ms)
     }
 
+    /// It is not read, for it can never be judged dead; what its end spells is protected.
+    fn add_long_heartbeat(&mut self, name: &[u8]) {
+        let name = name_bounds::shortened(name);
+        self.collection.push(Record {
+            name: &name,
+            family: Family::Heartbeat,
+            denied: false,
+            is_large: false,
+            beat: Some(UNREADABLE),
+        });
+    }
+
     fn visit(&mut self, key: &SeenKey) {
         *self.keys_scanned = self.keys_scanned.saturating_add(1);
         self.bytes = self.bytes.saturating_add(key.name.len());
         let Some(family) = self.reader.layout.family_of(key.name) else {
+            if self.reader.layout.is_long_heartbeat(key.name) {
+                self.add_long_heartbeat(key.name);
+            }
             if let Some(survey) = &mut self.survey
                 && survey.concerns(key.name)
                 && !key.is_expired(self.now_ms)
@@ -321,6 +339,7 @@ impl Found<'_> {
                 name: key.name,
                 family,
                 denied: self.is_denied(key),
+                is_large: key.is_long_string(),
                 beat: None,
             });
         }

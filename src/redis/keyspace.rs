@@ -113,6 +113,19 @@ fn type_name(kind: isize) -> &'static [u8] {
     }
 }
 
+/// Bytes of values that were read since this was last taken away.
+static BYTES_READ: AtomicUsize = AtomicUsize::new(0);
+
+/// See [`BYTES_READ`].
+pub fn bytes_read() -> usize {
+    BYTES_READ.load(Ordering::Relaxed)
+}
+
+/// The same, and none since.
+pub fn take_bytes_read() -> usize {
+    BYTES_READ.swap(0, Ordering::Relaxed)
+}
+
 /// # Safety
 /// As [`stored_in`], and the key must hold a string.
 unsafe fn text_in<'v>(key: *mut raw::RedisModuleKey) -> Stored<'v> {
@@ -124,7 +137,9 @@ unsafe fn text_in<'v>(key: *mut raw::RedisModuleKey) -> Stored<'v> {
         return Stored::Unread(Reason::Unavailable, b"");
     }
     // SAFETY: the value stays in place until the key is closed or written.
-    Stored::Text(unsafe { std::slice::from_raw_parts(start.cast::<u8>(), length) })
+    let value = unsafe { std::slice::from_raw_parts(start.cast::<u8>(), length) };
+    BYTES_READ.fetch_add(length, Ordering::Relaxed);
+    Stored::Text(value)
 }
 
 /// # Safety

@@ -192,7 +192,7 @@ fn server_version() -> Option<(i32, i32, i32)> {
 fn events_of_births(version: Option<(i32, i32, i32)>) -> Events {
     let affected = version.is_none_or(|v| ((8, 1, 1)..(9, 1, 1)).contains(&v));
     if is_valkey() && affected {
-        Events::StringWrites
+        Events::ValueWrites
     } else {
         Events::NewKeys
     }

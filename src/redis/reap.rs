@@ -5,10 +5,15 @@
 //! A small family goes in one piece. A large one goes in parts, its heartbeat in the last.
 
 mod batch;
+mod by_name;
 mod keys;
+mod owners;
 mod recount;
 
 pub use batch::Batch;
+
+use by_name::ByName;
+use owners::Others;
 
 use std::sync::Arc;
 
@@ -20,10 +25,11 @@ use super::cluster::Ground;
 use super::keyspace;
 use super::replicas::Replicas;
 use super::{glimpse, obituaries, system};
-use crate::census;
+use crate::census::{self, HeartbeatNames};
 use crate::collection::Collection;
 use crate::heartbeat::{self, Verdict};
 use crate::hold::Hold;
+use crate::layout::Layout;
 use crate::locality::{Locality, Shrunk};
 use crate::obituary::{Dead, MAX_VALUE_BYTES, Obituaries, Rule};
 use crate::owners::HeartbeatNumber;
@@ -39,6 +45,13 @@ const BATCH_KEYS: usize = 64;
 /// Bytes of names that one batch looks at. Names may be as long as 256 KiB, and copying and hashing
 /// 64 of those would take many slices' time.
 const BATCH_BYTES: usize = 32 * 1024;
+
+/// After so many steps, of which a usual key takes one, a batch looks at the clock.
+const BATCH_STEPS: usize = 256;
+
+/// The server frees strings on the spot. After an UNLINK that took longer, microseconds, the next has one key,
+/// and then twice as many each time.
+const SLOW_UNLINK_US: u64 = 4_000;
 
 /// What a key costs in the stream to replicas and AOF beside its name.
 const KEY_OVERHEAD_BYTES: u64 = 16;
@@ -88,7 +101,13 @@ pub struct Reap {
     pub counts: Counts,
     next_family: usize,
     next_key: usize,
-    next_rival: usize,
+    others: Others,
+    /// Where not every birth is heard of.
+    by_name: Option<ByName>,
+    /// How many keys the next batch may have.
+    room: usize,
+    /// The batch at hand has a key that takes long to free.
+    has_large: bool,
     /// By heartbeat number: something was kept that it still owns, so it stays.
     held: Vec<bool>,
     /// By heartbeat number: the slice in which it was last found not to protect anything.
@@ -107,7 +126,12 @@ impl Reap {
     /// Everything still to do.
     ///
     /// Called on the worker thread: at a million heartbeats it would take a slice of its own.
-    pub fn new(collection: Collection, plan: Plan) -> Self {
+    pub fn new(collection: Collection, plan: Plan, layout: &Arc<Layout>) -> Self {
+        let heartbeats = HeartbeatNames {
+            collection: &collection,
+            positions: &plan.heartbeats,
+        };
+        let by_name = ByName::new(layout, &heartbeats);
         let mut counts = plan.counts;
         counts.coordinators_removed = 0;
         counts.keys_by_family = Default::default();
@@ -129,7 +153,10 @@ impl Reap {
             counts,
             next_family: 0,
             next_key: 0,
-            next_rival: 0,
+            others: Others::default(),
+            by_name,
+            room: BATCH_KEYS,
+            has_large: false,
             written_bytes: 0,
             longest_read_us: 0,
         }
@@ -191,12 +218,19 @@ impl Reap {
                 self.fill_orphans(slice, &mut batch, time_is_up);
             } else {
                 let began_us = system::monotonic_us();
-                self.fill(slice, &mut batch);
+                self.fill(slice, &mut batch, time_is_up);
                 let took_us = system::monotonic_us().saturating_sub(began_us);
                 self.longest_read_us = took_us.max(self.longest_read_us);
             }
             let before = self.counts.keys_removed();
+            let began_us = system::monotonic_us();
             let outcome = self.unlink(slice, &batch);
+            let took_us = system::monotonic_us().saturating_sub(began_us);
+            self.room = if took_us > SLOW_UNLINK_US {
+                1
+            } else {
+                self.room.saturating_mul(2).min(BATCH_KEYS)
+            };
             if let Some(obituaries) = &mut self.obituaries {
                 let bytes = obituaries::write(slice.ctx, obituaries);
                 self.written_bytes = self.written_bytes.saturating_add(bytes);
@@ -219,21 +253,34 @@ impl Reap {
 
     /// Fill a batch with whole families, or with a part of one that is larger than a batch, be it
     /// by its keys or by the length of their names.
-    fn fill(&mut self, slice: Slice, batch: &mut Batch) {
+    /// Whatever of that takes longer than usual is followed by a look at the clock.
+    fn fill(&mut self, slice: Slice, batch: &mut Batch, time_is_up: &mut dyn FnMut() -> bool) {
         let next = self.plan.removals.get(self.next_key..).unwrap_or_default();
         self.collection.touch(next.iter().take(BATCH_KEYS));
-        let mut room = BATCH_KEYS;
+        let most = self.room;
+        let mut room = most;
+        self.has_large = false;
+        self.others.steps = 0;
         let mut bytes = 0usize;
         while let Some(family) = self.plan.doomed.get(self.next_family).copied() {
             let left = family.end.saturating_sub(self.next_key);
-            let is_small = family.end.saturating_sub(family.first) <= BATCH_KEYS;
-            if room == 0 || bytes > BATCH_BYTES || (is_small && left > room) {
+            let is_small = family.end.saturating_sub(family.first) <= most;
+            if self.others.steps > BATCH_STEPS {
+                self.others.steps = 0;
+                if time_is_up() {
+                    return;
+                }
+            }
+            if room == 0 || bytes > BATCH_BYTES || self.has_large || (is_small && left > room) {
                 return;
             }
             let name = heartbeat_name(&self.collection, &self.plan, family.heartbeat);
             bytes = bytes.saturating_add(name.len());
             let heartbeat = OwnString::new(name);
-            match self.look_again(slice, &family, &heartbeat) {
+            keyspace::take_bytes_read();
+            let verdict = self.look_again(slice, &family, &heartbeat);
+            let read_bytes = keyspace::take_bytes_read();
+            match verdict {
                 Some(Verdict::Stale { age_s }) => {
                     let owner = self.open_obituary(slice, &family, age_s);
                     let mut heartbeat = Some(heartbeat);
@@ -243,8 +290,11 @@ impl Reap {
                             self.take_key(slice, &family, owner, &mut heartbeat, batch);
                         own_bytes = own_bytes.saturating_add(name_bytes);
                         room = room.saturating_sub(1);
-                        // Only a family that is too long by itself is cut.
-                        if own_bytes > BATCH_BYTES {
+                        // Only a family that is too long by itself is cut, or one that takes long.
+                        if own_bytes > BATCH_BYTES
+                            || self.has_large
+                            || self.others.steps > BATCH_STEPS
+                        {
                             break;
                         }
                     }
@@ -262,9 +312,7 @@ impl Reap {
                 // nothing proves death; what is left is nobody's.
                 None => {
                     // Others who could own it go later, or stay for the next run to find it.
-                    for place in self.next_key..family.end {
-                        self.hold_rivals(place);
-                    }
+                    self.hold_owners(self.next_key..family.end);
                     let left = left.saturating_sub(usize::from(!family.keeps_heartbeat)) as u64;
                     let name = heartbeat_name(&self.collection, &self.plan, family.heartbeat);
                     let shrunk = self.shrunk.as_mut();
@@ -277,6 +325,7 @@ impl Reap {
                     self.skip_family(&family);
                 }
             }
+            self.others.steps = self.others.steps.saturating_add(read_bytes / 64);
             // Reading the heartbeat takes time of its own, so it counts as a key.
             room = room.saturating_sub(1);
         }

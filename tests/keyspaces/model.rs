@@ -9,9 +9,6 @@ use crate::beats::State;
 use crate::keyspace::Key;
 use crate::orphans::{self, Asked, Values};
 
-/// A key that more stale coordinators than this could own is kept as vetoed.
-const OWNERS_MAX: usize = 64;
-
 /// A coordinator's name: its swarm, where it is scoped to one, and its id.
 type Identity = (Option<Key>, Key);
 
@@ -215,7 +212,7 @@ fn fate(key: &[u8], beating: &Beating) -> Fate {
     match best {
         None if owners.is_empty() => Fate::Orphan,
         None => Fate::Kept,
-        Some(_) if stale.len() < owners.len() || stale.len() > OWNERS_MAX => Fate::Vetoed,
+        Some(_) if stale.len() < owners.len() => Fate::Vetoed,
         Some((owner, _)) => Fate::GoesWith((*owner).clone()),
     }
 }

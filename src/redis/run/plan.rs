@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::super::api::RedisModuleCtx;
+use super::super::born;
 use super::super::reap::{Progress, Reap};
 use super::super::schedule;
 use super::super::signals::{self, End};
@@ -60,6 +61,8 @@ impl Run {
             orphans: self.order.orphan_grace_s.is_some() || self.order.look.is_some(),
             names_kept: collect.has_expired,
             locality,
+            max_bytes: collect.limits.collect_max_bytes,
+            hears_births: born::hears_all(),
             safety: Safety {
                 protected: settings::PROTECT.get(),
                 breaker_percent: self.order.options.breaker,
@@ -99,7 +102,7 @@ impl Run {
             } else {
                 None
             };
-            let reap = Box::new(Reap::new(collection, plan));
+            let reap = Box::new(Reap::new(collection, plan, &question.layout));
             Some(Planned {
                 reap,
                 orphans,

@@ -141,8 +141,10 @@ fn a_small_family_is_one_transaction_in_the_file() -> Result<()> {
         // A heartbeat comes after everything else of its batch, and its family is with it.
         for index in 0..world.dead.len() {
             let family = world.dead.family_keys(index).into_iter();
+            // What two of them could own goes with the last of the two.
             let family: Vec<String> = family
                 .map(|key| String::from_utf8_lossy(&key).into())
+                .filter(|key: &String| !key.starts_with("blocking:idempotency:"))
                 .collect();
             let place = |key: &String| keys.iter().position(|other| other == key);
             let places: Vec<usize> = family.iter().filter_map(place).collect();

@@ -1,0 +1,119 @@
+//! Where the server does not tell of every birth: owners are looked up by name before a key goes.
+//!
+//! Looked up are the heartbeats without a swarm and those of the swarms that the walk saw, for every
+//! way to read the key. What comes into being unheard in another swarm is not found.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::super::api::OwnString;
+use super::super::{born, keyspace};
+use super::owners::Standing;
+use super::{Reap, Slice};
+use crate::census::HeartbeatNames;
+use crate::heartbeat::Verdict;
+use crate::hold::Hold;
+use crate::layout::{AllReadings, Layout};
+use crate::owners::Names;
+
+/// In more swarms than this nobody is looked up, for each costs a look for each way to read a key.
+const MAX_SWARMS: usize = 16;
+
+/// Nor are the owners of a key that can be read in more ways than this: it stays.
+const MAX_READINGS: usize = 256;
+
+/// What it takes to look owners up.
+#[derive(Debug)]
+pub(super) struct ByName {
+    layout: Arc<Layout>,
+    swarms: Vec<Vec<u8>>,
+    all: AllReadings,
+    /// Found in the slice of this number: whether there is life under a heartbeat's name.
+    slice: u64,
+    found: HashMap<Vec<u8>, bool>,
+}
+
+impl ByName {
+    /// Everything that is needed; `None` where the server tells of every birth.
+    pub fn new(layout: &Arc<Layout>, heartbeats: &HeartbeatNames) -> Option<Self> {
+        if born::hears_all() {
+            return None;
+        }
+        let mut swarms = BTreeSet::new();
+        for number in (0..).take(heartbeats.positions.len()) {
+            let name = heartbeats.name(number);
+            layout.beating(name, &mut |reading| {
+                if let Some(swarm) = reading.swarm_of(name).filter(|_| swarms.len() < MAX_SWARMS) {
+                    swarms.insert(swarm.to_vec());
+                }
+            });
+        }
+        Some(Self {
+            layout: Arc::clone(layout),
+            swarms: swarms.into_iter().collect(),
+            all: AllReadings::up_to(MAX_READINGS, layout),
+            slice: 0,
+            found: HashMap::new(),
+        })
+    }
+
+    /// The heartbeats that could own this key, by name; `None` if they are too many.
+    fn owners_of(&mut self, name: &[u8]) -> Option<BTreeSet<Vec<u8>>> {
+        let Self {
+            layout,
+            swarms,
+            all,
+            ..
+        } = self;
+        let mut owners = BTreeSet::new();
+        for reading in all.of(name)? {
+            let id = reading.id_of(name);
+            let own = reading.swarm_of(name);
+            let known = swarms.iter().map(Vec::as_slice).filter(|_| own.is_none());
+            for swarm in known.chain(own).map(Some).chain([None]) {
+                owners.extend(layout.heartbeats_of(swarm, id));
+            }
+        }
+        Some(owners)
+    }
+}
+
+impl Reap {
+    /// What is found under the names of the heartbeats that could own the key at this place.
+    pub(super) fn standing_by_name(&mut self, slice: Slice, place: usize) -> Standing {
+        let position = self.plan.removals.get(place);
+        let record = position.and_then(|position| self.collection.get(*position));
+        let (Some(record), Some(mut by_name)) = (record, self.by_name.take()) else {
+            return Standing::Dead;
+        };
+        let name = record.name;
+        let mut steps = self.others.steps;
+        if by_name.slice != slice.number {
+            by_name.slice = slice.number;
+            by_name.found.clear();
+        }
+        let lives = by_name.owners_of(name).map(|owners| {
+            owners.into_iter().any(|heartbeat| {
+                if let Some(lives) = by_name.found.get(&heartbeat) {
+                    return *lives;
+                }
+                let before = keyspace::bytes_read();
+                let string = OwnString::new(&heartbeat);
+                let beat = keyspace::read_heartbeat(slice.ctx, &string, slice.reader);
+                let verdict = beat.map(|beat| self.verdict(slice, &heartbeat, beat));
+                let bytes = keyspace::bytes_read().saturating_sub(before);
+                steps = steps.saturating_add(1).saturating_add(bytes / 64);
+                let lives = matches!(verdict, Some(Verdict::Live | Verdict::Unreadable));
+                by_name.found.insert(heartbeat, lives);
+                lives
+            })
+        });
+        self.by_name = Some(by_name);
+        self.others.steps = steps;
+        match lives {
+            None => Standing::Held(Hold::OverBound),
+            Some(true) => Standing::Alive,
+            Some(false) => Standing::Dead,
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Whether the other coordinators that could own a key are dead in this slice.
+//!
+//! A key that several could own goes in the turn of the last of them. By then the run has removed the
+//! others, each proved dead in its own slice; one that comes back is born, and the run hears of it. Read
+//! again is only who is still there, or who could come back unheard.
+
+use super::super::api::OwnString;
+use super::super::{born, keyspace};
+use super::{Reap, Slice, heartbeat_name};
+use crate::heartbeat::Verdict;
+use crate::hold::Hold;
+use crate::name_bounds::{MAX_OWNERS, MAX_OWNERS_BYTES};
+use crate::owners::HeartbeatNumber;
+use crate::plan::{Member, SetNumber};
+
+/// What another coordinator that could own a key is in this slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Dead,
+    Alive,
+    /// It stays, for a cause that is no life.
+    Held(Hold),
+}
+
+/// The heartbeat of an owner has gone in another way than by this run, because its TTL passed or by
+/// somebody's hand. That may have left the key to another: a key of a swarm belongs to the
+/// unscoped heartbeat where its swarm has none. Who that is now, the next run will know.
+const GONE: Standing = Standing::Held(Hold::OwnerGone);
+
+/// What is known of a crowd.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// How many of it have gone from its beginning on; it is in the order of removal.
+    gone: usize,
+    /// In the slice of this number it stood so.
+    slice: u64,
+    standing: Standing,
+    /// The heartbeats of all of it stay.
+    is_held: bool,
+}
+
+/// What is known of the owners of keys that several could own.
+#[derive(Debug, Default)]
+pub(super) struct Others {
+    next_shared: usize,
+    crowds: Vec<Known>,
+    /// Heartbeats that may still be read for the key at hand.
+    reads_left: usize,
+    /// Steps since the clock was looked at, about as long as a key takes that nobody else could own.
+    pub steps: usize,
+}
+
+impl Reap {
+    /// The worst that any other owner of the key at this place is.
+    pub(super) fn standing_of_owners(&mut self, slice: Slice, place: usize) -> Standing {
+        let Some(owners) = self.owners_at(place) else {
+            return Standing::Dead;
+        };
+        self.others.reads_left = MAX_OWNERS;
+        keyspace::take_bytes_read();
+        let mut worst = Standing::Dead;
+        let count = self.plan.sets.members(owners).len();
+        for at in 0..count {
+            self.others.steps = self.others.steps.saturating_add(1);
+            let standing = match self.plan.sets.members(owners).get(at).copied() {
+                Some(Member::One(number)) => self.standing(slice, number),
+                Some(Member::Crowd(crowd)) => self.standing_of_crowd(slice, crowd),
+                None => Standing::Dead,
+            };
+            match standing {
+                Standing::Dead => {}
+                Standing::Alive => return Standing::Alive,
+                Standing::Held(_) => worst = standing,
+            }
+        }
+        worst
+    }
+
+    /// The owners of the key at this place, if they are several. Places are asked for in order.
+    fn owners_at(&mut self, place: usize) -> Option<SetNumber> {
+        while let Some(shared) = self.plan.shared.get(self.others.next_shared) {
+            if shared.removal > place {
+                break;
+            }
+            self.others.next_shared = self.others.next_shared.saturating_add(1);
+            if shared.removal == place {
+                return Some(shared.owners);
+            }
+        }
+        None
+    }
+
+    fn standing(&mut self, slice: Slice, number: HeartbeatNumber) -> Standing {
+        if self.found_dead.get(number as usize) == Some(&slice.number) {
+            return Standing::Dead;
+        }
+        let is_removed = self.removed.get(number as usize) == Some(&true);
+        if is_removed && born::hears_all() {
+            return Standing::Dead;
+        }
+        if self.others.reads_left == 0 || keyspace::bytes_read() > MAX_OWNERS_BYTES {
+            return Standing::Held(Hold::OverBound);
+        }
+        self.others.reads_left = self.others.reads_left.saturating_sub(1);
+        let before = keyspace::bytes_read();
+        let name = heartbeat_name(&self.collection, &self.plan, number);
+        let string = OwnString::new(name);
+        let standing = match keyspace::read_heartbeat(slice.ctx, &string, slice.reader) {
+            Some(beat) => match self.verdict(slice, name, beat) {
+                Verdict::Stale { .. } => Standing::Dead,
+                Verdict::Live | Verdict::Unreadable => Standing::Alive,
+            },
+            None if is_removed => Standing::Dead,
+            None => GONE,
+        };
+        let bytes = keyspace::bytes_read().saturating_sub(before);
+        let bytes = bytes.saturating_add(name.len());
+        self.others.steps = self
+            .others
+            .steps
+            .saturating_add(2)
+            .saturating_add(bytes / 64);
+        if standing == Standing::Dead {
+            self.mark_dead(slice, number);
+        }
+        standing
+    }
+
+    fn standing_of_crowd(&mut self, slice: Slice, crowd: u32) -> Standing {
+        let unknown = Known {
+            gone: 0,
+            slice: 0,
+            standing: Standing::Dead,
+            is_held: false,
+        };
+        if self.others.crowds.len() < self.plan.sets.crowds() {
+            self.others.crowds.resize(self.plan.sets.crowds(), unknown);
+        }
+        let Some(known) = self.others.crowds.get(crowd as usize).copied() else {
+            return Standing::Held(Hold::OverBound);
+        };
+        if known.slice == slice.number {
+            return known.standing;
+        }
+        let heartbeats = self.plan.sets.crowd(crowd);
+        let is_gone = |number: &HeartbeatNumber| {
+            born::hears_all() && self.removed.get(*number as usize) == Some(&true)
+        };
+        let rest = heartbeats.get(known.gone..).unwrap_or_default();
+        let more = rest.iter().take_while(|number| is_gone(number)).count();
+        let gone = known.gone.saturating_add(more);
+        self.others.steps = self.others.steps.saturating_add(more / 16);
+        let mut worst = Standing::Dead;
+        for at in gone..heartbeats.len() {
+            let Some(number) = self.plan.sets.crowd(crowd).get(at).copied() else {
+                break;
+            };
+            match self.standing(slice, number) {
+                Standing::Dead => {}
+                Standing::Alive => {
+                    worst = Standing::Alive;
+                    break;
+                }
+                standing => {
+                    worst = standing;
+                    if standing == Standing::Held(Hold::OverBound) {
+                        break;
+                    }
+                }
+            }
+        }
+        if let Some(known) = self.others.crowds.get_mut(crowd as usize) {
+            known.gone = gone;
+            known.slice = slice.number;
+            known.standing = worst;
+        }
+        worst
+    }
+
+    /// The heartbeat stays.
+    pub(super) fn hold(&mut self, number: HeartbeatNumber) {
+        if let Some(held) = self.held.get_mut(number as usize) {
+            *held = true;
+        }
+    }
+
+    /// The heartbeats of all owners of these keys stay, as far as they are still there.
+    pub(super) fn hold_owners(&mut self, places: std::ops::Range<usize>) {
+        let first = self
+            .plan
+            .shared
+            .partition_point(|s| s.removal < places.start);
+        let mut last = None;
+        let mut at = first;
+        while let Some(shared) = self.plan.shared.get(at).copied() {
+            if shared.removal >= places.end {
+                return;
+            }
+            at = at.saturating_add(1);
+            // Keys of the same owners often lie side by side.
+            if last.replace(shared.owners) == Some(shared.owners) {
+                continue;
+            }
+            let count = self.plan.sets.members(shared.owners).len();
+            for member in 0..count {
+                match self.plan.sets.members(shared.owners).get(member).copied() {
+                    Some(Member::One(number)) => self.hold(number),
+                    Some(Member::Crowd(crowd)) => self.hold_crowd(crowd),
+                    None => {}
+                }
+            }
+        }
+    }
+
+    fn hold_crowd(&mut self, crowd: u32) {
+        if let Some(known) = self.others.crowds.get_mut(crowd as usize)
+            && std::mem::replace(&mut known.is_held, true)
+        {
+            return;
+        }
+        for number in self.plan.sets.crowd(crowd) {
+            if let Some(held) = self.held.get_mut(*number as usize) {
+                *held = true;
+            }
+        }
+    }
+}
