@@ -217,6 +217,7 @@ fn a_dry_run_of_a_restricted_user_names_exactly_what_the_run_removes() -> Result
         "busy_us",
         "elapsed_us",
         "warm_up_left_s",
+        "summary",
     ];
     let comparable = |reply: &Reply| -> Vec<(String, Value)> {
         let fields = reply.fields().iter();

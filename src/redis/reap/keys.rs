@@ -57,10 +57,6 @@ impl Reap {
             self.hold_owners(place..self.next_key);
             return length;
         }
-        // What was kept can be found again only through the heartbeat.
-        if is_heartbeat && self.held.get(family.heartbeat as usize) == Some(&true) {
-            return name.len();
-        }
         let heartbeat = heartbeat.take_if(|_| is_heartbeat);
         let string = heartbeat.unwrap_or_else(|| OwnString::new(name));
         if !slice.user.may_delete(string.as_ptr()) {
@@ -69,6 +65,10 @@ impl Reap {
             }
             self.counts.keys_denied = self.counts.keys_denied.saturating_add(1);
             self.hold(family.heartbeat);
+            return length;
+        }
+        // What was kept can be found again only through the heartbeat.
+        if is_heartbeat && self.held.get(family.heartbeat as usize) == Some(&true) {
             return length;
         }
         let bytes = KEY_OVERHEAD_BYTES.saturating_add(name.len() as u64);
