@@ -33,7 +33,7 @@ impl Yielding {
     /// For other threads, which do not know who is served: beside others with work of their own they
     /// take about their half.
     pub const fn of_worker() -> Self {
-        Self::new(1, 10_000)
+        Self::new(1, 100_000)
     }
 
     const fn new(pause_factor: u64, max_pause_us: u64) -> Self {

@@ -143,9 +143,10 @@ fn silent(conn: &mut Connection) -> Result<()> {
     Ok(commands.query(conn)?)
 }
 
-/// Longer than a grace of one second, with what is rounded up.
+/// Longer than a grace of one second, with what is rounded up and with the margin of the server's clock for
+/// uses of keys.
 fn outwait_the_grace() {
-    sleep(Duration::from_millis(3_200));
+    sleep(Duration::from_millis(5_200));
 }
 
 fn run(conn: &mut Connection) -> Result<[i64; 3]> {
@@ -368,9 +369,9 @@ fn huge_values_and_odd_types_stall_nobody() -> Result<()> {
     let slices_us: Vec<i64> = slices_us.collect::<Result<_>>()?;
     ensure!(slices_us.iter().any(|us| *us < 10_000), "{slices_us:?}");
     let reply = cleanup(&mut conn, &["ORPHANS"])?;
-    // Only the name, the number and the bytes say how old they are.
-    ensure!(counts(&reply)? == [7, 4, 3], "{reply:?}");
-    ensure!(cmd("EXISTS").arg(&named).query::<i64>(&mut conn)? == 0);
+    // Only the number and the bytes say how old they are; what is too long to be read may say otherwise.
+    ensure!(counts(&reply)? == [7, 5, 2], "{reply:?}");
+    ensure!(cmd("EXISTS").arg(&named).query::<i64>(&mut conn)? == 1);
     Ok(())
 }
 

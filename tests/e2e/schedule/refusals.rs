@@ -233,6 +233,8 @@ fn a_cluster_that_comes_back_is_not_judged_before_the_warm_up_is_over() -> Resul
         anyhow::bail!("no nodes");
     };
     let mut conn = node.client()?;
+    // Without it a node of several judges nothing.
+    set(&mut conn, "cluster-tags", "ids")?;
     cleanup(&mut conn, &[])?;
     // Names that begin like this one are in a slot of the first node.
     let id = (0..).map(|n| format!("{{{n}}}lives"));
