@@ -120,7 +120,7 @@ fn start(
     let progress = state::progress();
     let is_look = progress.as_ref().is_some_and(|p| p.look.is_some());
     let is_scheduled = progress.as_ref().is_some_and(|p| p.scheduled);
-    // And a run that ends because its caller went away is not in the way of the next.
+    // And a run that ends because its caller is gone is not in the way of the next.
     let is_ending = linger::is_ending();
     let wins = (is_look || is_scheduled || is_ending) && !state::has_successor();
     if let Some(progress) = progress.filter(|_| !wins) {

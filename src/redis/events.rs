@@ -9,6 +9,7 @@ use std::ffi::c_void;
 use redis_module::raw;
 
 use super::api::{self, RedisModuleCtx, rm};
+use super::linger;
 use super::schedule;
 use super::signals::{self, End};
 use super::{sightings, state, watch};
@@ -109,6 +110,7 @@ unsafe extern "C" fn on_role(
     api::guard((), || {
         sightings::forget(-1);
         end(End::RoleChanged);
+        linger::forget();
         watch::forget(-1);
         schedule::on_role(subevent != raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER);
     });

@@ -70,9 +70,18 @@ fn end(ended: Ended) {
     }
 }
 
-/// Whether the run under way ends because nobody waits for it any more.
+/// Whether the run under way ends, and nobody may join it or get its answer later: nobody waits for it any
+/// more, or the server itself sent away who did, because the user is gone or its role has changed. One who
+/// asks after that is another user, or asks about other data.
 pub fn is_ending() -> bool {
-    state::progress().is_some() && signals::wished() == Some(End::CallerGone)
+    let ends = [End::CallerGone, End::UserGone, End::RoleChanged];
+    let wished = signals::wished();
+    state::progress().is_some() && wished.is_some_and(|end| ends.contains(&end))
+}
+
+/// The data is another one now: nobody gets an answer about what was there before.
+pub fn forget() {
+    state::forget_every_kept();
 }
 
 /// Let the client of this command join what lingers for its request; `None` if nothing does. It gets what is

@@ -325,10 +325,7 @@ impl Run {
             return self.look_later(Waiting::Writes);
         }
         let Some(user) = User::resolve(self.order.user.as_deref()) else {
-            return self.stop(
-                Status::Interrupted,
-                Some("the caller's ACL user is gone".into()),
-            );
+            return self.stop_for(End::UserGone);
         };
         if !keyspace::select(ctx, self.order.database) {
             return self.stop(Status::Interrupted, Some("the database is gone".into()));

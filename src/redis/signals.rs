@@ -21,6 +21,7 @@ pub enum End {
     Flushed,
     Swapped,
     Loading,
+    UserGone,
     RoleChanged,
     TooManyBorn,
     InternalError,
@@ -40,13 +41,14 @@ impl End {
             Self::Flushed => "the database was flushed",
             Self::Swapped => "the database was swapped",
             Self::Loading => "the server loaded another data set",
+            Self::UserGone => "the caller's ACL user is gone",
             Self::RoleChanged => "the server's role changed",
             Self::TooManyBorn => "too many heartbeats appeared during the run",
             Self::InternalError => "internal error",
         }
     }
 
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Cancelled,
         Self::CallerGone,
         Self::ManualRun,
@@ -57,6 +59,7 @@ impl End {
         Self::Flushed,
         Self::Swapped,
         Self::Loading,
+        Self::UserGone,
         Self::RoleChanged,
         Self::TooManyBorn,
         Self::InternalError,

@@ -5,7 +5,7 @@ use super::super::born;
 use super::super::linger;
 use super::super::reap::Reap;
 use super::super::schedule;
-use super::super::signals::End;
+use super::super::signals::{self, End};
 use super::super::state::{self, Answer};
 use super::super::watch;
 use super::super::weigh::Weigh;
@@ -70,6 +70,8 @@ impl Run {
 
     /// End with the status that goes with a wish.
     pub(super) fn stop_for(&mut self, end: End) -> Next {
+        // What ended it is asked for until it is over.
+        signals::wish(end);
         let status = match end {
             End::Cancelled | End::CallerGone | End::ManualRun | End::Cleanup => Status::Cancelled,
             _ => Status::Interrupted,

@@ -105,3 +105,8 @@ pub fn take_kept(request: &Request, now_us: u64, linger_s: u64) -> Option<Answer
 pub fn forget_kept(now_us: u64, linger_s: u64) {
     state().kept.take_if(|kept| kept.is_over(now_us, linger_s));
 }
+
+/// Forget what is kept, however long it has yet.
+pub fn forget_every_kept() {
+    state().kept = None;
+}

@@ -336,6 +336,30 @@ fn a_change_of_role_ends_a_run_that_lingers() -> Result<()> {
     ensure!(error.starts_with("READONLY "), "{error}");
     drop(slow);
     ensure!(last.int("keys_removed")? == 0 && world.dead_keys() > 0);
+    // Nor does it as a primary of other data.
+    run(&mut conn, "REPLICAOF NO ONE")?;
+    let next = cleanup(&mut conn, &[])?;
+    ensure!(next.int("run")? == number + 1, "{next:?}");
+    ensure!(next.get("joined").is_none(), "{next:?}");
+    assert_healthy(&server)
+}
+
+#[test]
+fn an_answer_that_is_kept_does_not_outlive_a_change_of_role() -> Result<()> {
+    let server = server()?;
+    let mut conn = server.client()?;
+    World::load(&mut conn)?;
+    let slow = Slow::start(&server)?;
+    let words = "BLOCKING.CLEANUP";
+    let number = hang_up(&server, &mut conn, &slow, words, Moment::Reaping)?;
+    drop(slow);
+    let last = wait_until_idle(&mut conn)?;
+    ensure!(last.int("run")? == number, "{last:?}");
+    run(&mut conn, "REPLICAOF 127.0.0.1 1")?;
+    run(&mut conn, "REPLICAOF NO ONE")?;
+    let next = cleanup(&mut conn, &[])?;
+    ensure!(next.int("run")? == number + 1, "{next:?}");
+    ensure!(next.get("joined").is_none(), "{next:?}");
     assert_healthy(&server)
 }
 
