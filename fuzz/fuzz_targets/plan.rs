@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 
 use blocking_cleanup_fuzz::collection::{Collection, Position, Record};
-use blocking_cleanup_fuzz::heartbeat::{self, Reading, Verdict};
 use blocking_cleanup_fuzz::family::Family;
+use blocking_cleanup_fuzz::heartbeat::{self, Reading, Verdict};
 use blocking_cleanup_fuzz::layout::Layout;
 use blocking_cleanup_fuzz::oracle_pattern::stringmatchlen;
 use blocking_cleanup_fuzz::pattern::Pattern;
@@ -141,7 +141,8 @@ fn collect(keys: &Keys) -> Collection {
             collection.push(Record {
                 name,
                 family,
-                denied: false, is_large: false,
+                denied: false,
+                is_large: false,
                 beat: *beat,
             });
         }
@@ -244,17 +245,21 @@ fn check_owners(
                     shown(keys)
                 );
             }
-            let others: BTreeSet<&Vec<u8>> = owners.keys().filter(|owner| *owner != own).collect();
-            let rivals: BTreeSet<&Vec<u8>> = plan
-                .rivals
+            let expected: BTreeSet<&Vec<u8>> = match owners.len() {
+                0 | 1 => BTreeSet::new(),
+                _ => owners.keys().collect(),
+            };
+            let shared: BTreeSet<&Vec<u8>> = plan
+                .shared
                 .iter()
-                .filter(|rival| rival.removal == place)
-                .map(|rival| &heartbeats[rival.heartbeat as usize])
+                .filter(|shared| shared.removal == place)
+                .flat_map(|shared| plan.sets.heartbeats(shared.owners))
+                .map(|number| &heartbeats[number as usize])
                 .collect();
             assert_eq!(
-                rivals,
-                others,
-                "rivals of {}: {}",
+                shared,
+                expected,
+                "owners of {}: {}",
                 String::from_utf8_lossy(name),
                 shown(keys)
             );

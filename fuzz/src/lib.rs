@@ -7,8 +7,6 @@
 
 #[path = "../../src/breath.rs"]
 pub mod breath;
-#[path = "../../src/yielding.rs"]
-pub mod yielding;
 #[path = "../../src/census.rs"]
 pub mod census;
 #[path = "../../src/chunked.rs"]
@@ -81,6 +79,8 @@ pub mod time_fields;
 pub mod value;
 #[path = "../../src/vitals.rs"]
 pub mod vitals;
+#[path = "../../src/yielding.rs"]
+pub mod yielding;
 
 /// A second reader of heartbeats, JSON by hand.
 pub mod oracle_heartbeat;
