@@ -1,6 +1,7 @@
 //! Coordinators as their writers leave them in a keyspace: six keys each, values of the real shapes.
 //! Must be reproducible from the fleet's settings alone, so that every key can be looked at afterwards.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use anyhow::Result;
@@ -10,6 +11,9 @@ use crate::check::batches;
 
 /// Keys of one coordinator of a fleet: heartbeat, signal, ack, idempotency, activity, state.
 pub const FAMILY_SIZE: usize = 6;
+
+/// The place of the idempotency key among them.
+const IDEMPOTENCY: usize = 3;
 
 /// A day, the longest lifetime a writer gives; short ones would let keys vanish from under a test.
 const TTL_S: u32 = 86_400;
@@ -130,6 +134,22 @@ impl Fleet {
     /// The names of the six keys of the coordinator at this place; the heartbeat comes first.
     pub fn family_keys(&self, index: usize) -> Vec<Vec<u8>> {
         self.family(index).map(|(key, _)| key).to_vec()
+    }
+
+    /// Which of the keys that are `left` no heartbeat leads to any more. The idempotency key names the next
+    /// coordinator, too, and goes with the later of the two.
+    pub fn headless(&self, left: &HashSet<Vec<u8>>) -> Vec<Vec<u8>> {
+        let is_led_to = |index: usize, place: usize| {
+            let leads = |index: usize| left.contains(&self.family_keys(index)[0]);
+            leads(index) || (place == IDEMPOTENCY && leads((index + 1) % self.len()))
+        };
+        let all = (0..self.len()).flat_map(|index| {
+            let keys = self.family_keys(index).into_iter().enumerate();
+            keys.map(move |(place, key)| (index, place, key))
+        });
+        let there = all.filter(|(_, _, key)| left.contains(key));
+        let headless = there.filter(|(index, place, _)| !is_led_to(*index, *place));
+        headless.map(|(_, _, key)| key).collect()
     }
 
     /// Every key of the fleet with the value it is written with.

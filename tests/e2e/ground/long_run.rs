@@ -48,8 +48,7 @@ impl World {
     ) -> Result<Self> {
         let now_ms = server_now_ms(conn)?;
         let world = Self {
-            // Ids of one length: an idempotency key goes with the longest id in it, and where they are alike with the
-            // first, so every family has exactly its own six keys.
+            // Ids of one length, so that no key can be of others than those that it names whole.
             dead: Fleet::new((0..dead).map(|n| format!("dead-{n:05}")), now_ms).age_s(DEAD_AGE_S),
             live: Fleet::numbered("live", live, now_ms),
             foreign,
@@ -89,13 +88,7 @@ impl World {
     /// Of no family there is something left but not the heartbeat: the next run finds everything.
     pub fn assert_heartbeats_went_last(&self, conn: &mut Connection) -> Result<()> {
         let left: HashSet<Vec<u8>> = existing_keys(conn, self.dead.keys())?.into_iter().collect();
-        let mut headless = Vec::new();
-        for index in 0..self.dead.len() {
-            let keys = self.dead.family_keys(index);
-            if !left.contains(&keys[0]) {
-                headless.extend(keys.into_iter().filter(|key| left.contains(key)));
-            }
-        }
+        let headless = self.dead.headless(&left);
         ensure!(
             headless.is_empty(),
             "without heartbeat: {}",
