@@ -88,11 +88,12 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
 }
 
 fn is_named_already() -> bool {
-    // SAFETY: 2; where one of the functions is missing, nothing is said.
-    let (is_busy, log) = unsafe { (raw::RedisModule_IsModuleNameBusy, raw::RedisModule_Log) };
-    // SAFETY: 2; the name outlives the call.
-    let is_busy = is_busy.is_some_and(|ask| unsafe { ask(c"blocking".as_ptr()) } != 0);
-    is_busy && log.is_some()
+    // SAFETY: 2; the name outlives the call. Where one of the functions is missing, nothing is said.
+    let is_busy = unsafe {
+        raw::RedisModule_IsModuleNameBusy.is_some_and(|ask| ask(c"blocking".as_ptr()) != 0)
+    };
+    // SAFETY: 2.
+    is_busy && unsafe { raw::RedisModule_Log.is_some() }
 }
 
 fn load(ctx: *mut RedisModuleCtx, argc: i32) -> Result<(), String> {
