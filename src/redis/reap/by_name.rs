@@ -3,7 +3,8 @@
 //! Looked up are the heartbeats without a swarm and those of the swarms that the walk saw, for every
 //! way to read the key. What comes into being unheard in another swarm is not found.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use super::super::api::OwnString;
@@ -27,6 +28,9 @@ const MAX_READINGS: usize = 256;
 pub(super) struct ByName {
     layout: Arc<Layout>,
     swarms: Vec<Vec<u8>>,
+    /// Keyed hashes of the heartbeats in swarms that the walk saw.
+    scoped: HashSet<u64>,
+    key: RandomState,
     all: AllReadings,
     /// Found in the slice of this number: whether there is life under a heartbeat's name.
     slice: u64,
@@ -40,10 +44,16 @@ impl ByName {
             return None;
         }
         let mut swarms = BTreeSet::new();
+        let mut scoped = HashSet::new();
+        let key = RandomState::new();
         for number in (0..).take(heartbeats.positions.len()) {
             let name = heartbeats.name(number);
             layout.beating(name, &mut |reading| {
-                if let Some(swarm) = reading.swarm_of(name).filter(|_| swarms.len() < MAX_SWARMS) {
+                let Some(swarm) = reading.swarm_of(name) else {
+                    return;
+                };
+                scoped.insert(key.hash_one(name));
+                if swarms.len() < MAX_SWARMS {
                     swarms.insert(swarm.to_vec());
                 }
             });
@@ -51,6 +61,8 @@ impl ByName {
         Some(Self {
             layout: Arc::clone(layout),
             swarms: swarms.into_iter().collect(),
+            scoped,
+            key,
             all: AllReadings::up_to(MAX_READINGS, layout),
             slice: 0,
             found: HashMap::new(),
@@ -62,16 +74,29 @@ impl ByName {
         let Self {
             layout,
             swarms,
+            scoped,
+            key,
             all,
             ..
         } = self;
         let mut owners = BTreeSet::new();
         for reading in all.of(name)? {
             let id = reading.id_of(name);
-            let own = reading.swarm_of(name);
-            let known = swarms.iter().map(Vec::as_slice).filter(|_| own.is_none());
-            for swarm in known.chain(own).map(Some).chain([None]) {
-                owners.extend(layout.heartbeats_of(swarm, id));
+            let Some(own) = reading.swarm_of(name) else {
+                let known = swarms.iter().map(Vec::as_slice);
+                for swarm in known.map(Some).chain([None]) {
+                    owners.extend(layout.heartbeats_of(swarm, id));
+                }
+                continue;
+            };
+            // The key follows the heartbeat of its swarm, which this run may have removed.
+            let mut had_own = false;
+            for heartbeat in layout.heartbeats_of(Some(own), id) {
+                had_own = had_own || scoped.contains(&key.hash_one(&heartbeat));
+                owners.insert(heartbeat);
+            }
+            if !had_own {
+                owners.extend(layout.heartbeats_of(None, id));
             }
         }
         Some(owners)

@@ -122,25 +122,37 @@ fn a_heartbeat_born_during_the_run_keeps_what_could_be_its_own() -> Result<()> {
         true => Heard::Sometimes,
         false => Heard::Always,
     };
-    let deeds: [(&str, Heard, Deed); 6] = [
+    // What is not heard of is found by name, but not in a swarm that nobody has heard of.
+    let deeds: [(&str, Heard, Deed); 9] = [
         ("written", Heard::Always, &|pipe| {
             pipe.cmd("SET").arg(newborn).arg(value);
         }),
         ("written to a swarm", Heard::Always, &|pipe| {
             pipe.cmd("SET").arg(of_a_swarm).arg(value);
         }),
-        ("renamed", others, &|pipe| {
+        ("written as a hash", Heard::Always, &|pipe| {
+            let now = "2999-01-01T00:00:00Z";
+            pipe.cmd("HSET").arg(newborn).arg("timestamp").arg(now);
+        }),
+        ("written as a list", Heard::Always, &|pipe| {
+            pipe.cmd("RPUSH").arg(newborn).arg("x");
+        }),
+        ("renamed to a swarm", others, &|pipe| {
+            pipe.cmd("SET").arg("draft").arg(value);
+            pipe.cmd("RENAME").arg("draft").arg(of_a_swarm);
+        }),
+        ("renamed", Heard::Always, &|pipe| {
             // Written under a name that is no heartbeat's, so only the new name tells.
             pipe.cmd("SET").arg("draft").arg(value);
             pipe.cmd("RENAME").arg("draft").arg(newborn);
         }),
-        ("copied", others, &|pipe| {
+        ("copied", Heard::Always, &|pipe| {
             pipe.cmd("COPY").arg("template").arg(newborn);
         }),
-        ("restored", others, &|pipe| {
+        ("restored", Heard::Always, &|pipe| {
             pipe.cmd("RESTORE").arg(newborn).arg(0).arg(dumped);
         }),
-        ("moved in from another database", others, &|pipe| {
+        ("moved in from another database", Heard::Always, &|pipe| {
             pipe.cmd("SELECT").arg(1);
             pipe.cmd("MOVE").arg(newborn).arg(0);
             pipe.cmd("SELECT").arg(0);
