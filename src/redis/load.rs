@@ -93,7 +93,7 @@ fn is_named_already() -> bool {
         raw::RedisModule_IsModuleNameBusy.is_some_and(|ask| ask(c"blocking".as_ptr()) != 0)
     };
     // SAFETY: 2.
-    is_busy && unsafe { raw::RedisModule_Log.is_some() }
+    is_busy && unsafe { raw::RedisModule_Log }.is_some()
 }
 
 fn load(ctx: *mut RedisModuleCtx, argc: i32) -> Result<(), String> {
