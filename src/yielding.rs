@@ -47,6 +47,10 @@ impl Yielding {
     }
 
     /// When the last yield was over.
+    #[cfg_attr(
+        not(has_timerfd),
+        expect(dead_code, reason = "turns are not listened to there")
+    )]
     pub fn last_us(&self) -> u64 {
         self.last.map_or(0, |(_, ended_us)| ended_us)
     }
