@@ -340,11 +340,18 @@ fn a_hundred_thousand_keys_whose_ttl_has_passed_do_not_exist() -> Result<()> {
     assert_eq!(info_field(&mut conn, "stats", "expired_keys")?, "0");
     let real = cleanup(&mut conn, &[])?;
     let removed: i64 = info_field(&mut conn, "stats", "expired_keys")?.parse()?;
-    // A walk by SCAN removes all of them; else those orphans are that are looked for, so that they are not counted.
-    let by_scan = walk_removes_expired(&mut conn);
-    assert_eq!(removed, if by_scan { EXPIRED } else { EXPIRED / 2 });
+    // Those orphans go that are looked for, so that they are not counted; and a walk by SCAN removes a few pages before
+    // it leaves the rest to the server.
+    let pages = if walk_removes_expired(&mut conn) {
+        1_000
+    } else {
+        0
+    };
+    let about = |count: i64, expected: i64| (count - expected).abs() <= pages;
+    assert!(about(removed, EXPIRED / 2), "{removed}");
+    assert_eq!(dry.int("keys_scanned")?, EXPIRED + 4);
     for reply in [dry, real] {
-        assert_eq!(reply.int("keys_scanned")?, EXPIRED + 4);
+        assert!(about(reply.int("keys_scanned")?, EXPIRED + 4), "{reply:?}");
         assert_eq!(counts(&reply, COORDINATORS)?, [1, 1, 0, 1]);
         assert_eq!(counts(&reply, KEYS)?, [3, 0, 1]);
     }
