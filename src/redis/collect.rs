@@ -26,6 +26,13 @@ pub struct Limits {
 /// heartbeats: without all of them no key of anybody could be judged.
 const OTHERS_PERCENT: usize = 75;
 
+impl Limits {
+    /// Keys other than heartbeats are left out when all that is kept takes more than this.
+    fn others_max_bytes(&self) -> usize {
+        self.collect_max_bytes / 100 * OTHERS_PERCENT
+    }
+}
+
 /// A piece of work ends early when it has come to more bytes of names than this.
 const PIECE_BYTES: usize = 512;
 
@@ -142,7 +149,7 @@ impl Collect {
                 }
             }
             let bytes = self.collection.bytes().saturating_add(self.seen.bytes());
-            let others_max = self.limits.collect_max_bytes / 100 * OTHERS_PERCENT;
+            let others_max = self.limits.others_max_bytes();
             if bytes > others_max && self.has_expired {
                 // What has expired must not take the place of what is there.
                 self.begin_again_without_expired(ctx);
@@ -176,6 +183,7 @@ impl Collect {
             survey: self.survey.as_deref_mut(),
             reader: &self.limits.reader,
             truncated: self.truncated,
+            others_max_bytes: self.limits.others_max_bytes(),
             purpose: self.purpose,
             asks_strings_for_ttl: self.asks_strings_for_ttl,
             has_expired: &mut self.has_expired,
@@ -263,6 +271,8 @@ struct Found<'c> {
     survey: Option<&'c mut Survey>,
     reader: &'c Reader,
     truncated: bool,
+    /// Asked for each key, so that a dry run and a run leave out the same.
+    others_max_bytes: usize,
     purpose: Purpose,
     asks_strings_for_ttl: bool,
     has_expired: &'c mut bool,
@@ -275,6 +285,12 @@ struct Found<'c> {
 }
 
 impl Found<'_> {
+    /// Whether there is no memory left for keys other than heartbeats.
+    fn is_full(&self) -> bool {
+        let bytes = self.collection.bytes().saturating_add(self.seen.bytes());
+        bytes > self.others_max_bytes
+    }
+
     fn is_denied(&self, key: &SeenKey) -> bool {
         self.purpose.notes_denied() && !key.may_be_deleted_by(self.user)
     }
@@ -334,7 +350,7 @@ impl Found<'_> {
                 }
                 None => self.to_read.push(key.name.to_vec()),
             }
-        } else if !self.truncated {
+        } else if !self.truncated && !self.is_full() {
             self.collection.push(Record {
                 name: key.name,
                 family,
