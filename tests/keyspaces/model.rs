@@ -45,6 +45,8 @@ pub struct Outcome {
     pub by_family: [usize; 6],
     pub stale_ids: Vec<Key>,
     pub limited: bool,
+    /// Coordinators are stale, and MATCH fits none of them.
+    pub unmatched: bool,
 }
 
 fn joined(parts: &[&[u8]]) -> Key {
@@ -236,12 +238,14 @@ pub fn outcome(values: &Values, judged: &BTreeMap<Key, State>, wanted: &Wanted) 
     };
     let mut candidates = Vec::new();
     let mut vetoed = BTreeSet::new();
+    let mut is_any_admitted = false;
     for (name, (state, _)) in &beating {
         match state {
             State::Live => {}
             State::Unreadable => outcome.unreadable += 1,
             State::Stale { beat_ms } => {
                 outcome.stale += 1;
+                is_any_admitted = is_any_admitted || (wanted.admits)(&id_of(name));
                 if matches!(fate(name, &beating), Fate::Vetoed) {
                     vetoed.insert(name.clone());
                 } else if (wanted.admits)(&id_of(name)) {
@@ -250,6 +254,7 @@ pub fn outcome(values: &Values, judged: &BTreeMap<Key, State>, wanted: &Wanted) 
             }
         }
     }
+    outcome.unmatched = outcome.stale > 0 && !is_any_admitted;
     candidates.sort();
     let listed = candidates.iter().take(wanted.ids);
     outcome.stale_ids = listed.map(|(_, name)| shown_id(name)).collect();

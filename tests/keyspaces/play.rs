@@ -401,7 +401,19 @@ fn compare(
         shown_all(&listed),
         shown_all(&expected.stale_ids)
     );
-    for name in ["reason", "keys_denied", "keys_not_owned"] {
+    let says_that_nothing_fits = match reply.get("reason") {
+        None => false,
+        Some(_) => {
+            let reason = reply.text("reason")?;
+            ensure!(reason.starts_with("no stale id fits MATCH"), "{reply:?}");
+            true
+        }
+    };
+    ensure!(
+        says_that_nothing_fits == (expected.unmatched && expected.removed.is_empty()),
+        "reason: {reply:?}"
+    );
+    for name in ["keys_denied", "keys_not_owned"] {
         ensure!(reply.get(name).is_none(), "{name}: {reply:?}");
     }
     Ok(())
