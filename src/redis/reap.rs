@@ -28,9 +28,8 @@ use super::{glimpse, obituaries, system};
 use crate::census::{self, HeartbeatNames};
 use crate::collection::Collection;
 use crate::heartbeat::{self, Verdict};
-use crate::hold::Hold;
 use crate::layout::Layout;
-use crate::locality::{Locality, Shrunk};
+use crate::locality::Shrunk;
 use crate::obituary::{Dead, MAX_VALUE_BYTES, Obituaries, Rule};
 use crate::owners::HeartbeatNumber;
 use crate::plan::{Doomed, Plan};
@@ -308,21 +307,17 @@ impl Reap {
                         self.counts.coordinators_revived.saturating_add(1);
                     self.skip_family(&family);
                 }
-                // The heartbeat is gone: its TTL passed, or somebody removed it. Without it
-                // nothing proves death; what is left is nobody's.
+                // Whether another owner of its keys is still there is known when the batch is gone.
+                None if !self.leaving.is_empty() => return,
+                // Its TTL passed, or somebody removed it. Without it nothing proves death.
                 None => {
-                    // Others who could own it go later, or stay for the next run to find it.
-                    self.hold_owners(self.next_key..family.end);
-                    let left = left.saturating_sub(usize::from(!family.keeps_heartbeat)) as u64;
-                    let name = heartbeat_name(&self.collection, &self.plan, family.heartbeat);
-                    let shrunk = self.shrunk.as_mut();
-                    if shrunk.is_some_and(|shrunk| shrunk.lacks(name, Locality::has_all_of)) {
-                        (0..left).for_each(|_| self.counts.held.add(Hold::Elsewhere));
-                    } else {
-                        let orphaned = &mut self.counts.keys_orphaned;
-                        *orphaned = orphaned.saturating_add(left);
+                    for _ in 0..left.min(room) {
+                        self.leave_key(&family);
+                        room = room.saturating_sub(1);
                     }
-                    self.skip_family(&family);
+                    if self.next_key >= family.end {
+                        self.skip_family(&family);
+                    }
                 }
             }
             self.others.steps = self.others.steps.saturating_add(read_bytes / 64);

@@ -3,7 +3,7 @@
 use super::super::api::OwnString;
 use super::super::glimpse;
 use super::owners::Standing;
-use super::{Batch, KEY_OVERHEAD_BYTES, Reap, Slice};
+use super::{Batch, KEY_OVERHEAD_BYTES, Reap, Slice, heartbeat_name};
 use crate::hold::Hold;
 use crate::locality::Locality;
 use crate::plan::Doomed;
@@ -79,5 +79,28 @@ impl Reap {
             self.leaving.push(family.heartbeat);
         }
         name.len()
+    }
+
+    /// Leave the next key of a family whose heartbeat is gone. A key that others could own as well can
+    /// be found again through their heartbeats, as far as these are there; any other is nobody's now.
+    pub(super) fn leave_key(&mut self, family: &Doomed) {
+        let place = self.next_key;
+        self.next_key = place.saturating_add(1);
+        if !family.keeps_heartbeat && self.next_key == family.end {
+            return;
+        }
+        let owners = self.owners_at(place);
+        if owners.is_some_and(|owners| self.is_another_left(owners, family.heartbeat)) {
+            self.counts.held.add(Hold::OwnerGone);
+            self.hold_owners(place..self.next_key);
+            return;
+        }
+        let name = heartbeat_name(&self.collection, &self.plan, family.heartbeat);
+        let shrunk = self.shrunk.as_mut();
+        if shrunk.is_some_and(|shrunk| shrunk.lacks(name, Locality::has_all_of)) {
+            self.counts.held.add(Hold::Elsewhere);
+        } else {
+            self.counts.keys_orphaned = self.counts.keys_orphaned.saturating_add(1);
+        }
     }
 }

@@ -77,7 +77,7 @@ impl Reap {
     }
 
     /// The owners of the key at this place, if they are several. Places are asked for in order.
-    fn owners_at(&mut self, place: usize) -> Option<SetNumber> {
+    pub(super) fn owners_at(&mut self, place: usize) -> Option<SetNumber> {
         while let Some(shared) = self.plan.shared.get(self.others.next_shared) {
             if shared.removal > place {
                 break;
@@ -175,6 +175,29 @@ impl Reap {
             known.standing = worst;
         }
         worst
+    }
+
+    /// Whether this run has left the heartbeat of an owner, other than the given one.
+    pub(super) fn is_another_left(&self, owners: SetNumber, than: HeartbeatNumber) -> bool {
+        let is_left = |number: &HeartbeatNumber| {
+            *number != than && self.removed.get(*number as usize) != Some(&true)
+        };
+        self.plan
+            .sets
+            .members(owners)
+            .iter()
+            .any(|member| match member {
+                Member::One(number) => is_left(number),
+                // It is in the order of removal.
+                Member::Crowd(crowd) => self
+                    .plan
+                    .sets
+                    .crowd(*crowd)
+                    .iter()
+                    .rev()
+                    .take(2)
+                    .any(is_left),
+            })
     }
 
     /// The heartbeat stays.

@@ -354,6 +354,54 @@ fn whoever_inherits_a_key_during_the_run_keeps_it() -> Result<()> {
     Ok(())
 }
 
+/// The last of a key's owners loses its heartbeat during the run. If another owner is still there, the key can be found
+/// again through that one, and the reply says so; where the run has removed the others by then, it is nobody's.
+#[test]
+fn a_key_whose_last_owner_loses_its_heartbeat_is_told_to_the_next_run() -> Result<()> {
+    const OTHER: &str = "blocking:heartbeat:a-old";
+    const LAST: &str = "blocking:heartbeat:a-old:b";
+    const SHARED: &str = "blocking:ack:a-old:b";
+    const OWN: &str = "blocking:signal:a-old:b";
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    let cases = [
+        (&["MATCH", "*[^d]"][..], "partial", 1, 1),
+        (&[], "complete", 0, 2),
+    ];
+    for (args, status, unsettled, orphaned) in cases {
+        let () = cmd("FLUSHALL").query(&mut conn)?;
+        World::load(&mut conn)?;
+        let now_ms = server_now_ms(&mut conn)?;
+        let (older, younger) = (beat(now_ms, 700_000), beat(now_ms, 650_000));
+        write(
+            &mut conn,
+            [
+                (OTHER, older.as_str()),
+                (LAST, &younger),
+                (SHARED, "1"),
+                (OWN, "1"),
+            ],
+        )?;
+        let slow = Slow::start(&server)?;
+        cleanup_async(&mut conn, args)?;
+        slow.hold_at(&mut conn, Moment::Reaping)?;
+        let () = cmd("DEL").arg(LAST).query(&mut conn)?;
+        drop(slow);
+        let last = last_run(&mut conn)?;
+        ensure!(last.text("status")? == status, "{last:?}");
+        let held = last.int("keys_unsettled").unwrap_or_default();
+        ensure!(held == unsettled, "{last:?}");
+        ensure!(last.int("keys_orphaned")? == orphaned, "{last:?}");
+        ensure_there(&mut conn, &[SHARED.to_owned(), OWN.to_owned()])?;
+        if unsettled > 0 {
+            let next = cleanup(&mut conn, &[])?;
+            ensure!(next.int("keys_removed")? == 2, "{next:?}");
+            ensure!(next.int("coordinators_removed")? == 1, "{next:?}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn case_10_a_cancel_in_the_middle_keeps_the_heartbeat_and_the_next_run_finishes() -> Result<()> {
     const ACKS: i64 = 200_000;
