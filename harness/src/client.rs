@@ -73,11 +73,19 @@ pub fn info_field(conn: &mut Connection, section: &str, field: &str) -> Result<S
 /// Whether a run's walk removes keys whose TTL has passed, as it does where it is the server's own SCAN: on Valkey from
 /// 8.1 on. A dry run never does.
 pub fn walk_removes_expired(conn: &mut Connection) -> bool {
-    let Ok(version) = info_field(conn, "server", "valkey_version") else {
-        return false;
-    };
-    let mut numbers = version.split('.').map_while(|number| number.parse().ok());
-    (numbers.next(), numbers.next()) >= (Some(8u32), Some(1u32))
+    valkey_version(conn) >= Some([8, 1, 0])
+}
+
+/// Whether a module hears of writes of strings and hashes only, as the README says of Valkey from 8.1.1 to 9.1.0.
+pub fn hears_few_writes(conn: &mut Connection) -> bool {
+    valkey_version(conn).is_some_and(|version| ([8, 1, 1]..[9, 1, 1]).contains(&version))
+}
+
+/// `None` for Redis.
+fn valkey_version(conn: &mut Connection) -> Option<[u32; 3]> {
+    let version = info_field(conn, "server", "valkey_version").ok()?;
+    let numbers = version.split('.').map_while(|number| number.parse().ok());
+    numbers.collect::<Vec<_>>().try_into().ok()
 }
 
 /// The server's wall clock, the only clock that heartbeats are judged by.

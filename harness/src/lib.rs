@@ -27,8 +27,8 @@ pub use aof::AofCommands;
 pub use builder::ServerBuilder;
 pub use check::{dbsize, differing_keys, digest, existing_keys};
 pub use client::{
-    cleanup, cleanup_async, command, error_text, info_field, module_path, server_now_ms,
-    walk_removes_expired,
+    cleanup, cleanup_async, command, error_text, hears_few_writes, info_field, module_path,
+    server_now_ms, walk_removes_expired,
 };
 #[cfg(target_os = "linux")]
 pub use clock::Clock;

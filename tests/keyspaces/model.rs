@@ -28,7 +28,13 @@ pub struct Wanted<'w> {
     pub ids: usize,
     /// With ORPHANS.
     pub orphans: Option<Asked<'w>>,
+    /// All owners of a key are read again before it goes, not only those who stay: an owner that came back would go
+    /// unheard.
+    pub reads_all_owners: bool,
 }
+
+/// A key with more owners than this that must be read again before it goes stays.
+const MAX_OWNERS: usize = 64;
 
 /// What must come of a run.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -40,6 +46,8 @@ pub struct Outcome {
     pub coordinators_removed: usize,
     pub vetoed: usize,
     pub orphaned: usize,
+    /// Keys with too many owners.
+    pub over_bound: usize,
     pub orphans_too_young: usize,
     pub orphans_removed: usize,
     pub by_family: [usize; 6],
@@ -200,7 +208,8 @@ enum Fate {
     /// No stale coordinator could own it.
     Kept,
     Vetoed,
-    GoesWith(Key),
+    /// With this one, of these owners.
+    GoesWith(Key, Vec<Key>),
 }
 
 fn fate(key: &[u8], beating: &Beating) -> Fate {
@@ -215,7 +224,10 @@ fn fate(key: &[u8], beating: &Beating) -> Fate {
         None if owners.is_empty() => Fate::Orphan,
         None => Fate::Kept,
         Some(_) if stale.len() < owners.len() => Fate::Vetoed,
-        Some((owner, _)) => Fate::GoesWith((*owner).clone()),
+        Some((owner, _)) => {
+            let all = stale.iter().map(|(owner, _)| (*owner).clone());
+            Fate::GoesWith((*owner).clone(), all.collect())
+        }
     }
 }
 
@@ -260,11 +272,23 @@ pub fn outcome(values: &Values, judged: &BTreeMap<Key, State>, wanted: &Wanted) 
     outcome.stale_ids = listed.map(|(_, name)| shown_id(name)).collect();
     outcome.limited = candidates.len() > wanted.limit;
     candidates.truncate(wanted.limit);
-    outcome.coordinators_removed = candidates.len();
     let goes: BTreeSet<Key> = candidates.into_iter().map(|(_, name)| name).collect();
+    let are_too_many = |owners: &[Key]| {
+        let is_read = |owner: &&Key| wanted.reads_all_owners || !goes.contains(*owner);
+        owners.len() > 1 && owners.iter().filter(is_read).count() > MAX_OWNERS
+    };
+    // Such a key is found again through its owners' heartbeats, so all of them stay.
+    let mut held = BTreeSet::new();
+    for name in &goes {
+        if let Fate::GoesWith(_, owners) = fate(name, &beating)
+            && are_too_many(&owners)
+        {
+            outcome.over_bound += 1;
+            held.extend(owners);
+        }
+    }
 
     outcome.vetoed = vetoed.len();
-    outcome.removed = goes.clone();
     let (mut nobodys, mut others) = (Values::new(), Values::new());
     for (name, value) in values {
         if beating.contains_key(name) || family(name).is_none() {
@@ -280,14 +304,21 @@ pub fn outcome(values: &Values, judged: &BTreeMap<Key, State>, wanted: &Wanted) 
             Fate::Kept => {}
             Fate::Orphan => outcome.orphaned += 1,
             Fate::Vetoed => outcome.vetoed += 1,
-            Fate::GoesWith(owner) if vetoed.contains(&owner) => outcome.vetoed += 1,
-            Fate::GoesWith(owner) => {
-                if goes.contains(&owner) {
+            Fate::GoesWith(owner, _) if vetoed.contains(&owner) => outcome.vetoed += 1,
+            Fate::GoesWith(owner, owners) if goes.contains(&owner) => {
+                if are_too_many(&owners) {
+                    outcome.over_bound += 1;
+                    held.extend(owners);
+                } else {
                     outcome.removed.insert(name.clone());
                 }
             }
+            Fate::GoesWith(..) => {}
         }
     }
+    let gone = goes.difference(&held).cloned();
+    outcome.coordinators_removed = gone.clone().count();
+    outcome.removed.extend(gone);
     if let Some(asked) = &wanted.orphans {
         let fates = orphans::fates(&nobodys, &others, asked);
         outcome.vetoed += fates.vetoed;

@@ -360,11 +360,15 @@ impl<'l> Replay<'l> {
             let mut others = run.due.get(owner).into_iter().flatten();
             others.any(|other| ending.contains(other))
         };
+        let held = self.held_heartbeats(&run, &ending);
         let mut left_over = Vec::new();
         for (key, owners) in &run.due {
             let is_there = self.keys.contains_key(key);
             let is_sure = |owner| quiet.contains(owner) && !may_change_hands(owner);
-            if quiet.contains(key) && owners.iter().all(is_sure) {
+            if quiet.contains(key)
+                && !(is_there && held.contains(key))
+                && owners.iter().all(is_sure)
+            {
                 // A run that was cut short may leave a key, but never without its heartbeat.
                 let all_gone = owners.iter().all(|owner| !self.keys.contains_key(owner));
                 if is_there && (run.scope == Scope::Full || all_gone) {
@@ -400,6 +404,29 @@ impl<'l> Replay<'l> {
             }
         }
         self.runs.insert(number, run.removed);
+    }
+
+    /// Heartbeats that may stay. A key whose TTL-bound owner is gone before the run could read it again stays, and can be
+    /// found later only through the heartbeats of its other owners. Each of these may be another's key in turn.
+    fn held_heartbeats<'r>(
+        &self,
+        run: &'r Run,
+        ending: &HashSet<&Vec<u8>>,
+    ) -> HashSet<&'r Vec<u8>> {
+        let is_unsettled = |owners: &BTreeSet<Vec<u8>>| owners.iter().any(|o| ending.contains(o));
+        let stays = |key: &&Vec<u8>| self.keys.contains_key(*key);
+        let due = run.due.iter();
+        let unsettled = due.filter(|(_, owners)| is_unsettled(owners));
+        let mut staying: Vec<&Vec<u8>> = unsettled.map(|(key, _)| key).filter(stays).collect();
+        let mut held = HashSet::new();
+        while let Some(key) = staying.pop() {
+            for owner in run.due.get(key).into_iter().flatten() {
+                if stays(&owner) && held.insert(owner) {
+                    staying.push(owner);
+                }
+            }
+        }
+        held
     }
 
     /// Whether a key's TTL, if it has one, ends so early that it may not have been there for the whole run.
@@ -588,6 +615,35 @@ mod tests {
         // It does not wait for one that stays dead.
         let outcome = replayed(&format!("{}\n{end}", before(&format!("{odd} 10"))), &TIMES);
         assert_eq!(outcome.findings.len(), 3, "{outcome:?}");
+    }
+
+    #[test]
+    fn a_key_of_one_whose_ttl_passes_may_stay_with_its_other_owners_heartbeats() {
+        let before = |ttl: &str| {
+            format!(
+                "SET blocking:heartbeat:a 10
+                 SET blocking:heartbeat:a:b 10{ttl}
+                 SET blocking:ack:a:b 1
+                 SET blocking:ack:a 1
+                 SET fleet:mark begin_1_3_full"
+            )
+        };
+        let own = "UNLINK blocking:ack:a";
+        let gone = "DEL blocking:heartbeat:a:b";
+        let end = "SET fleet:mark end_1";
+        let passes = before(" PXAT 51000");
+        let outcome = replayed(&format!("{passes}\n{gone}\n{own}\n{end}"), &TIMES);
+        assert!(outcome.findings.is_empty(), "{outcome:?}");
+        // Its own key may not stay, nor the heartbeat where that key is gone or no TTL passes.
+        let shared = "UNLINK blocking:ack:a:b";
+        for (happens, findings) in [
+            (format!("{passes}\n{gone}\n{end}"), 1),
+            (format!("{passes}\n{gone}\n{own}\n{shared}\n{end}"), 1),
+            (format!("{}\n{own}\n{end}", before("")), 3),
+        ] {
+            let outcome = replayed(&happens, &TIMES);
+            assert_eq!(outcome.findings.len(), findings, "{happens}: {outcome:?}");
+        }
     }
 
     #[test]

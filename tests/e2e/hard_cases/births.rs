@@ -9,22 +9,12 @@ use std::cell::Cell;
 
 use anyhow::{Context, Result, ensure};
 use blocking_harness::redis::{Connection, Pipeline, cmd, pipe};
-use blocking_harness::{Server, existing_keys, info_field, server_now_ms};
+use blocking_harness::{Server, existing_keys, hears_few_writes, server_now_ms};
 
 use super::mid_run::{
     Dead, Deed, FEW, LAST, STEPS_MAX, Seen, ensure_there, fresh, in_every_part, slow_server,
 };
 use super::write;
-
-/// Whether the server is one of those on which the module hears of writes of strings only.
-fn hears_string_writes_only(conn: &mut Connection) -> Result<bool> {
-    let Ok(version) = info_field(conn, "server", "valkey_version") else {
-        return Ok(false);
-    };
-    let numbers = version.split('.').map(|number| Ok(number.parse::<u32>()?));
-    let numbers: Vec<u32> = numbers.collect::<Result<_>>().context(version)?;
-    Ok(numbers >= vec![8, 1, 1] && numbers < vec![9, 1, 1])
-}
 
 /// The heartbeats that can be born, and what a pipeline needs to let them.
 struct Birth {
@@ -118,7 +108,7 @@ fn a_heartbeat_born_during_the_run_keeps_what_could_be_its_own() -> Result<()> {
         value,
         dumped,
     } = &birth;
-    let others = match hears_string_writes_only(&mut conn)? {
+    let others = match hears_few_writes(&mut conn) {
         true => Heard::Sometimes,
         false => Heard::Always,
     };

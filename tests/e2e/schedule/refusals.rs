@@ -290,15 +290,18 @@ fn a_cluster_that_goes_down_ends_the_run_under_way() -> Result<()> {
     };
     let mut conn = node.client()?;
     cleanup(&mut conn, &[])?;
-    let mut written = 0;
-    for number in 0..100_000 {
-        let key = format!("blocking:signal:{{{}}}{number}", number % 50);
-        let owner = redis::cmd("SET").arg(&key).arg("x").exec(&mut conn);
-        written += i32::from(owner.is_ok());
-        if written == 3_000 {
-            break;
-        }
+    // Of a held run these are half a minute's work, far more than it takes to notice.
+    let tag = (0..100).find(|tag| {
+        let key = format!("blocking:signal:{{{tag}}}");
+        redis::cmd("SET").arg(key).arg("x").exec(&mut conn).is_ok()
+    });
+    let tag = tag.context("a slot of this node")?;
+    let mut writes = redis::pipe();
+    for number in 0..60_000 {
+        let key = format!("blocking:signal:{{{tag}}}{number}");
+        writes.cmd("SET").arg(key).arg("x").ignore();
     }
+    writes.exec(&mut conn)?;
     let slow = Slow::start(node)?;
     cleanup_async(&mut conn, &[])?;
     slow.hold_at(&mut conn, Moment::Collecting)?;
