@@ -72,8 +72,8 @@ pub fn verdict(reading: Reading, now_ms: i64, threshold_s: u32) -> Verdict {
     }
 }
 
-/// What a value says, in full.
-#[derive(Clone, Debug)]
+/// What a value says, in full. It begins empty, and each field adds what it says.
+#[derive(Clone, Debug, Default)]
 pub struct Account<'n> {
     /// The newest time, and the field it stands in; no field for the whole value.
     newest: Option<(Option<&'n str>, Time)>,
@@ -84,54 +84,29 @@ pub struct Account<'n> {
 }
 
 impl<'n> Account<'n> {
-    /// What one field says, or the whole value; the bytes are those to blame if it is no time.
-    fn of(field: Option<&'n str>, moment: Moment, bytes: &[u8]) -> Self {
-        let trouble = |reason| Some(Box::new(Trouble::new(reason, field, bytes)));
+    /// Add what one field says, or the whole value; the bytes are those to blame if it is no time.
+    fn add(&mut self, field: Option<&'n str>, moment: Moment, bytes: &[u8]) {
+        let trouble = |reason| Box::new(Trouble::new(reason, field, bytes));
         match moment {
-            Moment::At(time) => Self {
-                newest: Some((field, time)),
-                doubtful: false,
-                trouble: None,
-            },
-            Moment::Absent(reason) => Self {
-                newest: None,
-                doubtful: false,
-                trouble: trouble(reason),
-            },
-            Moment::Not(reason) => Self {
-                newest: None,
-                doubtful: true,
-                trouble: trouble(reason),
-            },
+            Moment::At(time) => {
+                if self.newest.is_none_or(|(_, newest)| time.ms > newest.ms) {
+                    self.newest = Some((field, time));
+                }
+            }
+            Moment::Absent(reason) => {
+                self.trouble.get_or_insert_with(|| trouble(reason));
+            }
+            Moment::Not(reason) => {
+                if !std::mem::replace(&mut self.doubtful, true) {
+                    self.trouble = Some(trouble(reason));
+                }
+            }
         }
     }
 
     /// Nothing can be read, for this reason.
-    fn without(reason: Reason, bytes: &[u8]) -> Self {
-        Self::of(None, Moment::Not(reason), bytes)
-    }
-
-    /// An object, or a hash, in which no field is known.
-    fn without_fields() -> Self {
-        Self::without(Reason::NoField, b"")
-    }
-
-    fn merged(self, other: Self) -> Self {
-        let ms = |account: &Self| account.newest.map(|(_, time)| time.ms);
-        let newest = if ms(&other) > ms(&self) {
-            other.newest
-        } else {
-            self.newest
-        };
-        let trouble = match self.trouble {
-            Some(trouble) if self.doubtful || !other.doubtful => Some(trouble),
-            mine => other.trouble.or(mine),
-        };
-        Self {
-            newest,
-            doubtful: self.doubtful || other.doubtful,
-            trouble,
-        }
+    fn refuse(&mut self, reason: Reason, bytes: &[u8]) {
+        self.add(None, Moment::Not(reason), bytes);
     }
 
     /// What it means for life.
@@ -176,21 +151,32 @@ pub enum Stored<'v> {
 
 /// What a heartbeat says of which these fields hold a time: all are looked at, the newest wins.
 pub fn account<'n>(stored: Stored, names: &'n Names, rules: Rules) -> Account<'n> {
+    let mut account = Account::default();
     match stored {
-        Stored::Text(value) => of_text(value, names, rules),
-        Stored::Unread(reason, bytes) => Account::without(reason, bytes),
-        Stored::Hash(fields) => fields
-            .iter()
-            .filter_map(|(place, value)| Some((names.all.get(*place)?, value.as_deref())))
-            .map(|(field, value)| of_hash_field(field, value, rules))
-            .reduce(Account::merged)
-            .unwrap_or_else(Account::without_fields),
+        Stored::Text(value) => add_text(&mut account, value, names, rules),
+        Stored::Unread(reason, bytes) => account.refuse(reason, bytes),
+        Stored::Hash(fields) => {
+            for (place, value) in fields {
+                if let Some(field) = names.all.get(*place) {
+                    add_hash_field(&mut account, field, value.as_deref(), rules);
+                }
+            }
+        }
     }
+    if account.newest.is_none() && account.trouble.is_none() {
+        account.refuse(Reason::NoField, b"");
+    }
+    account
 }
 
 /// What the field of a hash says: a number or a date, perhaps in quotes.
-fn of_hash_field<'n>(field: &'n str, value: Option<&[u8]>, rules: Rules) -> Account<'n> {
-    let said = |moment, bytes| Account::of(Some(field), moment, bytes);
+fn add_hash_field<'n>(
+    account: &mut Account<'n>,
+    field: &'n str,
+    value: Option<&[u8]>,
+    rules: Rules,
+) {
+    let mut said = |moment, bytes| account.add(Some(field), moment, bytes);
     let Some(value) = value else {
         return said(Moment::Not(Reason::TooLong), b"");
     };
@@ -204,7 +190,7 @@ fn of_hash_field<'n>(field: &'n str, value: Option<&[u8]>, rules: Rules) -> Acco
     }
 }
 
-fn of_text<'n>(value: &[u8], names: &'n Names, rules: Rules) -> Account<'n> {
+fn add_text<'n>(account: &mut Account<'n>, value: &[u8], names: &'n Names, rules: Rules) {
     // JSON is UTF-8, and so is every date. Looked at once and as a whole, it is not looked at again
     // string by string.
     let Ok(text) = std::str::from_utf8(value) else {
@@ -213,19 +199,21 @@ fn of_text<'n>(value: &[u8], names: &'n Names, rules: Rules) -> Account<'n> {
             true => Reason::BrokenJson,
             false => Reason::Binary,
         };
-        return Account::without(reason, value);
+        return account.refuse(reason, value);
     };
-    json::read(text, names, rules).unwrap_or_else(|| bare(text.trim_ascii(), names, rules))
-}
-
-/// What a value says that is no JSON.
-fn bare<'n>(text: &str, names: &'n Names, rules: Rules) -> Account<'n> {
+    if json::read(text, names, rules, account) {
+        return;
+    }
+    *account = Account::default();
+    let text = text.trim_ascii();
     if !text.starts_with('{') {
-        return Account::of(None, rules.text(text), text.as_bytes());
+        return account.add(None, rules.text(text), text.as_bytes());
     }
     let quoted = json::with_quoted_numbers(text);
-    let mended = quoted.and_then(|text| json::read(&text, names, rules));
-    mended.unwrap_or_else(|| Account::without(Reason::BrokenJson, text.as_bytes()))
+    if !quoted.is_some_and(|text| json::read(&text, names, rules, account)) {
+        *account = Account::default();
+        account.refuse(Reason::BrokenJson, text.as_bytes());
+    }
 }
 
 #[cfg(test)]

@@ -10,13 +10,22 @@ use super::forms::{Moment, Rules};
 use super::trouble::Reason;
 use crate::time_fields::Names;
 
-/// What a JSON value says; `None` if it is none.
-pub fn read<'n>(text: &str, names: &'n Names, rules: Rules) -> Option<Account<'n>> {
+/// Make the account what a JSON value says; false if it is none, and then the account is worth nothing.
+pub fn read<'n>(text: &str, names: &'n Names, rules: Rules, account: &mut Account<'n>) -> bool {
+    let top = Object {
+        names,
+        alive: u32::MAX,
+        behind: 0,
+    };
+    let whole = Value {
+        account,
+        rules,
+        place: Place::Whole,
+        inside: Some(top),
+    };
     let mut json = serde_json::Deserializer::from_str(text);
-    let account = Whole { names, rules }.deserialize(&mut json).ok()?;
     // Trailing garbage makes it no JSON.
-    json.end().ok()?;
-    Some(account)
+    whole.deserialize(&mut json).is_ok() && json.end().is_ok()
 }
 
 /// The same text with NaN, Infinity and -Infinity in quotes where a value stands; `None` if there are
@@ -69,129 +78,151 @@ fn string_length(text: &str) -> Option<usize> {
     None
 }
 
-/// A whole value: an object that may hold time fields, or a time.
+/// Where a value stands.
 #[derive(Clone, Copy)]
-struct Whole<'n> {
-    names: &'n Names,
-    rules: Rules,
+enum Place<'n> {
+    /// It is the whole heartbeat.
+    Whole,
+    /// In a time field.
+    Field(&'n str),
+    /// On the way to one: only what is inside matters.
+    Way,
 }
 
-impl<'n> Whole<'n> {
-    fn said(self, moment: Moment, bytes: &str) -> Account<'n> {
-        Account::of(None, moment, bytes.as_bytes())
+/// A value that may be a time, or an object that may hold some. Any JSON is taken, so that one field that is no
+/// time does not hide another one that is.
+struct Value<'a, 'n> {
+    /// Adds to this.
+    account: &'a mut Account<'n>,
+    rules: Rules,
+    place: Place<'n>,
+    /// What may be meant inside of it.
+    inside: Option<Object<'n>>,
+}
+
+impl Value<'_, '_> {
+    fn says(self, moment: Moment, bytes: &str) {
+        match self.place {
+            Place::Whole => self.account.add(None, moment, bytes.as_bytes()),
+            Place::Field(field) => self.account.add(Some(field), moment, bytes.as_bytes()),
+            Place::Way => {}
+        }
     }
 
-    fn top(self) -> Object<'n> {
-        Object {
-            names: self.names,
-            rules: self.rules,
-            alive: u32::MAX,
-            behind: 0,
+    /// A number is written out only to blame it.
+    fn says_number(self, moment: Moment, number: impl fmt::Display) {
+        match moment {
+            Moment::At(_) => self.says(moment, ""),
+            _ => self.says(moment, &number.to_string()),
         }
     }
 }
 
-impl<'de, 'n> DeserializeSeed<'de> for Whole<'n> {
-    type Value = Account<'n>;
+impl<'de> DeserializeSeed<'de> for Value<'_, '_> {
+    type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
         json.deserialize_any(self)
     }
 }
 
-impl<'de, 'n> Visitor<'de> for Whole<'n> {
-    type Value = Account<'n>;
+impl<'de> Visitor<'de> for Value<'_, '_> {
+    type Value = ();
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("any JSON")
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
-        Ok(of_integer(None, number.into(), self.rules))
+    fn visit_u64<E>(self, number: u64) -> Result<(), E> {
+        let moment = self.rules.integer(number.into());
+        self.says_number(moment, number);
+        Ok(())
     }
 
-    fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
-        Ok(of_integer(None, number.into(), self.rules))
+    fn visit_i64<E>(self, number: i64) -> Result<(), E> {
+        let moment = self.rules.integer(number.into());
+        self.says_number(moment, number);
+        Ok(())
     }
 
-    fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
-        Ok(of_float(None, number, self.rules))
+    fn visit_f64<E>(self, number: f64) -> Result<(), E> {
+        let moment = self.rules.float(number);
+        self.says_number(moment, number);
+        Ok(())
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(self.said(self.rules.text(text), text))
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        let moment = self.rules.text(text);
+        self.says(moment, text);
+        Ok(())
     }
 
-    fn visit_bool<E>(self, truth: bool) -> Result<Self::Value, E> {
-        Ok(self.said(Moment::Not(Reason::NoScalar), truth_word(truth)))
+    fn visit_bool<E>(self, truth: bool) -> Result<(), E> {
+        let word = if truth { "true" } else { "false" };
+        self.says(Moment::Not(Reason::NoScalar), word);
+        Ok(())
     }
 
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(self.said(Moment::Absent(Reason::Null), ""))
+    fn visit_unit<E>(self) -> Result<(), E> {
+        self.says(Moment::Absent(Reason::Null), "");
+        Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<(), A::Error> {
         let Skip = Skip.visit_seq(items)?;
-        Ok(self.said(Moment::Not(Reason::NoScalar), ""))
+        self.says(Moment::Not(Reason::NoScalar), "");
+        Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
-        let found = self.top().visit_map(fields)?;
-        Ok(found.unwrap_or_else(Account::without_fields))
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        let Some(object) = self.inside else {
+            let Skip = Skip.visit_map(fields)?;
+            self.says(Moment::Not(Reason::Nested), "");
+            return Ok(());
+        };
+        while let Some(known) = fields.next_key_seed(Key { object })? {
+            let Known {
+                field,
+                deeper,
+                behind,
+            } = known;
+            if field.is_none() && deeper == 0 {
+                fields.next_value::<Skip>()?;
+                continue;
+            }
+            fields.next_value_seed(Value {
+                account: self.account,
+                rules: self.rules,
+                place: field.map_or(Place::Way, Place::Field),
+                inside: (deeper != 0).then_some(Object {
+                    names: object.names,
+                    alive: deeper,
+                    behind,
+                }),
+            })?;
+        }
+        Ok(())
     }
 }
 
-/// An object, and which of the names can still be meant in it: all at the top, those that begin with
-/// the way to it further down.
+/// An object: which of the names can still be meant in it. All can at the top, and those that begin with the way to
+/// it further down.
 #[derive(Clone, Copy)]
 struct Object<'n> {
     names: &'n Names,
-    rules: Rules,
     /// A bit for each name.
     alive: u32,
     /// How many bytes of those names are the way to here.
-    behind: usize,
+    behind: u32,
 }
 
-impl<'de, 'n> Visitor<'de> for Object<'n> {
-    type Value = Option<Account<'n>>;
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
-        let mut found: Option<Account> = None;
-        while let Some(known) = fields.next_key_seed(Key { object: self })? {
-            let said = match known {
-                Known {
-                    field: None,
-                    inside: None,
-                } => {
-                    fields.next_value::<Skip>()?;
-                    continue;
-                }
-                Known { field, inside } => fields.next_value_seed(Field {
-                    field,
-                    inside,
-                    rules: self.rules,
-                })?,
-            };
-            found = match (found, said) {
-                (Some(so_far), Some(said)) => Some(so_far.merged(said)),
-                (so_far, said) => so_far.or(said),
-            };
-        }
-        Ok(found)
-    }
-}
-
-/// What a field's name means.
+/// What a field's name means. Small, for there is one for every field of every heartbeat.
 struct Known<'n> {
-    /// The name that it is, or that its way ends.
+    /// The time field that it is, or that its way ends.
     field: Option<&'n str>,
-    /// What may be meant inside its value.
-    inside: Option<Object<'n>>,
+    /// The names that may be meant inside its value, and how many bytes of them are the way there.
+    deeper: u32,
+    behind: u32,
 }
 
 /// A field's name. It is compared after its escapes are decoded.
@@ -221,7 +252,8 @@ impl<'n> Visitor<'_> for Key<'n> {
             let known = names.all.iter().find(|known| *known == name);
             return Ok(Known {
                 field: known.map(String::as_str),
-                inside: None,
+                deeper: 0,
+                behind: 0,
             });
         }
         let Object { alive, behind, .. } = self.object;
@@ -233,114 +265,23 @@ impl<'n> Visitor<'_> for Key<'n> {
             .zip(bits)
             .filter(|(_, bit)| alive & bit != 0)
         {
-            match known.get(behind..).and_then(|rest| rest.strip_prefix(name)) {
+            match known
+                .get(behind as usize..)
+                .and_then(|rest| rest.strip_prefix(name))
+            {
                 Some("") => field = field.or(Some(known.as_str())),
                 Some(rest) if rest.starts_with('.') => deeper |= bit,
                 _ => {}
             }
         }
+        // A name is no longer than a heartbeat may be.
+        let length = u32::try_from(name.len()).unwrap_or(u32::MAX);
         Ok(Known {
             field,
-            inside: (deeper != 0).then_some(Object {
-                alive: deeper,
-                behind: behind.saturating_add(name.len()).saturating_add(1),
-                ..self.object
-            }),
+            deeper,
+            behind: behind.saturating_add(length).saturating_add(1),
         })
     }
-}
-
-/// The value of a known field: a time, or none, or an object on the way to one. Any JSON is taken, so
-/// that one field that is no time does not hide another one that is.
-struct Field<'n> {
-    /// `None` if only something inside is known.
-    field: Option<&'n str>,
-    inside: Option<Object<'n>>,
-    rules: Rules,
-}
-
-impl<'n> Field<'n> {
-    fn said(&self, moment: Moment, bytes: &str) -> Option<Account<'n>> {
-        let field = self.field?;
-        Some(Account::of(Some(field), moment, bytes.as_bytes()))
-    }
-}
-
-impl<'de, 'n> DeserializeSeed<'de> for Field<'n> {
-    type Value = Option<Account<'n>>;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-impl<'de, 'n> Visitor<'de> for Field<'n> {
-    type Value = Option<Account<'n>>;
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("any JSON")
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
-        Ok(self
-            .field
-            .map(|field| of_integer(Some(field), number.into(), self.rules)))
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
-        Ok(self
-            .field
-            .map(|field| of_integer(Some(field), number.into(), self.rules)))
-    }
-
-    fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
-        Ok(self
-            .field
-            .map(|field| of_float(Some(field), number, self.rules)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(self.said(self.rules.text(text), text))
-    }
-
-    fn visit_bool<E>(self, truth: bool) -> Result<Self::Value, E> {
-        Ok(self.said(Moment::Not(Reason::NoScalar), truth_word(truth)))
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(self.said(Moment::Absent(Reason::Null), ""))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
-        let Skip = Skip.visit_seq(items)?;
-        Ok(self.said(Moment::Not(Reason::NoScalar), ""))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
-        if let Some(inside) = self.inside {
-            return inside.visit_map(fields);
-        }
-        let Skip = Skip.visit_map(fields)?;
-        Ok(self.said(Moment::Not(Reason::Nested), ""))
-    }
-}
-
-fn of_integer(field: Option<&str>, number: i128, rules: Rules) -> Account<'_> {
-    match rules.integer(number) {
-        moment @ Moment::At(_) => Account::of(field, moment, b""),
-        moment => Account::of(field, moment, number.to_string().as_bytes()),
-    }
-}
-
-fn of_float(field: Option<&str>, number: f64, rules: Rules) -> Account<'_> {
-    match rules.float(number) {
-        moment @ Moment::At(_) => Account::of(field, moment, b""),
-        moment => Account::of(field, moment, number.to_string().as_bytes()),
-    }
-}
-
-fn truth_word(truth: bool) -> &'static str {
-    if truth { "true" } else { "false" }
 }
 
 /// Any JSON, read and forgotten. serde's own `IgnoredAny` is not used: serde_json skips it without
