@@ -126,11 +126,6 @@ impl Owners {
         &self.layout
     }
 
-    /// Whether no heartbeat was added yet.
-    pub fn is_empty(&self) -> bool {
-        self.unscoped.is_empty() && self.scoped.is_empty() && self.over.is_empty()
-    }
-
     /// Add the heartbeat with this number. Of several scoped heartbeats of one id, the ones added
     /// last are visited first by [`Self::visit`].
     pub fn add(&mut self, heartbeat: HeartbeatNumber, names: &impl Names, hasher: &mut NameHasher) {

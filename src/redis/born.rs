@@ -243,18 +243,21 @@ impl Born {
     }
 
     /// How many readings of this key [`Self::protects`] tries, at most.
+    #[inline]
     pub fn tries(&self, name: &[u8]) -> usize {
-        if self.owners.is_empty() {
+        if self.names.is_empty() {
             return 0;
         }
         self.owners.tries(name)
     }
 
     /// Whether a newborn heartbeat could own this key.
+    #[inline]
     pub fn protects(&mut self, name: &[u8]) -> bool {
-        if self.owners.is_empty() {
-            return false;
-        }
+        !self.names.is_empty() && self.has_owner_of(name)
+    }
+
+    fn has_owner_of(&mut self, name: &[u8]) -> bool {
         // No such key goes anyway.
         if name_bounds::is_over(name) {
             return true;

@@ -296,8 +296,8 @@ impl Found<'_> {
     }
 
     /// Whether a key does not exist, for its TTL has passed, even while the server still holds it.
-    fn is_gone(&mut self, key: &SeenKey, family: Family) -> bool {
-        if family != Family::Heartbeat && key.is_string() && !self.asks_strings_for_ttl {
+    fn is_gone(&mut self, key: &SeenKey, is_plain_string: bool) -> bool {
+        if is_plain_string && !self.asks_strings_for_ttl {
             *self.has_expired = true;
             return false;
         }
@@ -331,7 +331,8 @@ impl Found<'_> {
             }
             return;
         };
-        if self.is_gone(key, family) {
+        let is_plain_string = family != Family::Heartbeat && key.is_string();
+        if self.is_gone(key, is_plain_string) {
             return;
         }
         if family == Family::Heartbeat {
@@ -355,7 +356,7 @@ impl Found<'_> {
                 name: key.name,
                 family,
                 denied: self.is_denied(key),
-                is_large: key.is_long_string(),
+                is_large: is_plain_string && key.is_long(),
                 beat: None,
             });
         }

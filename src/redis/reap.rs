@@ -27,6 +27,7 @@ use super::replicas::Replicas;
 use super::{glimpse, obituaries, system};
 use crate::census::{self, HeartbeatNames};
 use crate::collection::Collection;
+use crate::family::Family;
 use crate::heartbeat::{self, Verdict};
 use crate::layout::Layout;
 use crate::locality::Shrunk;
@@ -36,6 +37,7 @@ use crate::plan::{Doomed, Plan};
 use crate::progress::Waiting;
 use crate::report::{Counts, Status};
 use crate::second_look::{Beat, Reader, Sights};
+use crate::settings;
 
 /// Keys that one batch unlinks. It is the smallest piece of work between two looks at the clock;
 /// measured, a batch of small keys takes some 40 us.
@@ -48,9 +50,9 @@ const BATCH_BYTES: usize = 32 * 1024;
 /// After so many steps, of which a usual key takes one, a batch looks at the clock.
 const BATCH_STEPS: usize = 256;
 
-/// The server frees strings on the spot. After an UNLINK that took longer, microseconds, the next has one key,
-/// and then twice as many each time.
-const SLOW_UNLINK_US: u64 = 4_000;
+/// The server frees strings on the spot. After an UNLINK that took longer than so many slices, the next has
+/// fewer keys, as many as that time was for, and then twice as many each time.
+const SLOW_UNLINK_SLICES: u64 = 16;
 
 /// What a key costs in the stream to replicas and AOF beside its name.
 const KEY_OVERHEAD_BYTES: u64 = 16;
@@ -191,6 +193,10 @@ impl Reap {
 
     /// Remove until `time_is_up`, which is asked after every batch.
     pub fn slice(&mut self, slice: Slice, time_is_up: &mut dyn FnMut() -> bool) -> Progress {
+        let mut batch = Batch::default();
+        for family in Family::ALL {
+            batch[family].reserve(BATCH_KEYS / Family::ALL.len());
+        }
         loop {
             if api::writes_are_paused() {
                 return Progress::Paused(Waiting::Writes);
@@ -212,7 +218,6 @@ impl Reap {
             {
                 return Progress::Unfinished;
             }
-            let mut batch = Batch::default();
             if orphans {
                 self.fill_orphans(slice, &mut batch, time_is_up);
             } else {
@@ -225,8 +230,14 @@ impl Reap {
             let began_us = system::monotonic_us();
             let outcome = self.unlink(slice, &batch);
             let took_us = system::monotonic_us().saturating_sub(began_us);
-            self.room = if took_us > SLOW_UNLINK_US {
-                1
+            let keys = batch.values().map(Vec::len).sum::<usize>() as u64;
+            Family::ALL
+                .into_iter()
+                .for_each(|family| batch[family].clear());
+            let slow_us = settings::SLICE_US.get().saturating_mul(SLOW_UNLINK_SLICES);
+            self.room = if took_us > slow_us {
+                let fewer = keys.saturating_mul(slow_us).checked_div(took_us);
+                fewer.unwrap_or_default().clamp(1, BATCH_KEYS as u64) as usize
             } else {
                 self.room.saturating_mul(2).min(BATCH_KEYS)
             };

@@ -72,10 +72,10 @@ impl SeenKey<'_> {
         kind as isize == raw::REDISMODULE_KEYTYPE_STRING
     }
 
-    /// Whether it is a string that the server takes long to free, as far as the visit shows it.
-    pub fn is_long_string(&self) -> bool {
+    /// Whether this string, as [`Self::is_string`] says, is one that the server takes long to free.
+    pub fn is_long(&self) -> bool {
         // SAFETY: 1, 2, 3.
-        self.is_string() && unsafe { rm!(RedisModule_ValueLength)(self.key) } > LONG_BYTES
+        unsafe { rm!(RedisModule_ValueLength)(self.key) > LONG_BYTES }
     }
 
     /// Whether the user may delete it.
