@@ -66,6 +66,9 @@ impl End {
     ];
 }
 
+// One that is left out would be wished for in vain.
+const _: () = assert!(End::ALL.len() == End::InternalError as usize);
+
 /// No run, no database.
 const NO_DB: i32 = -1;
 
