@@ -201,11 +201,14 @@ fn add_text<'n>(account: &mut Account<'n>, value: &[u8], names: &'n Names, rules
         };
         return account.refuse(reason, value);
     };
-    if json::read(text, names, rules, account) {
+    let bare = text.trim_ascii();
+    let is_number = bare.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+    // JSON knows less white space.
+    if !is_number && json::read(text, names, rules, account) {
         return;
     }
     *account = Account::default();
-    let text = text.trim_ascii();
+    let text = bare;
     if !text.starts_with('{') {
         return account.add(None, rules.text(text), text.as_bytes());
     }

@@ -216,8 +216,8 @@ impl Rules {
         }
     }
 
-    /// The moment of a number with a fraction.
-    pub fn float(self, number: f64) -> Moment {
+    /// The moment of a number with a fraction, or with an exponent.
+    fn float(self, number: f64, text: &str) -> Moment {
         if !number.is_finite() {
             return Moment::Not(Reason::NotFinite);
         }
@@ -229,8 +229,10 @@ impl Rules {
         let Some((unit_ns, form)) = unit_ns(whole) else {
             return no_unit(whole);
         };
-        let fraction_ns = (number.fract() * unit_ns as f64) as i128;
-        self.within(whole * unit_ns + fraction_ns + FLOAT_ERROR_NS, form)
+        let rest = number.fract() + last_digit(text).unwrap_or_default();
+        let rest_ns = (rest * unit_ns as f64) as i128;
+        let ns = (whole * unit_ns).saturating_add(rest_ns);
+        self.within(ns.saturating_add(FLOAT_ERROR_NS), form)
     }
 
     /// The moment of a text: a number, or a date.
@@ -242,11 +244,14 @@ impl Rules {
             return self.integer(number);
         }
         if let Ok(number) = text.parse() {
-            return self.float(number);
+            return self.float(number, text);
         }
         let found = match OffsetDateTime::parse(text, &Rfc3339) {
             Ok(date) => Ok((date.unix_timestamp_nanos(), Form::Rfc3339)),
-            Err(_) => self.other_date(text),
+            Err(_) => self.other_date(text).map(|(ns, form)| match ns {
+                ns if ns == ZERO_TIME_NS || has_seconds(text) => (ns, form),
+                ns => (ns.saturating_add(REST_OF_MINUTE_NS), form),
+            }),
         };
         match found {
             Ok((ZERO_TIME_NS, _)) => Moment::Absent(Reason::Zero),
@@ -292,6 +297,32 @@ impl Rules {
 
 /// The 1st of January of the year 1, with which Go and others say that there is no time.
 const ZERO_TIME_NS: i128 = -62_135_596_800_000_000_000;
+
+/// A date that is good to the minute is that of its last second: a beat must not look older than it is.
+const REST_OF_MINUTE_NS: i128 = 59_000_000_000;
+
+/// Whether a date with a clock has seconds.
+fn has_seconds(text: &str) -> bool {
+    let behind_minutes = |at: usize| text.as_bytes().get(at);
+    match text.as_bytes() {
+        [b'0'..=b'9', _, _, _, b'-', ..] => behind_minutes(16) == Some(&b':'),
+        [b'0'..=b'9', _, _, _, b'0'..=b'9', ..] => {
+            behind_minutes(13).is_some_and(u8::is_ascii_digit)
+        }
+        _ => memchr::memchr_iter(b':', text.as_bytes()).count() > 1,
+    }
+}
+
+/// What one more in the last digit of a number with an exponent is worth; `None` without an exponent. Programs write
+/// `1.79608e+12`, rounded to 10,000 s, for every number: what it says is the newest that it can mean.
+fn last_digit(text: &str) -> Option<f64> {
+    let (digits, exponent) = text.split_once(['e', 'E'])?;
+    let fraction = digits
+        .split_once('.')
+        .map_or(0, |(_, fraction)| fraction.len());
+    let exponent: i32 = exponent.parse().ok()?;
+    Some(10f64.powi(exponent.saturating_sub(i32::try_from(fraction).unwrap_or(i32::MAX))))
+}
 
 /// How many nanoseconds one unit of a number of this size has. Dates in seconds, milliseconds,
 /// microseconds and nanoseconds are so far apart that the size gives the unit away; what is smaller

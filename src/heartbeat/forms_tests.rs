@@ -27,8 +27,13 @@ fn every_example_of_the_table_is_read_as_a_value_and_as_a_field() {
     let zoneless = TABLE.last().unwrap().example;
     for Line { example, form, .. } in &TABLE {
         let inner = example.trim_matches('"');
-        let fraction = if inner.contains("123") { 123 } else { 0 };
-        let expected = Some((EXAMPLE_MS + fraction, *form));
+        // A date without seconds is that of the last second of its minute.
+        let more_ms = match inner {
+            "2026-11-30T18:12Z" => 59_000,
+            inner if inner.contains("123") => 123,
+            _ => 0,
+        };
+        let expected = Some((EXAMPLE_MS + more_ms, *form));
         let values = [
             (*example).to_owned(),
             format!("{inner}\n"),
@@ -69,12 +74,12 @@ fn dates() {
         ("2026-11-30T20:12:00+02", Ok(0)),
         ("2026-11-30T12:42:00-0530", Ok(0)),
         ("2026-11-30 18:12:00 +00:00", Ok(0)),
-        ("2026-11-30 18:12 GMT", Ok(0)),
+        ("2026-11-30 18:12 GMT", Ok(59_000)),
         ("2026-11-30 18:12:00UTC", Ok(0)),
         ("20261130T201200+0200", Ok(0)),
-        ("20261130t1812z", Ok(0)),
+        ("20261130t1812z", Ok(59_000)),
         ("30 Nov 2026 18:12:00 +0000", Ok(0)),
-        ("Mon, 30 Nov 2026 18:12 GMT", Ok(0)),
+        ("Mon, 30 Nov 2026 18:12 GMT", Ok(59_000)),
         // Two words for the zone must say the same.
         ("2026-11-30 20:12:00 +0200 UTC", Err(Reason::NoDate)),
         // Not a time of day, or one good to the hour.
@@ -101,6 +106,50 @@ fn dates() {
     ];
     for (text, expected) in table {
         assert_eq!(at(text), expected, "{text}");
+    }
+}
+
+/// printf's `%g`, C++ and awk write a number of six digits and an exponent, whatever the number.
+#[test]
+fn a_rounded_number_is_never_older_than_the_beat() {
+    let names = TimeFields::default().beats;
+    let mut random = 1u64;
+    for _ in 0..20_000 {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        let beat_ms = EXAMPLE_MS - i64::try_from(random >> 34).unwrap();
+        let digits = usize::try_from(random >> 20 & 15).unwrap();
+        for (per_s, form) in [
+            (1e0, Form::Seconds),
+            (1e3, Form::Milliseconds),
+            (1e6, Form::Microseconds),
+            (1e9, Form::Nanoseconds),
+        ] {
+            let number = format!("{:.*e}", digits, beat_ms as f64 / 1e3 * per_s);
+            let (mantissa, exponent) = number.split_once('e').unwrap();
+            let texts = [
+                number.clone(),
+                format!("{mantissa}E+{exponent}"),
+                format!("\"{number}\""),
+                format!("{{\"timestamp\":{number}}}"),
+                format!("{{\"timestamp\":\"{number}\",\"x\":[{{}}]}}"),
+            ];
+            for text in texts {
+                let account = account(Stored::Text(text.as_bytes()), &names, Rules::default());
+                let Some(ms) = account.reading().newest_ms else {
+                    assert!(account.reading().doubtful, "{text}");
+                    continue;
+                };
+                assert!(ms >= beat_ms, "{text}: {} ms too old", beat_ms - ms);
+                assert_eq!(account.told(), Some((account.told().unwrap().0, form)));
+                // With all its digits it is no younger either.
+                assert!(
+                    digits < 13 || ms <= beat_ms + 1,
+                    "{text}: {ms} for {beat_ms}"
+                );
+            }
+        }
     }
 }
 

@@ -3,14 +3,15 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::Account;
 use super::forms::{Moment, Rules};
 use super::trouble::Reason;
 use crate::time_fields::Names;
 
-/// Make the account what a JSON value says; false if it is none, and then the account is worth nothing.
+/// Add what a JSON value says that is no number; false if it is none, and then the account is worth nothing.
 pub fn read<'n>(text: &str, names: &'n Names, rules: Rules, account: &mut Account<'n>) -> bool {
     let top = Object {
         names,
@@ -101,19 +102,21 @@ struct Value<'a, 'n> {
 }
 
 impl Value<'_, '_> {
+    /// Of a number the digits count as they were written, which tell how exact it is.
+    fn read(self, text: &str) -> serde_json::Result<()> {
+        if text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+            let moment = self.rules.text(text);
+            self.says(moment, text);
+            return Ok(());
+        }
+        self.deserialize(&mut serde_json::Deserializer::from_str(text))
+    }
+
     fn says(self, moment: Moment, bytes: &str) {
         match self.place {
             Place::Whole => self.account.add(None, moment, bytes.as_bytes()),
             Place::Field(field) => self.account.add(Some(field), moment, bytes.as_bytes()),
             Place::Way => {}
-        }
-    }
-
-    /// A number is written out only to blame it.
-    fn says_number(self, moment: Moment, number: impl fmt::Display) {
-        match moment {
-            Moment::At(_) => self.says(moment, ""),
-            _ => self.says(moment, &number.to_string()),
         }
     }
 }
@@ -131,24 +134,6 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("any JSON")
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<(), E> {
-        let moment = self.rules.integer(number.into());
-        self.says_number(moment, number);
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<(), E> {
-        let moment = self.rules.integer(number.into());
-        self.says_number(moment, number);
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, number: f64) -> Result<(), E> {
-        let moment = self.rules.float(number);
-        self.says_number(moment, number);
-        Ok(())
     }
 
     fn visit_str<E>(self, text: &str) -> Result<(), E> {
@@ -190,7 +175,7 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
                 fields.next_value::<Skip>()?;
                 continue;
             }
-            fields.next_value_seed(Value {
+            let value = Value {
                 account: self.account,
                 rules: self.rules,
                 place: field.map_or(Place::Way, Place::Field),
@@ -199,7 +184,9 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
                     alive: deeper,
                     behind,
                 }),
-            })?;
+            };
+            let text = fields.next_value::<&RawValue>()?.get();
+            value.read(text).map_err(Error::custom)?;
         }
         Ok(())
     }

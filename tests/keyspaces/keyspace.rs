@@ -164,8 +164,9 @@ impl Time {
             Form::FloatSeconds => format!("{s}.{rest_ms:03}"),
             Form::FloatMilliseconds => format!("{ms}.75"),
             Form::Exponent => {
-                let digits = ms.to_string();
-                format!("{}.{}E{}", &digits[..1], &digits[1..], digits.len() - 1)
+                // One digit more, for the last one is taken for inexact.
+                let digits = format!("{ms}0");
+                format!("{}.{}E{}", &digits[..1], &digits[1..], digits.len() - 2)
             }
             Form::Plus => return format!("\"+{ms}\""),
             Form::Date { offset_minutes } => {
