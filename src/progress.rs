@@ -139,11 +139,13 @@ impl Progress {
         )
     }
 
-    /// Time left in microseconds if the rest goes like the part done; `None` before there is one.
+    /// Time left in microseconds if the rest goes like the part done; `None` before there is one, and while the
+    /// plan is made, of which nothing is known beforehand.
     pub fn time_left_us(&self) -> Option<u64> {
         let done = self.percent();
         let left = 100u64.saturating_sub(done);
-        (done > 0).then(|| self.elapsed_us.saturating_mul(left) / done)
+        let is_known = done > 0 && self.activity != Activity::Planning;
+        is_known.then(|| self.elapsed_us.saturating_mul(left) / done)
     }
 
     /// The answer to a command that this run is in the way of.
@@ -293,6 +295,9 @@ mod tests {
             ..Progress::default()
         };
         assert_eq!(progress.time_left_us(), Some(3000));
+        progress.activity = Activity::Planning;
+        assert_eq!(progress.time_left_us(), None);
+        progress.activity = Activity::Collecting;
         progress.keys_scanned = 0;
         assert_eq!(progress.time_left_us(), None);
     }
