@@ -2,7 +2,7 @@
 //!
 //! Here are those that need a keyspace and a run. What happens in the middle of a run is in `mid_run`, heartbeats that
 //! come into being then in `births`, what is large in `sizes`, values and ids made to harm in `hostile`, what replies show in `replies`, what a dry run
-//! must leave alone in `dry_run`.
+//! must leave alone in `dry_run`, what names may cost in `steps`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,6 +23,8 @@ pub(crate) mod mid_run;
 mod replies;
 /// Many, long, deep, large.
 mod sizes;
+/// What names and patterns cost the main thread.
+mod steps;
 
 /// A run of these tests takes a second at most; a busy machine may take longer.
 const RUN_DEADLINE: Duration = Duration::from_secs(60);

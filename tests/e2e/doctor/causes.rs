@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use blocking_harness::redis::{Connection, cmd};
 use blocking_harness::{Server, cleanup, command, server_now_ms, wait_for_value};
 
@@ -232,6 +232,41 @@ fn each_cause_brings_its_finding_and_nothing_else_does() -> Result<()> {
             assert_eq!(problems.count(), expected, "{lines:#?}");
         }
     }
+    Ok(())
+}
+
+#[test]
+fn no_run_is_advised_for_heartbeats_that_none_removes() -> Result<()> {
+    let server = healthy()?;
+    let mut conn = server.client()?;
+    fresh(&mut conn)?;
+    let advice = |conn: &mut Connection| -> Result<String> {
+        let told = json(conn)?;
+        let advice = finding(&told, "no-ttl")?["advice"]
+            .as_str()
+            .map(str::to_owned);
+        advice.context("no advice")
+    };
+    let unreadable = ["blocking:heartbeat:mute-1", "blocking:heartbeat:mute-2"];
+    for key in unreadable {
+        set(&mut conn, key, r#"{"state":"up"}"#, &[])?;
+    }
+    let none = advice(&mut conn)?;
+    ensure!(
+        none.starts_with("No cleanup removes what it cannot read: mend their writers"),
+        "{none}"
+    );
+    // And so it is.
+    cleanup(&mut conn, &[])?;
+    let left: i64 = cmd("EXISTS").arg(&unreadable).query(&mut conn)?;
+    assert_eq!(left, 2);
+    let old = r#"{"timestamp":1700000000000}"#;
+    set(&mut conn, "blocking:heartbeat:old", old, &[])?;
+    let some = advice(&mut conn)?;
+    ensure!(
+        some.contains("; no cleanup removes the 2 that are unreadable: mend"),
+        "{some}"
+    );
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use blocking_harness::redis::{self, Connection};
 use blocking_harness::{
-    Cluster, Server, cleanup, cleanup_async, cluster_info, command, wait_for_value,
+    Cluster, Server, cleanup, cleanup_async, cluster_info, command, reply_map, wait_for_value,
 };
 
 use super::{DEADLINE, OLD_MS, eager, info, left, more_runs, schedule, set, write_pair};
@@ -197,6 +197,24 @@ fn a_full_memory_that_gives_way_is_no_refusal() -> Result<()> {
         ensure!(refusal(&mut conn)?.is_none());
     }
     more_runs(&mut conn, 1)?;
+    ensure!(info(&mut conn, "writers_away_s")? == 0);
+    // Nor while the server is still over its limit: it evicts a few keys for each command, and takes all the same.
+    run(&mut conn, "CONFIG SET maxmemory-eviction-tenacity 0")?;
+    let limit = used - 1_500_000;
+    let (_, _, status): (String, redis::Value, redis::Value) = redis::pipe()
+        .cmd("CONFIG")
+        .arg("SET")
+        .arg("maxmemory")
+        .arg(limit)
+        // It tries a write before it begins.
+        .cmd("BLOCKING.CLEANUP")
+        .arg(&["DRYRUN", "ASYNC"])
+        .cmd("BLOCKING.STATUS")
+        .query(&mut conn)?;
+    let status = reply_map(status)?;
+    let why = status.map("schedule")?.text("writes_refused").ok();
+    ensure!(why.is_none(), "{why:?}");
+    wait_until_idle(&mut conn)?;
     ensure!(info(&mut conn, "writers_away_s")? == 0);
     assert_healthy(&server)
 }

@@ -147,14 +147,17 @@ fn words_are_taken_and_others_refused_with_what_is_accepted() -> Result<()> {
 
 #[test]
 fn a_text_that_is_taken_survives_a_rewrite_whatever_its_bytes() -> Result<()> {
-    let texts: [(&str, &[u8]); 9] = [
+    let texts: [(&str, &[u8]); 12] = [
         ("protect", b"\xff* \x01\n? '#$"),
         ("protect", b"\n"),
         ("protect", b"   "),
         ("protect", b"\0 deploy-*"),
         ("protect", b"a\0"),
         ("databases", b"0\0"),
+        ("families", b"\0 heartbeat=a:{id}"),
         ("families", b"  heartbeat=#\xff\xfe:{id} "),
+        ("time-fields", b"\0 a"),
+        ("obituary-stream", b"\0a"),
         ("time-fields", b" #a "),
         ("obituary-stream", b" # \xff "),
     ];
