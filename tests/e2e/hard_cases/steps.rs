@@ -1,11 +1,13 @@
 //! What names and patterns that are made to harm cost the server's main thread: about as much as harmless ones of the same
 //! length.
-//! Must not look at a clock: processor time is compared with processor time, side by side, so that other work of the
-//! machine does not matter.
+//! Must not look at a clock: processor time is compared with processor time, side by side, and reads are counted, so that
+//! other work of the machine does not matter.
 
 use anyhow::{Result, ensure};
 use blocking_harness::redis::{Connection, cmd};
-use blocking_harness::{Server, TOO_LATE, cleanup_async, command, info_field, load_foreign};
+use blocking_harness::{
+    Server, TOO_LATE, cleanup, cleanup_async, command, info_field, load_foreign,
+};
 
 use super::mid_run::slow_server;
 use super::{last_run, write};
@@ -86,5 +88,47 @@ fn a_birth_with_a_name_full_of_colons_costs_as_much_as_another() -> Result<()> {
     };
     let long = format!("swarm:s{}:z", ":blocking:heartbeat".repeat(5_000));
     let harmless = format!("swarm:s:blocking:heartbeat:{}", "z".repeat(long.len() - 27));
-    compare("a birth", cost(&harmless)?, cost(&long)?)
+    // The smaller of two: other work of the machine only ever adds to it.
+    let smaller = |name: &str| -> Result<u64> { Ok(cost(name)?.min(cost(name)?)) };
+    let (harmless_us, hostile_us) = (smaller(&harmless)?, smaller(&long)?);
+    compare("a birth", harmless_us, hostile_us)
+}
+
+/// In the slice that removes a key, whatever else could own it would come on top, uncounted.
+#[test]
+fn what_else_could_own_a_key_is_hardly_read_again_to_remove_it() -> Result<()> {
+    const KEYS: usize = 60;
+    // So few that the names of all can be looked up where births go unheard, too.
+    const OWNERS: usize = 12;
+    let reads = |owners: usize| -> Result<i64> {
+        let server = Server::start()?;
+        let mut conn = server.client()?;
+        let ids = |n: usize| (0..OWNERS).map(move |owner| format!("{n}-{owner}"));
+        let heartbeats = (0..KEYS).flat_map(ids).chain(["x".to_owned()]);
+        let heartbeats = heartbeats.map(|id| (format!("blocking:heartbeat:{id}"), OLD));
+        write(&mut conn, heartbeats)?;
+        // Each could be a message of `x` to any of so many others.
+        let keys = (0..KEYS).map(|n| {
+            let named: Vec<String> = ids(n).take(owners).collect();
+            let key = format!("blocking:idempotency:x:{}:{n}:init", named.join(":"));
+            (key, "1")
+        });
+        write(&mut conn, keys)?;
+        let hits = |conn: &mut Connection| -> Result<i64> {
+            Ok(info_field(conn, "stats", "keyspace_hits")?.parse()?)
+        };
+        let before = hits(&mut conn)?;
+        let reply = cleanup(&mut conn, &[])?;
+        let all = (KEYS * OWNERS + 1 + KEYS) as i64;
+        ensure!(reply.int("keys_removed")? == all, "{reply:?}");
+        Ok(hits(&mut conn)? - before)
+    };
+    let (few, many) = (reads(1)?, reads(OWNERS)?);
+    eprintln!("reads: {many}, with one other owner {few}");
+    let most = (KEYS * OWNERS / 3) as i64;
+    ensure!(
+        few > 0 && many - few < most,
+        "{many}, with one other owner {few}"
+    );
+    Ok(())
 }
