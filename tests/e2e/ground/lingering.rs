@@ -462,6 +462,8 @@ fn one_who_hangs_up_and_asks_again_gets_the_answer() -> Result<()> {
             match cleanup(&mut server.client()?, &[]) {
                 Err(error) if error.code() == Some("INPROGRESS") && too_early < ROUNDS / 20 => {
                     too_early += 1;
+                    // For whoever finds out: whether the run that is in the way lingers, and where it is.
+                    eprintln!("round {round}: {error}; {:?}", status(&mut conn)?);
                 }
                 reply => break reply?,
             }
