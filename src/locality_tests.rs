@@ -186,6 +186,7 @@ fn planned(locality: Option<Locality>, keys: &[&str]) -> (Plan, Vec<String>) {
         limit: None,
         ids: 10,
         truncated: false,
+        sieve: None,
         orphans: true,
         max_bytes: usize::MAX,
         hears_births: true,

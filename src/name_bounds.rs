@@ -27,7 +27,10 @@ pub const MAX_OWNERS_BYTES: usize = 64 * 1024;
 const MAX_TRIES_A_NAME: usize = 1 << 20;
 const MAX_TRIES: usize = 1 << 23;
 
-/// What is left of those.
+/// Readings of a name within the bounds that may be tried in a walk, on the main thread: some 20 us.
+pub const MAX_TRIES_IN_WALK: usize = 256;
+
+/// What is left for names over the bounds.
 #[derive(Clone, Copy, Debug)]
 pub struct Tries(usize);
 

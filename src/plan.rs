@@ -17,9 +17,12 @@ mod fate;
 mod order;
 #[path = "plan/sets.rs"]
 mod sets;
+#[path = "plan/sieve.rs"]
+mod sieve;
 
 pub use explain::plan_and_explain;
 pub use sets::{Member, OwnerSets, SetNumber};
+pub use sieve::Sieve;
 
 use ahead::Ahead;
 use fate::{Fate, Summary};
@@ -62,6 +65,8 @@ pub struct Question {
     /// The walk stopped gathering family keys: all heartbeats are there, not all keys, so
     /// heartbeats must stay for the next run to find the rest.
     pub truncated: bool,
+    /// For a second walk: it kept no keys but those that somebody whom this knows as stale could own.
+    pub sieve: Option<Arc<Sieve>>,
     /// What the collection and the sets of owners may take of memory, in bytes.
     pub max_bytes: usize,
     /// The server tells of every heartbeat that comes into being during the run.
@@ -136,6 +141,8 @@ pub struct Plan {
     pub limited: bool,
     /// The walk had to leave family keys out, so heartbeats stay.
     pub truncated: bool,
+    /// Somebody became stale too late for the sieve, so its heartbeat stays.
+    pub has_latecomers: bool,
     /// The breaker is open, so nobody is doomed.
     pub refused: Option<Share>,
     /// With a second look: what the next run should know.
@@ -151,7 +158,7 @@ const LEAST_SETS_BYTES: usize = 64 * 1024;
 /// Why something of a family stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Incomplete {
-    /// The walk had to leave keys out.
+    /// The walk had to leave keys out, or did not look for them.
     Unseen,
     Denied,
     Held,
@@ -228,7 +235,8 @@ impl<'c> Planner<'c> {
         let breath = Breath::new(stop);
         let mut hasher = NameHasher::default();
         let mut heartbeats = judge_heartbeats(collection, question, &mut hasher, &breath)?;
-        let mut counts = Counts::default();
+        let sieve = question.sieve.as_ref();
+        let mut counts = sieve.map_or_else(Counts::default, |sieve| sieve.counts());
         let safety = &question.safety;
         let layout = &question.layout;
         let caught = safety.spare(collection, layout, &mut heartbeats, &mut counts, &breath)?;

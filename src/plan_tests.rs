@@ -31,6 +31,7 @@ pub(super) fn question() -> Question {
         limit: None,
         ids: 100,
         truncated: false,
+        sieve: None,
         orphans: false,
         names_kept: false,
         locality: None,

@@ -79,6 +79,7 @@ fn question(case: &Case) -> Question {
         limit: options.limit,
         ids: options.ids,
         truncated: false,
+        sieve: None,
         orphans: case.has_orphans(),
         names_kept: false,
         locality: None,

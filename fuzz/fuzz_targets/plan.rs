@@ -49,6 +49,7 @@ fn question(from: &mut Unstructured) -> Result<Question> {
         limit,
         ids: 100,
         truncated: false,
+        sieve: None,
         orphans: false,
         max_bytes: usize::MAX,
         hears_births: true,

@@ -112,6 +112,7 @@ pub fn study(
             limit: None,
             ids: 0,
             truncated: walked.is_truncated,
+            sieve: None,
             orphans: is_own && !walked.is_truncated,
             names_kept: false,
             locality: locality.clone(),

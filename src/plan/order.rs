@@ -12,8 +12,17 @@ impl Planner<'_> {
     /// Bring the keys into the order of their coordinators, heartbeats last. `None` if told to stop.
     pub(super) fn finish(mut self) -> Option<Plan> {
         let chosen = self.chosen.clone();
+        let mut has_latecomers = false;
         for number in &chosen {
-            self.breath.step()?;
+            let name = self.heartbeat_name(*number);
+            self.breath.name(name)?;
+            let sieve = self.question.sieve.as_ref();
+            if sieve.is_some_and(|sieve| !sieve.knows(name)) {
+                has_latecomers = true;
+                if let Some(incomplete) = self.incomplete.get_mut(*number as usize) {
+                    *incomplete = Some(Incomplete::Unseen);
+                }
+            }
             let denied = self
                 .heartbeats
                 .positions
@@ -91,6 +100,7 @@ impl Planner<'_> {
             stale_ids: self.stale_ids,
             limited: self.limited,
             truncated: self.question.truncated || self.is_full,
+            has_latecomers,
             refused: self.caught.refused,
             sights: self.caught.sights,
         })

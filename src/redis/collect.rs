@@ -13,6 +13,7 @@ use crate::doctor::Survey;
 use crate::family::Family;
 use crate::heartbeat::UNREADABLE;
 use crate::name_bounds;
+use crate::plan::Sieve;
 use crate::second_look::{Beat, Reader, Seen};
 
 /// What limits a walk.
@@ -35,6 +36,9 @@ impl Limits {
 
 /// A piece of work ends early when it has come to more bytes of names than this.
 const PIECE_BYTES: usize = 512;
+
+/// To look up whose a key could be by one reading of its name takes about as long as so many bytes.
+const TRY_BYTES: usize = 8;
 
 /// What the keys are gathered for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +89,8 @@ pub struct Collect {
     pub keys_scanned: u64,
     /// Family keys were left out for lack of memory.
     pub truncated: bool,
+    /// In a second walk: what it keeps.
+    pub sieve: Option<Box<Sieve>>,
     pub limits: Limits,
     /// For DOCTOR: what it counts beside what is collected. Then every heartbeat is read in full.
     pub survey: Option<Box<Survey>>,
@@ -111,6 +117,7 @@ impl Collect {
             seen: Seen::default(),
             keys_scanned: 0,
             truncated: false,
+            sieve: None,
             limits,
             survey: None,
             is_overfull: false,
@@ -150,13 +157,14 @@ impl Collect {
             }
             let bytes = self.collection.bytes().saturating_add(self.seen.bytes());
             let others_max = self.limits.others_max_bytes();
-            if bytes > others_max && self.has_expired {
-                // What has expired must not take the place of what is there.
-                self.begin_again_without_expired(ctx);
-                continue;
-            }
+            // Where that is only for what has expired, a second walk finds that everything fits.
             self.truncated = self.truncated || bytes > others_max;
             if bytes > self.limits.collect_max_bytes {
+                if self.has_expired {
+                    // It must not take the place of heartbeats either.
+                    self.begin_again_without_expired(ctx);
+                    continue;
+                }
                 if self.survey.is_none() {
                     return Walk::TooManyHeartbeats;
                 }
@@ -183,6 +191,7 @@ impl Collect {
             survey: self.survey.as_deref_mut(),
             reader: &self.limits.reader,
             truncated: self.truncated,
+            sieve: self.sieve.as_deref_mut(),
             others_max_bytes: self.limits.others_max_bytes(),
             purpose: self.purpose,
             asks_strings_for_ttl: self.asks_strings_for_ttl,
@@ -206,6 +215,13 @@ impl Collect {
         }
     }
 
+    /// Not everything fitted: walk again, and keep what this lets through, without what has expired.
+    pub fn begin_again_with(&mut self, ctx: *mut RedisModuleCtx, sieve: Box<Sieve>) {
+        self.begin_again_without_expired(ctx);
+        self.cursor.shorten_pages();
+        self.sieve = Some(sieve);
+    }
+
     fn begin_again_without_expired(&mut self, ctx: *mut RedisModuleCtx) {
         self.asks_strings_for_ttl = true;
         self.has_expired = false;
@@ -220,6 +236,9 @@ impl Collect {
         self.seen = Seen::default();
         self.keys_scanned = 0;
         self.truncated = false;
+        if let Some(sieve) = &mut self.sieve {
+            sieve.forget_counts();
+        }
         self.to_read.clear();
     }
 
@@ -271,6 +290,7 @@ struct Found<'c> {
     survey: Option<&'c mut Survey>,
     reader: &'c Reader,
     truncated: bool,
+    sieve: Option<&'c mut Sieve>,
     /// Asked for each key, so that a dry run and a run leave out the same.
     others_max_bytes: usize,
     purpose: Purpose,
@@ -302,6 +322,16 @@ impl Found<'_> {
             return false;
         }
         key.is_expired(self.now_ms)
+    }
+
+    /// Whether this walk is for a key like this one, which is no heartbeat.
+    fn is_wanted(&mut self, name: &[u8]) -> bool {
+        let Some(sieve) = &mut self.sieve else {
+            return true;
+        };
+        let tried_bytes = sieve.tries(name).saturating_mul(TRY_BYTES);
+        self.bytes = self.bytes.saturating_add(tried_bytes);
+        sieve.keeps(name)
     }
 
     /// It is not read, for it can never be judged dead; what its end spells is protected.
@@ -351,7 +381,7 @@ impl Found<'_> {
                 }
                 None => self.to_read.push(key.name.to_vec()),
             }
-        } else if !self.truncated && !self.is_full() {
+        } else if self.is_wanted(key.name) && !self.truncated && !self.is_full() {
             self.collection.push(Record {
                 name: key.name,
                 family,

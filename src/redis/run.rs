@@ -6,6 +6,7 @@ mod end;
 mod judge;
 mod look;
 mod plan;
+mod sift;
 mod view;
 
 use doctor::{Diagnosis, Examination};
@@ -39,6 +40,7 @@ use crate::explanation::Explanation;
 use crate::heartbeat::forms::Rules;
 use crate::obituary::Obituaries;
 use crate::pace::{self, Pace, Shares, Turn};
+use crate::plan::Sieve;
 use crate::progress::Waiting;
 use crate::report::{Report, Status};
 use crate::second_look::Reader;
@@ -54,6 +56,8 @@ const LAST_LOOK_US: u64 = 100_000;
 #[derive(Debug)]
 enum Phase {
     Collecting(Collect),
+    /// Not everything fitted: what a second walk has to keep.
+    Sifting(Worker<Option<Box<Sieve>>>, Collect),
     Planning(Worker<Option<Planned>>, Walked),
     /// Which of the keys that stay are there at all.
     Recounting(Box<Reap>),
@@ -314,6 +318,7 @@ impl Run {
             return self.stop_for(End::Loading);
         }
         match self.phase {
+            Phase::Sifting(..) => return self.sift_step(ctx),
             Phase::Planning(..) => return self.plan_step(),
             Phase::Judging(..) => return self.judge_step(),
             Phase::Explaining(..) => return self.explain_step(),
@@ -398,7 +403,7 @@ impl Run {
         match collect.slice(ctx, user, now_ms, &mut self.replicas, time_is_up) {
             Walk::Unfinished => Next::Slice,
             Walk::WaitForReplicas => self.look_later(Waiting::Replicas),
-            Walk::Finished => self.start_plan(ctx),
+            Walk::Finished => self.after_walk(ctx),
             Walk::TooManyHeartbeats => {
                 let why = "the heartbeats alone exceed blocking.collect-max-bytes; raise it";
                 self.stop(Status::Truncated, Some(why.into()))

@@ -27,6 +27,9 @@ static BY_COMMAND: AtomicBool = AtomicBool::new(false);
 /// the clock. Measured, a hundred keys take some 40 us, and more are not cheaper by the key.
 const MAX_PAGE_KEYS: u64 = 100;
 
+/// The same where it is looked up whose each key could be, which may take some 20 us for a hostile name.
+const MAX_SLOW_PAGE_KEYS: u64 = 20;
+
 /// A page of more bytes of names than this makes the next one smaller: names may be long.
 const PAGE_BYTES: u64 = 32 * 1024;
 
@@ -131,6 +134,7 @@ struct CommandCursor {
     /// What SCAN said last.
     place: Vec<u8>,
     page_keys: u64,
+    max_page_keys: u64,
     share: ExpiredShare,
 }
 
@@ -141,6 +145,13 @@ impl Cursor {
         Self {
             native: NativeCursor::new(),
             command: by_command.then(CommandCursor::new),
+        }
+    }
+
+    /// For visits that take longer than others.
+    pub fn shorten_pages(&mut self) {
+        if let Some(command) = &mut self.command {
+            command.max_page_keys = MAX_SLOW_PAGE_KEYS;
         }
     }
 
@@ -195,6 +206,7 @@ impl CommandCursor {
         Self {
             place: b"0".to_vec(),
             page_keys: 1,
+            max_page_keys: MAX_PAGE_KEYS,
             share: ExpiredShare::default(),
         }
     }
@@ -226,7 +238,7 @@ impl CommandCursor {
             });
         });
         let fitting = self.page_keys.saturating_mul(PAGE_BYTES) / bytes.max(1);
-        let doubled = self.page_keys.saturating_mul(2).min(MAX_PAGE_KEYS);
+        let doubled = self.page_keys.saturating_mul(2).min(self.max_page_keys);
         self.page_keys = fitting.clamp(1, doubled);
         self.place = next;
         Some(self.place != b"0")

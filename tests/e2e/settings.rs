@@ -11,6 +11,8 @@ mod example;
 mod info;
 /// Log lines, and the lines of a module that does not load.
 mod log;
+/// What a run keeps where not everything fits.
+mod second_walk;
 
 use anyhow::{Context, Result, bail};
 use blocking_harness::Server;

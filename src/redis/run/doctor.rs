@@ -15,7 +15,6 @@ use super::super::worker::Outcome;
 use super::look::Found;
 use super::{Next, Phase, Run};
 use crate::doctor::{self, Answer, Facts, Naming, Settings, Study, Survey, Walked};
-use crate::locality::Locality;
 use crate::report::Status;
 use crate::settings;
 
@@ -48,10 +47,11 @@ impl Run {
     }
 
     /// The walk of DOCTOR is over.
-    pub(super) fn start_study(&mut self, collect: Collect, locality: Option<Locality>) -> Next {
+    pub(super) fn start_study(&mut self, ctx: *mut RedisModuleCtx, collect: Collect) -> Next {
         let Some(survey) = collect.survey else {
             return self.stop_for(End::InternalError);
         };
+        self.ground.look(ctx);
         let settings = survey.settings.clone();
         let walked = Walked {
             keys_scanned: collect.keys_scanned,
@@ -66,7 +66,7 @@ impl Run {
         let names = Naming {
             layout: Arc::clone(&self.reader.layout),
             protected: settings::PROTECT.get(),
-            locality,
+            locality: self.ground.locality(&self.reader.layout),
         };
         let (collection, now_ms) = (collect.collection, self.started_wall_ms);
         let work = move || {

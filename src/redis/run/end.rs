@@ -21,6 +21,7 @@ use crate::hold::Hold;
 use crate::linger::joined;
 use crate::look::Look;
 use crate::pattern::nothing_fits;
+use crate::plan::Sieve;
 use crate::report::{Report, Status};
 use crate::schedule::Change;
 
@@ -29,6 +30,8 @@ const FREED_AT_ONCE_BYTES: usize = 1 << 20;
 
 const NO_ROOM: &str =
     "nothing can be removed while keys that stay fill blocking.collect-max-bytes; raise it";
+
+const LATECOMERS: &str = "heartbeats became stale too late to go with this run; run again";
 
 impl Run {
     /// End with the status of a run that was not cut short.
@@ -48,6 +51,7 @@ impl Run {
         // Then the next run would gather the same.
         let is_stuck = reap.plan.truncated && !removed && stay.is_none() && unmatched.is_none();
         let stuck = is_stuck.then(|| NO_ROOM.to_owned());
+        let late = reap.plan.has_latecomers.then(|| LATECOMERS.to_owned());
         let is_elsewhere = reap.counts.held.count(Hold::Elsewhere) > 0;
         let locality = reap.ground.locality(&self.reader.layout);
         let advice = locality.filter(|_| is_elsewhere).map(|here| here.advice());
@@ -60,6 +64,7 @@ impl Run {
         let reasons = stay
             .into_iter()
             .chain(stuck)
+            .chain(late)
             .chain(held)
             .chain(advice)
             .chain(gone)
@@ -88,12 +93,14 @@ impl Run {
         let report = Box::new(self.report(status, reason));
         let phase = std::mem::replace(&mut self.phase, Phase::Moving);
         let heavy = match &phase {
-            Phase::Collecting(collect) => collect.collection.bytes(),
+            Phase::Collecting(collect) if collect.sieve.is_none() => collect.collection.bytes(),
             Phase::Recounting(reap) | Phase::Weighing(reap, _) | Phase::Reaping(reap) => {
                 reap.collection.bytes()
             }
-            // Its drop waits for a worker that has been told to stop.
-            Phase::Planning(..)
+            // A sieve is of many parts; and the drop of a worker waits until it has heard that it is to stop.
+            Phase::Collecting(_)
+            | Phase::Sifting(..)
+            | Phase::Planning(..)
             | Phase::Judging(..)
             | Phase::Explaining(..)
             | Phase::Studying(..) => usize::MAX,
@@ -103,7 +110,8 @@ impl Run {
             return Next::End(report);
         }
         let rest = match phase {
-            Phase::Collecting(collect) => Rest::Collection(collect.collection),
+            Phase::Collecting(collect) => Rest::Walk(collect.collection, collect.sieve),
+            Phase::Sifting(worker, _) => Rest::Sifting(worker),
             Phase::Recounting(reap) | Phase::Reaping(reap) => Rest::Reap(reap),
             Phase::Weighing(reap, weigh) => Rest::Weighing(reap, weigh),
             Phase::Planning(worker, _) => Rest::Planning(worker),
@@ -189,7 +197,8 @@ impl Run {
 /// What may take long to free.
 #[expect(dead_code, reason = "held only to be dropped by a worker")]
 enum Rest {
-    Collection(Collection),
+    Walk(Collection, Option<Box<Sieve>>),
+    Sifting(Worker<Option<Box<Sieve>>>),
     Reap(Box<Reap>),
     Planning(Worker<Option<Planned>>),
     Weighing(Box<Reap>, Box<Weigh>),
@@ -203,7 +212,7 @@ pub(super) fn end_status(reap: &Reap) -> Status {
     let plan = &reap.plan;
     if plan.refused.is_some() {
         Status::Refused
-    } else if plan.truncated {
+    } else if plan.truncated || plan.has_latecomers {
         Status::Truncated
     } else if plan.limited {
         Status::Limited

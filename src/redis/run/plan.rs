@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::super::api::RedisModuleCtx;
 use super::super::born;
+use super::super::collect::Collect;
 use super::super::reap::{Progress, Reap};
 use super::super::schedule;
 use super::super::signals::{self, End};
@@ -33,41 +34,18 @@ pub(super) struct Planned {
 
 impl Run {
     pub(super) fn start_plan(&mut self, ctx: *mut RedisModuleCtx) -> Next {
-        let Phase::Collecting(collect) = std::mem::replace(&mut self.phase, Phase::Moving) else {
+        let Phase::Collecting(mut collect) = std::mem::replace(&mut self.phase, Phase::Moving)
+        else {
             return Next::Slice;
         };
-        self.ground.look(ctx);
-        let locality = self.ground.locality(&self.reader.layout);
         if collect.survey.is_some() {
-            return self.start_study(collect, locality);
+            return self.start_study(ctx, collect);
         }
+        let mut question = self.question(ctx, &mut collect);
         let walked = Walked {
             keys_scanned: collect.keys_scanned,
             keys_collected: collect.collection.records(),
             truncated: collect.truncated,
-        };
-        let second_look = self.order.second_look.clone().map(|look| SecondLook {
-            seen: collect.seen,
-            ..look
-        });
-        let mut question = Question {
-            layout: Arc::clone(&self.reader.layout),
-            now_ms: self.started_wall_ms,
-            threshold_s: self.order.threshold_s,
-            pattern: self.order.options.pattern.clone(),
-            limit: self.order.options.limit,
-            ids: self.order.options.ids,
-            truncated: walked.truncated,
-            orphans: self.order.orphan_grace_s.is_some() || self.order.look.is_some(),
-            names_kept: collect.has_expired,
-            locality,
-            max_bytes: collect.limits.collect_max_bytes,
-            hears_births: born::hears_all(),
-            safety: Safety {
-                protected: settings::PROTECT.get(),
-                breaker_percent: self.order.options.breaker,
-                second_look,
-            },
         };
         let collect_max_bytes = collect.limits.collect_max_bytes;
         let id = match &self.order.look {
@@ -110,6 +88,38 @@ impl Run {
             })
         };
         self.start_work(work, |worker| Phase::Planning(worker, walked))
+    }
+
+    /// What a worker is asked about a finished walk.
+    pub(super) fn question(&mut self, ctx: *mut RedisModuleCtx, collect: &mut Collect) -> Question {
+        self.ground.look(ctx);
+        let second_look = self.order.second_look.clone().map(|look| SecondLook {
+            seen: std::mem::take(&mut collect.seen),
+            ..look
+        });
+        let sieve = collect.sieve.take();
+        Question {
+            layout: Arc::clone(&self.reader.layout),
+            now_ms: self.started_wall_ms,
+            threshold_s: self.order.threshold_s,
+            pattern: self.order.options.pattern.clone(),
+            limit: self.order.options.limit,
+            ids: self.order.options.ids,
+            truncated: collect.truncated,
+            // What is not kept could speak for any orphan.
+            orphans: sieve.is_none()
+                && (self.order.orphan_grace_s.is_some() || self.order.look.is_some()),
+            sieve: sieve.map(Arc::from),
+            names_kept: collect.has_expired,
+            locality: self.ground.locality(&self.reader.layout),
+            max_bytes: collect.limits.collect_max_bytes,
+            hears_births: born::hears_all(),
+            safety: Safety {
+                protected: settings::PROTECT.get(),
+                breaker_percent: self.order.options.breaker,
+                second_look,
+            },
+        }
     }
 
     pub(super) fn plan_step(&mut self) -> Next {

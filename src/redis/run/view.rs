@@ -21,7 +21,7 @@ impl Run {
     /// The counts as far as they are known in this state.
     fn counts(&self) -> Counts {
         match &self.phase {
-            Phase::Collecting(collect) => Counts {
+            Phase::Collecting(collect) | Phase::Sifting(_, collect) => Counts {
                 keys_scanned: collect.keys_scanned,
                 ..Counts::default()
             },
@@ -106,14 +106,17 @@ impl Run {
             lingering_s: self.order.departure.map(|departure| {
                 departure.left_s(system::monotonic_us(), settings::LINGER_SECONDS.get())
             }),
-            walk_done: !matches!(self.phase, Phase::Collecting(_) | Phase::Listing(_)),
+            walk_done: !matches!(
+                self.phase,
+                Phase::Collecting(_) | Phase::Sifting(..) | Phase::Listing(_)
+            ),
             ..Progress::default()
         };
         match &self.phase {
             Phase::Collecting(collect) => {
                 progress.keys_collected = collect.collection.records();
             }
-            Phase::Listing(_) => {}
+            Phase::Listing(_) | Phase::Sifting(..) => {}
             Phase::Planning(_, walked) | Phase::Explaining(_, walked) => {
                 progress.activity = Activity::Planning;
                 progress.keys_collected = walked.keys_collected;

@@ -122,7 +122,8 @@ fn has_walk_by_pages(conn: &mut Connection) -> Result<bool> {
     Ok(info.contains("valkey_version"))
 }
 
-/// The keys of the living are found first or last, as it comes: where they fill the memory no run comes to the rest.
+/// Keys that the dead and the living could own are found first or last, as it comes: where they fill the memory no run
+/// comes to the rest.
 #[test]
 fn runs_at_the_memory_limit_go_on_or_say_that_they_cannot() -> Result<()> {
     const REASON: &str =
@@ -135,7 +136,7 @@ fn runs_at_the_memory_limit_go_on_or_say_that_they_cannot() -> Result<()> {
     pipe.set("blocking:heartbeat:living", now_ms + 600_000)
         .ignore();
     for n in 0..3_000 {
-        let name = format!("blocking:ack:living:a-signal-with-a-name-{n}");
+        let name = format!("blocking:idempotency:dead:living:a-signal-with-a-name-{n}");
         pipe.set(name, "x").ignore();
     }
     pipe.query::<()>(&mut conn)?;

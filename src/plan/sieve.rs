@@ -1,0 +1,166 @@
+//! What the second walk of a run keeps, where not everything fits: what may have to go.
+//!
+//! Made of the heartbeats of the first walk, by a worker, and asked in the walk. The plan decides as ever, and
+//! from heartbeats that were read anew: a key that is kept in vain costs room, one that is left out stays.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::Question;
+use crate::breath::Breath;
+use crate::census::{HeartbeatNames, judge_heartbeats};
+use crate::collection::{Collection, Position};
+use crate::heartbeat::Verdict;
+use crate::hold::Hold;
+use crate::layout::AllReadings;
+use crate::locality::Locality;
+use crate::name_bounds::{self, MAX_TRIES_IN_WALK};
+use crate::name_hash::NameHasher;
+use crate::owners::{HeartbeatNumber, Names, Owners};
+use crate::report::Counts;
+
+/// Who was stale after the first walk, and what the second one left out.
+#[derive(Debug)]
+pub struct Sieve {
+    /// Every heartbeat once, and nothing else.
+    heartbeats: Collection,
+    positions: Vec<Position>,
+    /// Of the heartbeats that may have to go. They have an index of their own, so that no heartbeat of
+    /// somebody else hides them: it may be gone when the plan is made.
+    stale: Owners,
+    others: Owners,
+    /// The stale ones in the order of their names.
+    by_name: Vec<HeartbeatNumber>,
+    hasher: NameHasher,
+    /// In a cluster, with what reads names for it.
+    locality: Option<(Locality, AllReadings)>,
+    /// Keys that are counted though they are not kept.
+    counts: Counts,
+}
+
+impl Sieve {
+    /// From all that a walk brought, of which only the heartbeats are used; `None` if told to stop.
+    pub fn new(collection: &Collection, question: &Question, stop: &AtomicBool) -> Option<Self> {
+        let breath = Breath::new(stop);
+        let mut hasher = NameHasher::default();
+        let mut judged = judge_heartbeats(collection, question, &mut hasher, &breath)?;
+        let Question { safety, layout, .. } = question;
+        // Whom the nets catch keeps everything, and may fill the memory as the living do.
+        let mut counts = Counts::default();
+        safety.spare(collection, layout, &mut judged, &mut counts, &breath)?;
+        let mut heartbeats = Collection::default();
+        for position in &judged.positions {
+            if let Some(record) = collection.get(*position) {
+                breath.name(record.name)?;
+                heartbeats.push(record);
+            }
+        }
+        let mut positions = Vec::with_capacity(judged.positions.len());
+        for (position, _) in heartbeats.iter() {
+            breath.step()?;
+            positions.push(position);
+        }
+        let names = HeartbeatNames {
+            collection: &heartbeats,
+            positions: &positions,
+        };
+        let mut stale = Owners::new(Arc::clone(layout));
+        let mut others = Owners::new(Arc::clone(layout));
+        let mut by_name = Vec::new();
+        for (verdict, number) in judged.verdicts.iter().zip(0..) {
+            breath.name(names.name(number))?;
+            if matches!(verdict, Verdict::Stale { .. }) {
+                stale.add(number, &names, &mut hasher);
+                by_name.push(number);
+            } else {
+                others.add(number, &names, &mut hasher);
+            }
+        }
+        breath.sort_by(&mut by_name, |a, b| names.name(*a).cmp(names.name(*b)))?;
+        let locality = question.locality.clone();
+        Some(Self {
+            heartbeats,
+            positions,
+            stale,
+            others,
+            by_name,
+            hasher,
+            locality: locality.map(|here| {
+                let reader = here.reader();
+                (here, reader)
+            }),
+            counts: Counts::default(),
+        })
+    }
+
+    /// How many readings of the key `name` [`Self::keeps`] would have to try, at most.
+    pub fn tries(&self, name: &[u8]) -> usize {
+        let tries = self.stale.tries(name);
+        tries.saturating_add(self.others.tries(name))
+    }
+
+    /// Whether to keep a key that is no heartbeat: one of the stale could own it. If not it is counted, as the
+    /// plan would count it. A name over the bounds, or one that would take long, is kept.
+    pub fn keeps(&mut self, name: &[u8]) -> bool {
+        if name_bounds::is_over(name) || self.tries(name) > MAX_TRIES_IN_WALK {
+            return true;
+        }
+        self.hasher.load(name);
+        if self.has_owner(&self.stale, name) {
+            return true;
+        }
+        if !self.has_owner(&self.others, name) {
+            self.add_orphan(name);
+        }
+        false
+    }
+
+    fn has_owner(&self, owners: &Owners, name: &[u8]) -> bool {
+        let names = self.names();
+        let mut found = false;
+        let mut look = |_, _| {
+            found = true;
+            false
+        };
+        let breath = Breath::unstoppable();
+        owners.visit(name, &names, &self.hasher, &breath, &mut look);
+        found
+    }
+
+    fn add_orphan(&mut self, name: &[u8]) {
+        let here = self.locality.as_mut();
+        if here.is_some_and(|(here, reader)| !here.has_families(name, reader)) {
+            self.counts.held.add(Hold::Elsewhere);
+        } else {
+            self.counts.keys_orphaned = self.counts.keys_orphaned.saturating_add(1);
+        }
+    }
+
+    /// The walk begins anew.
+    pub fn forget_counts(&mut self) {
+        self.counts = Counts::default();
+    }
+
+    /// Keys of nobody that were not kept.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Whether the heartbeat of this name was stale, so that all keys were kept that it could own.
+    pub fn knows(&self, heartbeat: &[u8]) -> bool {
+        let names = self.names();
+        let by_name = |number: &HeartbeatNumber| names.name(*number).cmp(heartbeat);
+        self.by_name.binary_search_by(by_name).is_ok()
+    }
+
+    fn names(&self) -> HeartbeatNames<'_> {
+        HeartbeatNames {
+            collection: &self.heartbeats,
+            positions: &self.positions,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "sieve_tests.rs"]
+mod tests;

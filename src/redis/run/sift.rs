@@ -1,0 +1,59 @@
+//! Between two walks: not everything fitted, so a worker finds out what the second one has to keep.
+
+use super::super::api::RedisModuleCtx;
+use super::super::signals::{self, End};
+use super::super::worker::Outcome;
+use super::{Next, Phase, Run};
+use crate::breath::Breath;
+use crate::plan::Sieve;
+
+impl Run {
+    /// A walk is over: plan, or walk again if what fills the memory may be nothing but what stays anyway. A look
+    /// does not: it tells of all keys.
+    pub(super) fn after_walk(&mut self, ctx: *mut RedisModuleCtx) -> Next {
+        match &self.phase {
+            Phase::Collecting(collect)
+                if collect.truncated && collect.sieve.is_none() && self.order.look.is_none() =>
+            {
+                self.start_sieve(ctx)
+            }
+            _ => self.start_plan(ctx),
+        }
+    }
+
+    fn start_sieve(&mut self, ctx: *mut RedisModuleCtx) -> Next {
+        let Phase::Collecting(mut collect) = std::mem::replace(&mut self.phase, Phase::Moving)
+        else {
+            return Next::Slice;
+        };
+        let mut question = self.question(ctx, &mut collect);
+        let collection = std::mem::take(&mut collect.collection);
+        let work = move || {
+            let stop = &signals::STOP_WORKER;
+            if let Some(look) = &mut question.safety.second_look {
+                look.prepare(&Breath::new(stop))?;
+            }
+            Some(Box::new(Sieve::new(&collection, &question, stop)?))
+        };
+        self.start_work(work, |worker| Phase::Sifting(worker, collect))
+    }
+
+    pub(super) fn sift_step(&mut self, ctx: *mut RedisModuleCtx) -> Next {
+        let Phase::Sifting(worker, _) = &mut self.phase else {
+            return Next::Slice;
+        };
+        let sieve = match worker.take() {
+            Outcome::Busy => return Next::WaitForWorker,
+            Outcome::Done(Some(sieve)) => sieve,
+            Outcome::Done(None) | Outcome::Failed => return self.stop_for(End::InternalError),
+        };
+        match std::mem::replace(&mut self.phase, Phase::Moving) {
+            Phase::Sifting(_, mut collect) => {
+                collect.begin_again_with(ctx, sieve);
+                self.phase = Phase::Collecting(collect);
+                Next::Slice
+            }
+            _ => self.stop_for(End::InternalError),
+        }
+    }
+}
