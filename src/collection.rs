@@ -56,6 +56,7 @@ pub struct Collection {
     full: Vec<Vec<u8>>,
     open: Vec<u8>,
     bytes: usize,
+    heartbeat_bytes: usize,
     records: u64,
 }
 
@@ -73,6 +74,11 @@ impl Collection {
     /// Bytes that all records take, headers included; what `blocking.collect-max-bytes` caps.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Of these, what heartbeats take.
+    pub fn heartbeat_bytes(&self) -> usize {
+        self.heartbeat_bytes
     }
 
     /// Number of records, duplicates included.
@@ -117,6 +123,9 @@ impl Collection {
             chunk.extend_from_slice(&ms.to_le_bytes());
         }
         chunk.extend_from_slice(record.name);
+        if beat_ms.is_some() {
+            self.heartbeat_bytes = self.heartbeat_bytes.saturating_add(size);
+        }
         self.bytes = self.bytes.saturating_add(size);
         self.records = self.records.saturating_add(1);
     }

@@ -36,6 +36,8 @@ pub struct Sieve {
     locality: Option<(Locality, AllReadings)>,
     /// Keys that are counted though they are not kept.
     counts: Counts,
+    /// What the first walk kept of heartbeats.
+    heartbeat_bytes: usize,
 }
 
 impl Sieve {
@@ -90,6 +92,11 @@ impl Sieve {
                 (here, reader)
             }),
             counts: Counts::default(),
+            heartbeat_bytes: {
+                let look = safety.second_look.as_ref();
+                let seen_bytes = look.map_or(0, |look| look.seen.bytes());
+                collection.heartbeat_bytes().saturating_add(seen_bytes)
+            },
         })
     }
 
@@ -134,6 +141,14 @@ impl Sieve {
         } else {
             self.counts.keys_orphaned = self.counts.keys_orphaned.saturating_add(1);
         }
+    }
+
+    /// Of so many bytes, what the second walk may use for keys other than heartbeats: it will find about as
+    /// many of those as the first.
+    pub fn others_max_bytes(&self, of_bytes: usize) -> usize {
+        let more_bytes = self.heartbeat_bytes.saturating_add(of_bytes) / 16;
+        let needed_bytes = self.heartbeat_bytes.saturating_add(more_bytes);
+        of_bytes.saturating_sub(needed_bytes)
     }
 
     /// The walk begins anew.

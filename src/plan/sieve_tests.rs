@@ -205,6 +205,25 @@ fn in_a_cluster_keys_of_nobody_are_counted_as_the_plan_counts_them() {
 }
 
 #[test]
+fn heartbeats_have_room_and_other_keys_the_rest() {
+    let keys: Keys = (0..1_000)
+        .map(|n| key(&format!("blocking:heartbeat:{n:04}"), Some(n)))
+        .collect();
+    let heartbeats_bytes = collect(&keys).bytes();
+    let sieve = sieve_of(&keys, &question());
+    for (of_bytes, least) in [
+        (0, 0),
+        (heartbeats_bytes, 0),
+        (65_536, 20_000),
+        (1 << 40, 1 << 39),
+    ] {
+        let others = sieve.others_max_bytes(of_bytes);
+        assert!(others >= least, "{others} of {of_bytes}");
+        assert!(others == 0 || others + heartbeats_bytes * 17 / 16 <= of_bytes);
+    }
+}
+
+#[test]
 fn told_to_stop_it_stops() {
     let keys = vec![key("blocking:heartbeat:dead", Some(700))];
     let stop = AtomicBool::new(true);

@@ -23,14 +23,25 @@ pub struct Limits {
     pub collect_max_bytes: usize,
 }
 
-/// Share of the memory that keys other than heartbeats may fill, in percent. The rest is kept for
-/// heartbeats: without all of them no key of anybody could be judged.
+/// Share of the memory that keys other than heartbeats may fill in a first walk, in percent. The rest is kept
+/// for heartbeats: without all of them no key of anybody could be judged.
 const OTHERS_PERCENT: usize = 75;
 
 impl Limits {
-    /// Keys other than heartbeats are left out when all that is kept takes more than this.
-    fn others_max_bytes(&self) -> usize {
-        self.collect_max_bytes / 100 * OTHERS_PERCENT
+    /// Keys other than heartbeats are left out when what [`bytes_in_the_way`] says is more than this.
+    fn others_max_bytes(&self, sieve: Option<&Sieve>) -> usize {
+        match sieve {
+            Some(sieve) => sieve.others_max_bytes(self.collect_max_bytes),
+            None => self.collect_max_bytes / 100 * OTHERS_PERCENT,
+        }
+    }
+}
+
+/// What takes the memory for keys other than heartbeats: everything, unless it is known what heartbeats take.
+fn bytes_in_the_way(kept: &Collection, seen: &Seen, sieve: Option<&Sieve>) -> usize {
+    match sieve {
+        Some(_) => kept.bytes().saturating_sub(kept.heartbeat_bytes()),
+        None => kept.bytes().saturating_add(seen.bytes()),
     }
 }
 
@@ -59,7 +70,7 @@ pub enum Walk {
     Finished,
     /// Replicas are too far behind to be told of more expired keys.
     WaitForReplicas,
-    /// The heartbeats alone do not fit the memory that the run may take.
+    /// The heartbeats do not fit the memory that the run may take.
     TooManyHeartbeats,
 }
 
@@ -89,6 +100,8 @@ pub struct Collect {
     pub keys_scanned: u64,
     /// Family keys were left out for lack of memory.
     pub truncated: bool,
+    /// If not everything fits, there will be a second walk.
+    pub walks_twice: bool,
     /// In a second walk: what it keeps.
     pub sieve: Option<Box<Sieve>>,
     pub limits: Limits,
@@ -117,6 +130,7 @@ impl Collect {
             seen: Seen::default(),
             keys_scanned: 0,
             truncated: false,
+            walks_twice: false,
             sieve: None,
             limits,
             survey: None,
@@ -156,15 +170,12 @@ impl Collect {
                 }
             }
             let bytes = self.collection.bytes().saturating_add(self.seen.bytes());
-            let others_max = self.limits.others_max_bytes();
+            let sieve = self.sieve.as_deref();
             // Where that is only for what has expired, a second walk finds that everything fits.
-            self.truncated = self.truncated || bytes > others_max;
+            let others_max = self.limits.others_max_bytes(sieve);
+            let in_the_way = bytes_in_the_way(&self.collection, &self.seen, sieve);
+            self.truncated = self.truncated || in_the_way > others_max;
             if bytes > self.limits.collect_max_bytes {
-                if self.has_expired {
-                    // It must not take the place of heartbeats either.
-                    self.begin_again_without_expired(ctx);
-                    continue;
-                }
                 if self.survey.is_none() {
                     return Walk::TooManyHeartbeats;
                 }
@@ -189,10 +200,10 @@ impl Collect {
             keys_scanned: &mut self.keys_scanned,
             to_read: &mut self.to_read,
             survey: self.survey.as_deref_mut(),
-            reader: &self.limits.reader,
             truncated: self.truncated,
+            reader: &self.limits.reader,
+            others_max_bytes: self.limits.others_max_bytes(self.sieve.as_deref()),
             sieve: self.sieve.as_deref_mut(),
-            others_max_bytes: self.limits.others_max_bytes(),
             purpose: self.purpose,
             asks_strings_for_ttl: self.asks_strings_for_ttl,
             has_expired: &mut self.has_expired,
@@ -217,12 +228,25 @@ impl Collect {
 
     /// Not everything fitted: walk again, and keep what this lets through, without what has expired.
     pub fn begin_again_with(&mut self, ctx: *mut RedisModuleCtx, sieve: Box<Sieve>) {
-        self.begin_again_without_expired(ctx);
+        self.begin_again(ctx);
         self.cursor.shorten_pages();
         self.sieve = Some(sieve);
     }
 
-    fn begin_again_without_expired(&mut self, ctx: *mut RedisModuleCtx) {
+    /// Whether heartbeats have no room because other keys take it, of which a second walk will know which to
+    /// keep.
+    pub fn can_do_without_others(&self) -> bool {
+        let has_others = self.collection.bytes() > self.collection.heartbeat_bytes();
+        self.walks_twice && self.sieve.is_none() && has_others
+    }
+
+    /// Walk again, and keep heartbeats alone.
+    pub fn begin_again_without_others(&mut self, ctx: *mut RedisModuleCtx) {
+        self.begin_again(ctx);
+        self.truncated = true;
+    }
+
+    fn begin_again(&mut self, ctx: *mut RedisModuleCtx) {
         self.asks_strings_for_ttl = true;
         self.has_expired = false;
         self.is_over = false;
@@ -287,8 +311,8 @@ struct Found<'c> {
     seen: &'c mut Seen,
     keys_scanned: &'c mut u64,
     to_read: &'c mut Vec<Vec<u8>>,
-    survey: Option<&'c mut Survey>,
     reader: &'c Reader,
+    survey: Option<&'c mut Survey>,
     truncated: bool,
     sieve: Option<&'c mut Sieve>,
     /// Asked for each key, so that a dry run and a run leave out the same.
@@ -305,10 +329,9 @@ struct Found<'c> {
 }
 
 impl Found<'_> {
-    /// Whether there is no memory left for keys other than heartbeats.
     fn is_full(&self) -> bool {
-        let bytes = self.collection.bytes().saturating_add(self.seen.bytes());
-        bytes > self.others_max_bytes
+        let sieve = self.sieve.as_deref();
+        bytes_in_the_way(self.collection, self.seen, sieve) > self.others_max_bytes
     }
 
     fn is_denied(&self, key: &SeenKey) -> bool {

@@ -13,6 +13,7 @@ use doctor::{Diagnosis, Examination};
 use judge::{Judged, Judging};
 use look::{Explained, Found};
 use plan::Planned;
+use sift::Sifted;
 
 use super::acl::User;
 use super::api::{self, RedisModuleCtx};
@@ -40,7 +41,6 @@ use crate::explanation::Explanation;
 use crate::heartbeat::forms::Rules;
 use crate::obituary::Obituaries;
 use crate::pace::{self, Pace, Shares, Turn};
-use crate::plan::Sieve;
 use crate::progress::Waiting;
 use crate::report::{Report, Status};
 use crate::second_look::Reader;
@@ -57,7 +57,7 @@ const LAST_LOOK_US: u64 = 100_000;
 enum Phase {
     Collecting(Collect),
     /// Not everything fitted: what a second walk has to keep.
-    Sifting(Worker<Option<Box<Sieve>>>, Collect),
+    Sifting(Worker<Option<Sifted>>, Collect),
     Planning(Worker<Option<Planned>>, Walked),
     /// Which of the keys that stay are there at all.
     Recounting(Box<Reap>),
@@ -187,7 +187,11 @@ impl Run {
             (false, None) => Purpose::Removing,
         };
         Self {
-            phase: look.unwrap_or_else(|| Phase::Collecting(Collect::new(ctx, limits, purpose))),
+            phase: look.unwrap_or_else(|| {
+                let mut collect = Collect::new(ctx, limits, purpose);
+                collect.walks_twice = order.look.is_none();
+                Phase::Collecting(collect)
+            }),
             wakeup,
             born: match order.look {
                 // Nothing is removed, so nothing has to be kept for those who are born meanwhile.
@@ -404,10 +408,7 @@ impl Run {
             Walk::Unfinished => Next::Slice,
             Walk::WaitForReplicas => self.look_later(Waiting::Replicas),
             Walk::Finished => self.after_walk(ctx),
-            Walk::TooManyHeartbeats => {
-                let why = "the heartbeats alone exceed blocking.collect-max-bytes; raise it";
-                self.stop(Status::Truncated, Some(why.into()))
-            }
+            Walk::TooManyHeartbeats => self.after_overflow(ctx),
         }
     }
 

@@ -14,6 +14,7 @@ use super::super::writers;
 use super::judge::Judged;
 use super::look::Explained;
 use super::plan::Planned;
+use super::sift::Sifted;
 use super::{Next, Phase, Run, view};
 use crate::collection::Collection;
 use crate::doctor::Study;
@@ -198,7 +199,7 @@ impl Run {
 #[expect(dead_code, reason = "held only to be dropped by a worker")]
 enum Rest {
     Walk(Collection, Option<Box<Sieve>>),
-    Sifting(Worker<Option<Box<Sieve>>>),
+    Sifting(Worker<Option<Sifted>>),
     Reap(Box<Reap>),
     Planning(Worker<Option<Planned>>),
     Weighing(Box<Reap>, Box<Weigh>),

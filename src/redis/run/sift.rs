@@ -1,4 +1,4 @@
-//! Between two walks: not everything fitted, so a worker finds out what the second one has to keep.
+//! Between two walks: not everything fitted, so a worker finds out what the next one has to keep.
 
 use super::super::api::RedisModuleCtx;
 use super::super::signals::{self, End};
@@ -6,6 +6,10 @@ use super::super::worker::Outcome;
 use super::{Next, Phase, Run};
 use crate::breath::Breath;
 use crate::plan::Sieve;
+use crate::report::Status;
+
+/// What the second walk keeps; none if the first one has to begin again, for heartbeats alone.
+pub(super) type Sifted = Option<Box<Sieve>>;
 
 impl Run {
     /// A walk is over: plan, or walk again if what fills the memory may be nothing but what stays anyway. A look
@@ -13,7 +17,7 @@ impl Run {
     pub(super) fn after_walk(&mut self, ctx: *mut RedisModuleCtx) -> Next {
         match &self.phase {
             Phase::Collecting(collect)
-                if collect.truncated && collect.sieve.is_none() && self.order.look.is_none() =>
+                if collect.truncated && collect.walks_twice && collect.sieve.is_none() =>
             {
                 self.start_sieve(ctx)
             }
@@ -33,7 +37,34 @@ impl Run {
             if let Some(look) = &mut question.safety.second_look {
                 look.prepare(&Breath::new(stop))?;
             }
-            Some(Box::new(Sieve::new(&collection, &question, stop)?))
+            Some(Some(Box::new(Sieve::new(&collection, &question, stop)?)))
+        };
+        self.start_work(work, |worker| Phase::Sifting(worker, collect))
+    }
+
+    /// There was no room for a heartbeat: walk again for those alone if other keys took it.
+    pub(super) fn after_overflow(&mut self, ctx: *mut RedisModuleCtx) -> Next {
+        match &self.phase {
+            Phase::Collecting(collect) if collect.can_do_without_others() => {
+                self.walk_without_others(ctx)
+            }
+            _ => {
+                let why = "the heartbeats alone exceed blocking.collect-max-bytes; raise it";
+                self.stop(Status::Truncated, Some(why.into()))
+            }
+        }
+    }
+
+    fn walk_without_others(&mut self, ctx: *mut RedisModuleCtx) -> Next {
+        let Phase::Collecting(mut collect) = std::mem::replace(&mut self.phase, Phase::Moving)
+        else {
+            return Next::Slice;
+        };
+        let collection = std::mem::take(&mut collect.collection);
+        collect.begin_again_without_others(ctx);
+        let work = move || {
+            drop(collection);
+            Some(None)
         };
         self.start_work(work, |worker| Phase::Sifting(worker, collect))
     }
@@ -49,7 +80,9 @@ impl Run {
         };
         match std::mem::replace(&mut self.phase, Phase::Moving) {
             Phase::Sifting(_, mut collect) => {
-                collect.begin_again_with(ctx, sieve);
+                if let Some(sieve) = sieve {
+                    collect.begin_again_with(ctx, sieve);
+                }
                 self.phase = Phase::Collecting(collect);
                 Next::Slice
             }

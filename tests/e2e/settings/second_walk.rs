@@ -194,3 +194,25 @@ fn a_second_walk_can_be_cancelled() -> Result<()> {
     ensure!(reply.int("keys_removed")? == 251, "{reply:?}");
     assert_healthy(&server)
 }
+
+/// Of the living there are more heartbeats than the first walk keeps room for beside other keys.
+#[test]
+fn many_heartbeats_and_many_keys_of_the_living_leave_room_for_the_dead() -> Result<()> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    set(&mut conn, "blocking.collect-max-bytes", "64kb")?;
+    for n in 0..800 {
+        write_living(&mut conn, &format!("coordinator-{n}"), 4)?;
+    }
+    write_stale(&mut conn, "dead", 100)?;
+    for options in [&["DRYRUN"][..], &[]] {
+        let reply = cleanup(&mut conn, options)?;
+        ensure!(
+            ending(&reply)? == ("complete".to_owned(), None),
+            "{reply:?}"
+        );
+        ensure!(counts(&reply)? == [801, 1, 1, 101, 0, 0], "{reply:?}");
+    }
+    ensure!(dbsize(&mut conn)? == 800 * 5);
+    Ok(())
+}
