@@ -149,6 +149,10 @@ fn phases(collection: &Collection) -> Vec<(&'static str, Work<'_>)> {
             }),
         ),
         (
+            "sieve",
+            Box::new(|| Sieve::new(collection, &asked(), &GO_ON).map(drop)),
+        ),
+        (
             "explain",
             Box::new(|| {
                 let both = plan_and_explain(collection, &asked(), b"o1", 50, &GO_ON);
