@@ -323,8 +323,11 @@ impl Reap {
                 // Its TTL passed, or somebody removed it. Without it nothing proves death.
                 None => {
                     for _ in 0..left.min(room) {
-                        self.leave_key(&family);
+                        self.leave_key(slice, &family);
                         room = room.saturating_sub(1);
+                        if self.others.steps > BATCH_STEPS {
+                            break;
+                        }
                     }
                     if self.next_key >= family.end {
                         self.skip_family(&family);

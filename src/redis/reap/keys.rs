@@ -83,14 +83,14 @@ impl Reap {
 
     /// Leave the next key of a family whose heartbeat is gone. A key that others could own as well can
     /// be found again through their heartbeats, as far as these are there; any other is nobody's now.
-    pub(super) fn leave_key(&mut self, family: &Doomed) {
+    pub(super) fn leave_key(&mut self, slice: Slice, family: &Doomed) {
         let place = self.next_key;
         self.next_key = place.saturating_add(1);
         if !family.keeps_heartbeat && self.next_key == family.end {
             return;
         }
         let owners = self.owners_at(place);
-        if owners.is_some_and(|owners| self.is_another_left(owners, family.heartbeat)) {
+        if owners.is_some_and(|owners| self.is_another_left(slice, owners, family.heartbeat)) {
             self.counts.held.add(Hold::OwnerGone);
             self.hold_owners(place..self.next_key);
             return;

@@ -5,7 +5,7 @@
 //! again is only who is still there, or who could come back unheard.
 
 use super::super::api::OwnString;
-use super::super::{born, keyspace};
+use super::super::{born, glimpse, keyspace};
 use super::{Reap, Slice, heartbeat_name};
 use crate::heartbeat::Verdict;
 use crate::hold::Hold;
@@ -177,27 +177,32 @@ impl Reap {
         worst
     }
 
-    /// Whether this run has left the heartbeat of an owner, other than the given one.
-    pub(super) fn is_another_left(&self, owners: SetNumber, than: HeartbeatNumber) -> bool {
-        let is_left = |number: &HeartbeatNumber| {
-            *number != than && self.removed.get(*number as usize) != Some(&true)
-        };
-        self.plan
-            .sets
-            .members(owners)
-            .iter()
-            .any(|member| match member {
-                Member::One(number) => is_left(number),
+    /// Whether the heartbeat of an owner, other than the given one, is still there; of many owners the last
+    /// to go are looked at.
+    pub(super) fn is_another_left(
+        &mut self,
+        slice: Slice,
+        owners: SetNumber,
+        than: HeartbeatNumber,
+    ) -> bool {
+        let sets = &self.plan.sets;
+        let mut last = Vec::new();
+        for member in sets.members(owners) {
+            match member {
+                Member::One(number) => last.push(*number),
                 // It is in the order of removal.
-                Member::Crowd(crowd) => self
-                    .plan
-                    .sets
-                    .crowd(*crowd)
-                    .iter()
-                    .rev()
-                    .take(2)
-                    .any(is_left),
-            })
+                Member::Crowd(crowd) => {
+                    last.extend(sets.crowd(*crowd).iter().rev().take(MAX_OWNERS));
+                }
+            }
+        }
+        last.retain(|number| *number != than && self.removed.get(*number as usize) != Some(&true));
+        let looks = last.len().min(MAX_OWNERS);
+        self.others.steps = self.others.steps.saturating_add(looks);
+        last.into_iter().take(looks).any(|number| {
+            let name = heartbeat_name(&self.collection, &self.plan, number);
+            glimpse::exists(slice.ctx, &OwnString::new(name))
+        })
     }
 
     /// The heartbeat stays.
