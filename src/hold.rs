@@ -6,6 +6,8 @@
 /// Why a key stays without a living owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
+    /// The caller's ACL user may not delete it. Only the heartbeat that leads to it stays.
+    Denied,
     /// Its name, or the number of its owners, is more than can be looked at in one slice.
     OverBound,
     /// It could belong to an id that `blocking.protect` names, which has no heartbeat.
@@ -18,7 +20,8 @@ pub enum Hold {
 
 impl Hold {
     /// Every one, in the order of the discriminants.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
+        Self::Denied,
         Self::OverBound,
         Self::Protected,
         Self::Elsewhere,
@@ -28,6 +31,7 @@ impl Hold {
     /// The name of its count in replies and INFO.
     pub const fn field(self) -> &'static str {
         match self {
+            Self::Denied => "keys_denied",
             Self::OverBound => "keys_over_bound",
             Self::Protected => "keys_protected",
             Self::Elsewhere => "keys_elsewhere",
@@ -38,6 +42,7 @@ impl Hold {
     /// What the reply says of it, behind the number of keys.
     pub const fn why(self) -> &'static str {
         match self {
+            Self::Denied => "that the user may not delete",
             Self::OverBound => "over a bound, of names or of owners",
             Self::Protected => "that blocking.protect may cover",
             Self::Elsewhere => "that may belong to coordinators of other nodes",

@@ -13,6 +13,7 @@ use crate::collection::{Collection, Position};
 use crate::evidence::{self, Evidence};
 use crate::family::Family;
 use crate::first_seen::FirstSeen;
+use crate::hold::Hold;
 use crate::layout::{AllReadings, Layout, Reading};
 use crate::name_bounds::{self, MAX_NAME_BYTES, MAX_OWNERS, Tries};
 use crate::pattern::Pattern;
@@ -196,7 +197,7 @@ impl Orphans {
                 Fate::Vetoed => count(&mut counts.keys_vetoed),
                 Fate::TooYoung => count(&mut counts.orphans_too_young),
                 Fate::NotAsked => {}
-                Fate::Goes { .. } if record.denied => count(&mut counts.keys_denied),
+                Fate::Goes { .. } if record.denied => counts.held.add(Hold::Denied),
                 Fate::Goes { newest_ms, speaker } => {
                     let Ok(place) = u32::try_from(place) else {
                         continue;

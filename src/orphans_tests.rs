@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::collection::Record;
+use crate::hold::Hold;
 use crate::layout::Layout;
 
 const NOW_MS: i64 = 1_700_000_000_000;
@@ -212,7 +213,7 @@ fn what_may_not_be_deleted_stays_and_is_counted() {
     let keys: Keys = &[("-blocking:signal:a", OLD), ("-blocking:signal:b", YOUNG)];
     let outcome = judged(keys, &question(), &FirstSeen::default());
     assert!(outcome.gone.is_empty());
-    assert_eq!(outcome.counts.keys_denied, 1);
+    assert_eq!(outcome.counts.held.count(Hold::Denied), 1);
     assert_eq!(outcome.counts.orphans_too_young, 1);
     assert_eq!(outcome.counts.keys_removed(), 0);
 }

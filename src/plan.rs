@@ -436,7 +436,7 @@ impl<'c> Planner<'c> {
     }
 
     fn deny(&mut self, owner: HeartbeatNumber) {
-        self.counts.keys_denied = self.counts.keys_denied.saturating_add(1);
+        self.counts.held.add(Hold::Denied);
         if let Some(incomplete) = self.incomplete.get_mut(owner as usize) {
             *incomplete = Some(Incomplete::Denied);
         }

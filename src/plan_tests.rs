@@ -213,7 +213,7 @@ fn a_denied_key_stays_and_keeps_its_heartbeat() {
         names(&collection, &plan.removals),
         [b"blocking:signal:a".to_vec()]
     );
-    assert_eq!(plan.counts.keys_denied, 1);
+    assert_eq!(held(&plan, Hold::Denied), 1);
     assert_eq!(plan.counts.coordinators_removed, 0);
     assert!(plan.doomed[0].keeps_heartbeat);
 }

@@ -59,7 +59,6 @@ pub struct Counts {
     pub keys_orphaned: u64,
     pub orphans_too_young: u64,
     pub orphans_removed: u64,
-    pub keys_denied: u64,
     pub keys_not_owned: u64,
     /// Keys that stay without a living owner, and their stale owners' heartbeats with them.
     pub held: Held,
@@ -128,16 +127,13 @@ impl Report {
             fields.push(("orphan_grace_s", u64::from(grace_s).into()));
             fields.push(("orphans_too_young", self.counts.orphans_too_young.into()));
         }
-        for (name, count) in [
-            ("keys_denied", self.counts.keys_denied),
+        let rest = [
             ("keys_not_owned", self.counts.keys_not_owned),
             ("coordinators_protected", self.counts.coordinators_protected),
             ("coordinators_waiting", self.counts.coordinators_waiting),
             ("warm_up_left_s", self.warm_up_left_s),
-        ]
-        .into_iter()
-        .chain(self.counts.held.fields())
-        {
+        ];
+        for (name, count) in self.counts.held.fields().chain(rest) {
             if count > 0 {
                 fields.push((name, count.into()));
             }
@@ -357,6 +353,7 @@ impl Totals {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hold::Hold;
 
     fn report() -> Report {
         let mut counts = Counts {
@@ -427,7 +424,7 @@ mod tests {
         let mut report = report();
         assert_eq!(names(&report.to_value()), documented);
         report.reason = Some("why".to_owned());
-        report.counts.keys_denied = 1;
+        report.counts.held.add(Hold::Denied);
         report.counts.keys_not_owned = 1;
         report.counts.coordinators_protected = 1;
         report.counts.coordinators_waiting = 1;

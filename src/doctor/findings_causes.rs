@@ -430,7 +430,7 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
             counts.coordinators_removed = 1;
             counts.keys_by_family = [1, 2, 0, 0, 0, 4].into();
             counts.keys_vetoed = 5;
-            counts.keys_denied = 6;
+            (0..6).for_each(|_| counts.held.add(crate::hold::Hold::Denied));
         },
         "note: what BLOCKING.CLEANUP would find now: at 300 s 0 stale, 0 coordinators and 0 keys removed, 0 vetoed; at 600 \
          s (blocking.threshold-seconds) 2 stale, 1 coordinator and 7 keys removed, 5 vetoed, 6 kept because you may not \

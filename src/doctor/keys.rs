@@ -7,6 +7,7 @@ use super::strangers::Group;
 use super::study::Forecast;
 use super::{Facts, Measured};
 use crate::family::Family;
+use crate::hold::Hold;
 use crate::value::Value;
 
 /// So many names stand in a sentence; the details have all.
@@ -111,7 +112,7 @@ fn cleanup(facts: &Facts) -> Option<Finding> {
         if truncated {
             return format!("at {threshold_s} s{own} {stale} stale");
         }
-        let denied = match counts.keys_denied {
+        let denied = match counts.held.count(Hold::Denied) {
             0 => String::new(),
             denied => format!(", {denied} kept because you may not delete them"),
         };
@@ -134,7 +135,7 @@ fn cleanup(facts: &Facts) -> Option<Finding> {
                 ("coordinators_removed", counts.coordinators_removed.into()),
                 ("keys_removed", counts.keys_removed().into()),
                 ("keys_vetoed", counts.keys_vetoed.into()),
-                ("keys_denied", counts.keys_denied.into()),
+                ("keys_denied", counts.held.count(Hold::Denied).into()),
             ]);
         }
         Value::Map(fields)

@@ -164,7 +164,7 @@ impl Bury {
                 Fate::Gone => {}
                 Fate::Vetoed => count(&mut counts.keys_vetoed),
                 Fate::TooYoung => count(&mut counts.orphans_too_young),
-                Fate::Denied => count(&mut counts.keys_denied),
+                Fate::Denied => counts.held.add(Hold::Denied),
                 Fate::Elsewhere => counts.held.add(Hold::Elsewhere),
             }
             if time_is_up() {

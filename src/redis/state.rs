@@ -279,7 +279,6 @@ pub fn info_fields() -> Vec<(String, u64)> {
             ("keys_orphaned", counts.keys_orphaned),
             ("orphans_too_young", counts.orphans_too_young),
             ("orphans_removed", counts.orphans_removed),
-            ("keys_denied", counts.keys_denied),
             ("keys_not_owned", counts.keys_not_owned),
             ("longest_slice_us", last.cost.longest_slice_us),
             ("busy_us", last.cost.busy_us),

@@ -99,11 +99,31 @@ fn a_run_that_was_cut_short_or_refused_is_a_failure_of_its_own() -> Result<()> {
     redis::cmd("CONFIG").arg(&limit).exec(&mut conn)?;
     let truncated = job(&server, "", None, &[])?;
     ends_with(&truncated, 2, r#""status":"truncated""#)?;
-    ends_with(&truncated, 2, "cut short or refused")?;
+    ends_with(&truncated, 2, "cut short, refused")?;
     // A server that refuses writes from the beginning answers itself.
     let replicas = ["SET", "min-replicas-to-write", "1"];
     redis::cmd("CONFIG").arg(&replicas).exec(&mut conn)?;
     ends_with(&job(&server, "", None, &[])?, 1, "NOREPLICAS")
+}
+
+#[test]
+fn a_run_that_may_not_delete_all_is_a_failure_too() -> Result<()> {
+    let server = server()?;
+    let mut conn = server.client()?;
+    let key = "coordinator:activity:dead";
+    redis::cmd("SET").arg(&[key, "1"]).exec(&mut conn)?;
+    let rules = [
+        "janitor",
+        "on",
+        ">secret",
+        "~blocking:*",
+        "+blocking.cleanup",
+    ];
+    acl(&mut conn, &rules)?;
+    let partial = job(&server, "--user janitor", Some("secret"), &[])?;
+    ends_with(&partial, 2, r#""status":"partial""#)?;
+    ends_with(&partial, 2, "1 that the user may not delete")?;
+    ends_with(&partial, 2, "left keys of stale coordinators")
 }
 
 #[test]

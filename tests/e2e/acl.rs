@@ -114,8 +114,15 @@ fn keys_that_the_caller_may_not_delete_stay_and_so_does_the_heartbeat() -> Resul
         "janitor",
         &[&["~blocking:*"], &COMMANDS[..]].concat(),
     )?;
+    let why = "keys stay, and their stale owners' heartbeats: 40 that the user may not delete";
+    let foretold = cleanup(&mut janitor, &["DRYRUN"])?;
     let reply = cleanup(&mut janitor, &[])?;
-    assert_eq!(reply.text("status")?, "complete");
+    for reply in [&foretold, &reply] {
+        assert_eq!(reply.text("status")?, "partial");
+        assert_eq!(reply.text("reason")?, why);
+        let summary = reply.text("summary")?;
+        ensure!(summary.ends_with(&format!("; partial: {why}")), "{summary}");
+    }
     assert_eq!(reply.int("coordinators_stale")?, 21);
     assert_eq!(reply.int("coordinators_removed")?, 1);
     assert_eq!(by_family(&reply)?, [1, 20, 20, 20, 0, 0]);
@@ -128,7 +135,9 @@ fn keys_that_the_caller_may_not_delete_stay_and_so_does_the_heartbeat() -> Resul
     let again = cleanup(&mut janitor, &[])?;
     assert_eq!(again.int("keys_removed")?, 0);
     assert_eq!(again.int("keys_denied")?, 40);
+    assert_eq!(again.text("status")?, "partial");
     let rest = cleanup(&mut admin, &[])?;
+    assert_eq!(rest.text("status")?, "complete");
     assert_eq!(rest.int("keys_removed")?, 60);
     assert_eq!(rest.int("coordinators_removed")?, 20);
     assert!(rest.get("keys_denied").is_none(), "{rest:?}");

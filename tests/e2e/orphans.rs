@@ -286,6 +286,7 @@ fn what_the_caller_may_not_delete_stays_and_is_counted() -> Result<()> {
         let reply = cleanup(&mut janitor, options)?;
         ensure!(counts(&reply)? == [5, 0, 3], "{reply:?}");
         ensure!(reply.int("keys_denied")? == 2, "{reply:?}");
+        ensure!(reply.text("status")? == "partial", "{reply:?}");
     }
     let left = ["coordinator:activity:dead", "swarm:s-dead:blocking:dead"];
     ensure!(keys(&mut conn)? == left.map(str::to_owned).into());

@@ -63,7 +63,7 @@ impl Reap {
             if !glimpse::exists(slice.ctx, &string) {
                 return name.len();
             }
-            self.counts.keys_denied = self.counts.keys_denied.saturating_add(1);
+            self.counts.held.add(Hold::Denied);
             self.hold(family.heartbeat);
             return length;
         }
