@@ -54,7 +54,10 @@ pub enum Error {
         /// `a cleanup`, or the command of a look.
         what: &'static str,
         run: u64,
-        percent: u32,
+        /// How much of the keyspace the walk has seen; `None` when it is over.
+        percent: Option<u64>,
+        /// What the run does, in the word of STATUS.
+        activity: &'static str,
         started_s_ago: u64,
         /// Its caller went away: for how long it can be joined.
         lingering_s: Option<u64>,
@@ -134,14 +137,16 @@ impl fmt::Display for Error {
                 what,
                 run,
                 percent,
+                activity,
                 started_s_ago,
                 lingering_s,
             } => {
-                write!(
-                    out,
-                    "INPROGRESS {what} is running: run {run}, {percent}% of the keyspace, \
-                     started {started_s_ago} s ago; "
-                )?;
+                write!(out, "INPROGRESS {what} is running: run {run}, ")?;
+                match percent {
+                    Some(percent) => write!(out, "{percent}% of the keyspace")?,
+                    None => out.write_str(activity)?,
+                }
+                write!(out, ", started {started_s_ago} s ago; ")?;
                 if let Some(left_s) = lingering_s {
                     write!(
                         out,

@@ -96,7 +96,8 @@ fn samples() -> Vec<(Error, &'static str)> {
             Error::InProgress {
                 what: "BLOCKING.LIST",
                 run: 8,
-                percent: 0,
+                percent: Some(0),
+                activity: "collecting",
                 started_s_ago: 0,
                 lingering_s: None,
             },
@@ -129,7 +130,19 @@ fn samples() -> Vec<(Error, &'static str)> {
             Error::InProgress {
                 what: "a cleanup",
                 run: 7,
-                percent: 42,
+                percent: None,
+                activity: "reaping",
+                started_s_ago: 3,
+                lingering_s: None,
+            },
+            "INPROGRESS a cleanup is running: run 7, reaping, started 3 s ago; see BLOCKING.STATUS",
+        ),
+        (
+            Error::InProgress {
+                what: "a cleanup",
+                run: 7,
+                percent: Some(42),
+                activity: "collecting",
                 started_s_ago: 3,
                 lingering_s: None,
             },
@@ -140,7 +153,8 @@ fn samples() -> Vec<(Error, &'static str)> {
             Error::InProgress {
                 what: "a cleanup",
                 run: 7,
-                percent: 42,
+                percent: Some(42),
+                activity: "collecting",
                 started_s_ago: 3,
                 lingering_s: Some(12),
             },

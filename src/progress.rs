@@ -104,13 +104,9 @@ impl Progress {
         self.look.is_none() && !is_trial && !self.no_warm_up
     }
 
-    /// Share of the keyspace that the walk has covered, in percent.
-    pub fn keyspace_percent(&self) -> u64 {
-        if self.walk_done {
-            100
-        } else {
-            percent(self.keys_scanned, self.keys_expected)
-        }
+    /// Share of the keyspace that the walk has covered, in percent; `None` when it is over.
+    fn keyspace_percent(&self) -> Option<u64> {
+        (!self.walk_done).then(|| percent(self.keys_scanned, self.keys_expected))
     }
 
     /// Share of the whole work done, in percent, from 0 to 99. Until the plan is known, every
@@ -153,7 +149,8 @@ impl Progress {
         Error::InProgress {
             what: self.look.unwrap_or("a cleanup"),
             run: self.run,
-            percent: u32::try_from(self.keyspace_percent()).unwrap_or(100),
+            percent: self.keyspace_percent(),
+            activity: self.activity.word(),
             started_s_ago: self.elapsed_us / 1_000_000,
             lingering_s: self.lingering_s,
         }
@@ -226,13 +223,13 @@ mod tests {
             ..walk.clone()
         };
         let table = [
-            (walk.clone(), 0, 0),
+            (walk.clone(), Some(0), 0),
             (
                 Progress {
                     keys_scanned: 500,
                     ..walk.clone()
                 },
-                50,
+                Some(50),
                 50,
             ),
             (
@@ -241,7 +238,7 @@ mod tests {
                     keys_collected: 500,
                     ..walk.clone()
                 },
-                50,
+                Some(50),
                 25,
             ),
             (
@@ -249,16 +246,16 @@ mod tests {
                     keys_scanned: 5000,
                     ..walk.clone()
                 },
-                99,
+                Some(99),
                 99,
             ),
-            (walked.clone(), 100, 83),
+            (walked.clone(), None, 83),
             (
                 Progress {
                     keys_planned: Some(0),
                     ..walked.clone()
                 },
-                100,
+                None,
                 99,
             ),
             (
@@ -267,7 +264,7 @@ mod tests {
                     keys_done: 500,
                     ..walked.clone()
                 },
-                100,
+                None,
                 75,
             ),
             (
@@ -275,7 +272,7 @@ mod tests {
                     dry_run: true,
                     ..walked.clone()
                 },
-                100,
+                None,
                 99,
             ),
         ];
