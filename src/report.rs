@@ -106,6 +106,8 @@ pub struct Report {
     pub scheduled: Option<u64>,
     /// How long the warm-up was to last when the run began, in seconds; 0 for none.
     pub warm_up_left_s: u64,
+    /// Whether the run came so far that it was known what is stale.
+    pub planned: bool,
 }
 
 impl Report {
@@ -156,16 +158,20 @@ impl Report {
         } else {
             "removed"
         };
-        let mut text = format!(
-            "{verb} {} of {} and {}",
-            counts.coordinators_removed,
-            many(
-                counts.coordinators_stale,
-                "stale coordinator",
-                "stale coordinators"
-            ),
-            many(counts.keys_removed(), "key", "keys"),
-        );
+        let mut text = if self.planned {
+            format!(
+                "{verb} {} of {} and {}",
+                counts.coordinators_removed,
+                many(
+                    counts.coordinators_stale,
+                    "stale coordinator",
+                    "stale coordinators"
+                ),
+                many(counts.keys_removed(), "key", "keys"),
+            )
+        } else {
+            "removed nothing, for it ended before it was known what is stale".to_owned()
+        };
         if counts.orphans_removed > 0 {
             text.push_str(&format!(", {} of them orphans", counts.orphans_removed));
         }
@@ -375,6 +381,7 @@ mod tests {
             reason: None,
             scheduled: None,
             warm_up_left_s: 0,
+            planned: true,
         }
     }
 
@@ -483,6 +490,15 @@ mod tests {
         report.reason = Some("why".into());
         let cut = format!("{whole}, 4 of them orphans; cancelled: why");
         assert_eq!(report.summary(), cut);
+        let early = Report {
+            planned: false,
+            counts: Counts::default(),
+            ..report.clone()
+        };
+        assert_eq!(
+            early.summary(),
+            "removed nothing, for it ended before it was known what is stale; cancelled: why"
+        );
         let nothing = Report {
             dry_run: true,
             counts: Counts::default(),

@@ -54,6 +54,7 @@ impl World {
 
 fn report(status: Status) -> Report {
     Report {
+        planned: true,
         run: 1,
         status,
         dry_run: false,

@@ -153,6 +153,7 @@ mod tests {
 
     fn report(status: Status, dry_run: bool, counts: Counts) -> Report {
         Report {
+            planned: true,
             run: 1,
             status,
             dry_run,

@@ -57,6 +57,10 @@ impl Run {
             }
             _ => Vec::new(),
         };
+        let planned = matches!(
+            self.phase,
+            Phase::Recounting(_) | Phase::Judging(..) | Phase::Weighing(..) | Phase::Reaping(_)
+        );
         Report {
             run: self.order.number,
             status,
@@ -72,6 +76,7 @@ impl Run {
                 .scheduled
                 .then(|| u64::try_from(self.order.database).unwrap_or_default()),
             warm_up_left_s: self.order.warm_up_left_s,
+            planned,
         }
     }
 

@@ -183,6 +183,13 @@ fn a_cancelled_run_removes_nothing_more() -> Result<()> {
     assert_eq!(last.text("status")?, "cancelled");
     assert_eq!(last.text("reason")?, "cancelled by BLOCKING.CANCEL");
     assert_eq!(last.names()[20..], ["reason", "summary"]);
+    let summary = last.text("summary")?;
+    ensure!(
+        summary.starts_with(
+            "removed nothing, for it ended before it was known what is stale; cancelled: "
+        ),
+        "{summary}"
+    );
     assert_eq!(dbsize(&mut conn)?, 2);
     assert_eq!(status(&mut conn)?.map("totals")?.int("runs_cancelled")?, 1);
     Ok(())
