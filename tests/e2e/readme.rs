@@ -35,12 +35,25 @@ fn every_make_target_is_mentioned() -> Result<()> {
     Ok(())
 }
 
-/// A line of dashes belongs below the first row of a table, and an empty line would be the table's end.
+/// The borders of a row, as GitHub counts them: `\|` is none, in backticks neither.
+fn borders(row: &str) -> usize {
+    row.replace(r"\|", "").matches('|').count()
+}
+
+/// A line of dashes belongs below the first row of a table, an empty line would be the table's end, and every row has
+/// as many cells as the first.
 #[test]
 fn no_table_is_torn() -> Result<()> {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    for page in ["README.md", "CHANGELOG.md", "docs/operations.md"] {
-        let text = std::fs::read_to_string(root.join(page))?;
+    let mut pages = vec![root.join("README.md"), root.join("CHANGELOG.md")];
+    for entry in std::fs::read_dir(root.join("docs"))? {
+        pages.push(entry?.path());
+    }
+    pages.retain(|page| page.extension().is_some_and(|kind| kind == "md"));
+    ensure!(pages.len() > 5, "{pages:?}");
+    for path in pages {
+        let page = path.display();
+        let text = std::fs::read_to_string(&path)?;
         let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
         let is_row = |at: usize| lines.get(at).is_some_and(|line| line.starts_with('|'));
         let heads = (0..lines.len()).filter(|at| is_row(*at) && (*at == 0 || !is_row(at - 1)));
@@ -48,6 +61,15 @@ fn no_table_is_torn() -> Result<()> {
             let below = lines.get(head + 1).copied().unwrap_or_default();
             let is_table = below.starts_with("|-") || below.starts_with("| -");
             ensure!(is_table, "{page}, line {}: {}", head + 1, lines[head]);
+            let cells = borders(lines[head]);
+            for row in (head..lines.len()).take_while(|at| is_row(*at)) {
+                ensure!(
+                    borders(lines[row]) == cells,
+                    "{page}, line {}: {}",
+                    row + 1,
+                    lines[row]
+                );
+            }
         }
     }
     Ok(())
