@@ -81,6 +81,8 @@ pub struct Account<'n> {
     doubtful: bool,
     /// The first of what is wrong; a field that is as good as absent only where nothing else is.
     trouble: Option<Box<Trouble>>,
+    /// For [`json`]: a number was met whose text is needed.
+    lacks_text: bool,
 }
 
 impl<'n> Account<'n> {
@@ -208,14 +210,13 @@ fn add_text<'n>(account: &mut Account<'n>, value: &[u8], names: &'n Names, rules
         return;
     }
     *account = Account::default();
-    let text = bare;
-    if !text.starts_with('{') {
-        return account.add(None, rules.text(text), text.as_bytes());
+    if !bare.starts_with('{') {
+        return account.add(None, rules.text(bare), bare.as_bytes());
     }
-    let quoted = json::with_quoted_numbers(text);
+    let quoted = json::with_quoted_numbers(bare);
     if !quoted.is_some_and(|text| json::read(&text, names, rules, account)) {
         *account = Account::default();
-        account.refuse(Reason::BrokenJson, text.as_bytes());
+        account.refuse(Reason::BrokenJson, bare.as_bytes());
     }
 }
 

@@ -11,22 +11,35 @@ use super::forms::{Moment, Rules};
 use super::trouble::Reason;
 use crate::time_fields::Names;
 
-/// Add what a JSON value says that is no number; false if it is none, and then the account is worth nothing.
+/// Make the account what a JSON value says that is no number itself; false if it is none, and then the account is worth
+/// nothing.
 pub fn read<'n>(text: &str, names: &'n Names, rules: Rules, account: &mut Account<'n>) -> bool {
     let top = Object {
         names,
         alive: u32::MAX,
         behind: 0,
     };
-    let whole = Value {
-        account,
-        rules,
-        place: Place::Whole,
-        inside: Some(top),
-    };
-    let mut json = serde_json::Deserializer::from_str(text);
-    // Trailing garbage makes it no JSON.
-    whole.deserialize(&mut json).is_ok() && json.end().is_ok()
+    // Of a number with a fraction or an exponent the digits count as they were written, which tell how exact it is. To
+    // keep the text of every value takes time, so it is done only where there is such a number.
+    for keeps_text in [false, true] {
+        *account = Account::default();
+        let whole = Value {
+            account,
+            rules,
+            place: Place::Whole,
+            inside: Some(top),
+            keeps_text,
+        };
+        let mut json = serde_json::Deserializer::from_str(text);
+        // Trailing garbage makes it no JSON.
+        if whole.deserialize(&mut json).is_err() || json.end().is_err() {
+            return false;
+        }
+        if !account.lacks_text {
+            break;
+        }
+    }
+    true
 }
 
 /// The same text with NaN, Infinity and -Infinity in quotes where a value stands; `None` if there are
@@ -99,10 +112,12 @@ struct Value<'a, 'n> {
     place: Place<'n>,
     /// What may be meant inside of it.
     inside: Option<Object<'n>>,
+    /// Whether the values of fields are had as text.
+    keeps_text: bool,
 }
 
 impl Value<'_, '_> {
-    /// Of a number the digits count as they were written, which tell how exact it is.
+    /// What this value says, by its text.
     fn read(self, text: &str) -> serde_json::Result<()> {
         if text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
             let moment = self.rules.text(text);
@@ -110,6 +125,13 @@ impl Value<'_, '_> {
             return Ok(());
         }
         self.deserialize(&mut serde_json::Deserializer::from_str(text))
+    }
+
+    fn says_integer(self, number: i128) {
+        match self.rules.integer(number) {
+            moment @ Moment::At(_) => self.says(moment, ""),
+            moment => self.says(moment, &number.to_string()),
+        }
     }
 
     fn says(self, moment: Moment, bytes: &str) {
@@ -134,6 +156,21 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("any JSON")
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<(), E> {
+        self.says_integer(number.into());
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<(), E> {
+        self.says_integer(number.into());
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        self.account.lacks_text = true;
+        Ok(())
     }
 
     fn visit_str<E>(self, text: &str) -> Result<(), E> {
@@ -184,9 +221,14 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
                     alive: deeper,
                     behind,
                 }),
+                keeps_text: self.keeps_text,
             };
-            let text = fields.next_value::<&RawValue>()?.get();
-            value.read(text).map_err(Error::custom)?;
+            if self.keeps_text {
+                let text = fields.next_value::<&RawValue>()?.get();
+                value.read(text).map_err(Error::custom)?;
+            } else {
+                fields.next_value_seed(value)?;
+            }
         }
         Ok(())
     }
