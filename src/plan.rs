@@ -382,7 +382,6 @@ impl<'c> Planner<'c> {
                 self.veto(position);
             } else if self.elsewhere.get(owner as usize) == Some(&true) {
                 self.hold(position, Hold::Elsewhere);
-                return Some(());
             }
             return Some(());
         };
@@ -401,23 +400,32 @@ impl<'c> Planner<'c> {
             self.hold(position, Hold::OverBound);
             return Some(());
         };
-        let taken = self.assigned_sets.len().saturating_mul(SHARED_BYTES);
-        let taken = taken.saturating_add(self.sets.bytes());
-        let room = self
-            .question
-            .max_bytes
-            .saturating_sub(self.collection.bytes());
-        let set = match self.sets.add(&self.stale_owners) {
-            Some(set) if taken < room.max(LEAST_SETS_BYTES) => set,
-            _ => {
-                self.is_full = true;
-                return Some(());
-            }
+        let Some(set) = self.add_set() else {
+            self.is_full = true;
+            return Some(());
         };
         self.assigned_sets.push((self.assigned.len(), set));
         self.assigned.push((last, position));
         self.counts.add_removed(record.family, 1);
         Some(())
+    }
+
+    /// The number of the set of the stale owners of the key at hand; `None` if there is no memory for more.
+    fn add_set(&mut self) -> Option<SetNumber> {
+        let shared = self
+            .assigned_sets
+            .len()
+            .saturating_add(self.heartbeat_sets.len());
+        let taken = shared.saturating_mul(SHARED_BYTES);
+        let taken = taken.saturating_add(self.sets.bytes());
+        let room = self
+            .question
+            .max_bytes
+            .saturating_sub(self.collection.bytes());
+        let has_room = taken < room.max(LEAST_SETS_BYTES);
+        has_room
+            .then(|| self.sets.add(&self.stale_owners))
+            .flatten()
     }
 
     fn veto(&mut self, position: Position) {

@@ -36,7 +36,7 @@ impl Planner<'_> {
             let fate = self.fate(name)?;
             match fate {
                 // The name of a heartbeat may be a key of other stale coordinators.
-                Fate::GoesWith(_) if self.is_shared() => match self.sets.add(&self.stale_owners) {
+                Fate::GoesWith(_) if self.is_shared() => match self.add_set() {
                     Some(set) => self.heartbeat_sets.push((number, set)),
                     None => self.is_full = true,
                 },

@@ -6,7 +6,7 @@ use super::{Doomed, Incomplete, Plan, Planner, Shared};
 use crate::census::id_of;
 use crate::collection::Position;
 use crate::family::Family;
-use crate::owners::Owners;
+use crate::owners::{HeartbeatNumber, Owners};
 
 impl Planner<'_> {
     /// Bring the keys into the order of their coordinators, heartbeats last. `None` if told to stop.
@@ -40,6 +40,14 @@ impl Planner<'_> {
         }
         // Nobody is looked up any more, and what follows takes as much memory.
         self.owners = Owners::new(Arc::clone(&self.question.layout));
+        let ranks = &self.ranks;
+        let rank = |number: &HeartbeatNumber| {
+            let rank = ranks.get(*number as usize).copied().flatten();
+            rank.unwrap_or(u32::MAX)
+        };
+        for crowd in self.sets.crowds_mut() {
+            self.breath.sort_by(crowd, |a, b| rank(a).cmp(&rank(b)))?;
+        }
         let doomed = self.lay_out()?;
         let mut removals = vec![Position::default(); doomed.last().map_or(0, |last| last.end)];
         let mut shared = Vec::with_capacity(self.assigned_sets.len());

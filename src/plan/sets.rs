@@ -40,12 +40,17 @@ impl OwnerSets {
         members(&self.members, &self.spans, set)
     }
 
-    /// The heartbeats of a crowd.
+    /// The heartbeats of a crowd; of a finished plan in the order of removal, those who stay last.
     pub fn crowd(&self, crowd: u32) -> &[HeartbeatNumber] {
         self.crowds
             .get(crowd as usize)
             .map(Vec::as_slice)
             .unwrap_or_default()
+    }
+
+    /// Every crowd, to be brought into an order.
+    pub fn crowds_mut(&mut self) -> impl Iterator<Item = &mut Vec<HeartbeatNumber>> {
+        self.crowds.iter_mut()
     }
 
     /// How many crowds there are.

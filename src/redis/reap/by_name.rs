@@ -15,13 +15,18 @@ use crate::census::HeartbeatNames;
 use crate::heartbeat::Verdict;
 use crate::hold::Hold;
 use crate::layout::{AllReadings, Layout};
+use crate::name_bounds::MAX_OWNERS_BYTES;
 use crate::owners::Names;
 
-/// In more swarms than this nobody is looked up, for each costs a look for each way to read a key.
+/// In so many swarms owners are looked up, the first that the walk saw: each costs a look for each way to read
+/// a key.
 const MAX_SWARMS: usize = 16;
 
 /// Nor are the owners of a key that can be read in more ways than this: it stays.
 const MAX_READINGS: usize = 256;
+
+/// Nor those of a key whose owners' names have more bytes together.
+const MAX_NAMES_BYTES: usize = 1 << 20;
 
 /// What it takes to look owners up.
 #[derive(Debug)]
@@ -80,24 +85,33 @@ impl ByName {
             ..
         } = self;
         let mut owners = BTreeSet::new();
+        let mut bytes = 0usize;
+        let mut add = |heartbeat: Vec<u8>| {
+            bytes = bytes.saturating_add(heartbeat.len());
+            owners.insert(heartbeat);
+            bytes <= MAX_NAMES_BYTES
+        };
         for reading in all.of(name)? {
             let id = reading.id_of(name);
+            let mut has_room = true;
             let Some(own) = reading.swarm_of(name) else {
                 let known = swarms.iter().map(Vec::as_slice);
                 for swarm in known.map(Some).chain([None]) {
-                    owners.extend(layout.heartbeats_of(swarm, id));
+                    has_room = has_room && layout.heartbeats_of(swarm, id).all(&mut add);
                 }
+                has_room.then_some(())?;
                 continue;
             };
             // The key follows the heartbeat of its swarm, which this run may have removed.
             let mut had_own = false;
             for heartbeat in layout.heartbeats_of(Some(own), id) {
                 had_own = had_own || scoped.contains(&key.hash_one(&heartbeat));
-                owners.insert(heartbeat);
+                has_room = add(heartbeat);
             }
             if !had_own {
-                owners.extend(layout.heartbeats_of(None, id));
+                has_room = has_room && layout.heartbeats_of(None, id).all(&mut add);
             }
+            has_room.then_some(())?;
         }
         Some(owners)
     }
@@ -117,28 +131,41 @@ impl Reap {
             by_name.slice = slice.number;
             by_name.found.clear();
         }
-        let lives = by_name.owners_of(name).map(|owners| {
-            owners.into_iter().any(|heartbeat| {
-                if let Some(lives) = by_name.found.get(&heartbeat) {
-                    return *lives;
+        let mut standing = Standing::Dead;
+        let before = keyspace::bytes_read();
+        match by_name.owners_of(name) {
+            None => standing = Standing::Held(Hold::OverBound),
+            Some(owners) => {
+                for heartbeat in owners {
+                    let bytes = keyspace::bytes_read().saturating_sub(before);
+                    let lives = match by_name.found.get(&heartbeat) {
+                        Some(lives) => *lives,
+                        None if bytes > MAX_OWNERS_BYTES => {
+                            standing = Standing::Held(Hold::OverBound);
+                            break;
+                        }
+                        None => {
+                            let string = OwnString::new(&heartbeat);
+                            let beat = keyspace::read_heartbeat(slice.ctx, &string, slice.reader);
+                            let verdict = beat.map(|beat| self.verdict(slice, &heartbeat, beat));
+                            steps = steps.saturating_add(1);
+                            let lives =
+                                matches!(verdict, Some(Verdict::Live | Verdict::Unreadable));
+                            by_name.found.insert(heartbeat, lives);
+                            lives
+                        }
+                    };
+                    if lives {
+                        standing = Standing::Alive;
+                        break;
+                    }
                 }
-                let before = keyspace::bytes_read();
-                let string = OwnString::new(&heartbeat);
-                let beat = keyspace::read_heartbeat(slice.ctx, &string, slice.reader);
-                let verdict = beat.map(|beat| self.verdict(slice, &heartbeat, beat));
-                let bytes = keyspace::bytes_read().saturating_sub(before);
-                steps = steps.saturating_add(1).saturating_add(bytes / 64);
-                let lives = matches!(verdict, Some(Verdict::Live | Verdict::Unreadable));
-                by_name.found.insert(heartbeat, lives);
-                lives
-            })
-        });
+            }
+        }
+        let bytes = keyspace::bytes_read().saturating_sub(before);
+        steps = steps.saturating_add(bytes / 64);
         self.by_name = Some(by_name);
         self.others.steps = steps;
-        match lives {
-            None => Standing::Held(Hold::OverBound),
-            Some(true) => Standing::Alive,
-            Some(false) => Standing::Dead,
-        }
+        standing
     }
 }

@@ -21,7 +21,10 @@ impl Reap {
     ) -> usize {
         let place = self.next_key;
         self.next_key = place.saturating_add(1);
-        let mut others = self.standing_of_owners(slice, place);
+        let owners = self.owners_at(place);
+        let mut others = owners.map_or(Standing::Dead, |owners| {
+            self.standing_of_owners(slice, owners)
+        });
         if self.by_name.is_some() && others != Standing::Alive {
             let by_name = self.standing_by_name(slice, place);
             if by_name != Standing::Dead {
@@ -40,28 +43,31 @@ impl Reap {
             self.counts.keys_vetoed = self.counts.keys_vetoed.saturating_add(1);
             return length;
         }
-        if let Standing::Held(hold) = others {
-            self.counts.held.add(hold);
-            self.hold(family.heartbeat);
-            self.hold_owners(place..self.next_key);
-            return length;
-        }
         let lies_here = match is_heartbeat {
             true => Locality::has_all_of,
             false => Locality::has_owners,
         };
         let shrunk = self.shrunk.as_mut();
-        if shrunk.is_some_and(|shrunk| shrunk.lacks(name, lies_here)) {
-            self.counts.held.add(Hold::Elsewhere);
+        let why = match others {
+            Standing::Held(hold) => Some(hold),
+            _ if shrunk.is_some_and(|shrunk| shrunk.lacks(name, lies_here)) => {
+                Some(Hold::Elsewhere)
+            }
+            _ => None,
+        };
+        if let Some(why) = why {
+            self.counts.held.add(why);
             self.hold(family.heartbeat);
-            self.hold_owners(place..self.next_key);
+            if let Some(owners) = owners {
+                self.hold_owners(owners);
+            }
             return length;
         }
         let heartbeat = heartbeat.take_if(|_| is_heartbeat);
         let string = heartbeat.unwrap_or_else(|| OwnString::new(name));
         if !slice.user.may_delete(string.as_ptr()) {
             if !glimpse::exists(slice.ctx, &string) {
-                return name.len();
+                return length;
             }
             self.counts.held.add(Hold::Denied);
             self.hold(family.heartbeat);
@@ -78,11 +84,12 @@ impl Reap {
         if is_heartbeat {
             self.leaving.push(family.heartbeat);
         }
-        name.len()
+        length
     }
 
     /// Leave the next key of a family whose heartbeat is gone. A key that others could own as well can
-    /// be found again through their heartbeats, as far as these are there; any other is nobody's now.
+    /// be found again through their heartbeats, as far as these are there, for they have had their turn; any
+    /// other is nobody's now.
     pub(super) fn leave_key(&mut self, slice: Slice, family: &Doomed) {
         let place = self.next_key;
         self.next_key = place.saturating_add(1);
@@ -92,7 +99,6 @@ impl Reap {
         let owners = self.owners_at(place);
         if owners.is_some_and(|owners| self.is_another_left(slice, owners, family.heartbeat)) {
             self.counts.held.add(Hold::OwnerGone);
-            self.hold_owners(place..self.next_key);
             return;
         }
         let name = heartbeat_name(&self.collection, &self.plan, family.heartbeat);

@@ -44,19 +44,18 @@ struct Known {
 pub(super) struct Others {
     next_shared: usize,
     crowds: Vec<Known>,
-    /// Heartbeats that may still be read for the key at hand.
+    /// Heartbeats that may still be read for the key at hand, and the bytes of their names so far.
     reads_left: usize,
+    name_bytes: usize,
     /// Steps since the clock was looked at, about as long as a key takes that nobody else could own.
     pub steps: usize,
 }
 
 impl Reap {
-    /// The worst that any other owner of the key at this place is.
-    pub(super) fn standing_of_owners(&mut self, slice: Slice, place: usize) -> Standing {
-        let Some(owners) = self.owners_at(place) else {
-            return Standing::Dead;
-        };
+    /// The worst that any of these owners of the key at hand is.
+    pub(super) fn standing_of_owners(&mut self, slice: Slice, owners: SetNumber) -> Standing {
         self.others.reads_left = MAX_OWNERS;
+        self.others.name_bytes = 0;
         keyspace::take_bytes_read();
         let mut worst = Standing::Dead;
         let count = self.plan.sets.members(owners).len();
@@ -98,12 +97,14 @@ impl Reap {
         if is_removed && born::hears_all() {
             return Standing::Dead;
         }
-        if self.others.reads_left == 0 || keyspace::bytes_read() > MAX_OWNERS_BYTES {
+        let bytes = keyspace::bytes_read().saturating_add(self.others.name_bytes);
+        if self.others.reads_left == 0 || bytes > MAX_OWNERS_BYTES {
             return Standing::Held(Hold::OverBound);
         }
         self.others.reads_left = self.others.reads_left.saturating_sub(1);
         let before = keyspace::bytes_read();
         let name = heartbeat_name(&self.collection, &self.plan, number);
+        self.others.name_bytes = self.others.name_bytes.saturating_add(name.len());
         let string = OwnString::new(name);
         let standing = match keyspace::read_heartbeat(slice.ctx, &string, slice.reader) {
             Some(beat) => match self.verdict(slice, name, beat) {
@@ -152,6 +153,10 @@ impl Reap {
         self.others.steps = self.others.steps.saturating_add(more / 16);
         let mut worst = Standing::Dead;
         for at in gone..heartbeats.len() {
+            self.others.steps = self
+                .others
+                .steps
+                .saturating_add(usize::from(at.is_multiple_of(16)));
             let Some(number) = self.plan.sets.crowd(crowd).get(at).copied() else {
                 break;
             };
@@ -177,8 +182,8 @@ impl Reap {
         worst
     }
 
-    /// Whether the heartbeat of an owner, other than the given one, is still there; of many owners the last
-    /// to go are looked at.
+    /// Whether the heartbeat of an owner, other than the given one, is still there. Of a crowd those are looked
+    /// at that go last; where there is more to look at than a slice is for, one may be.
     pub(super) fn is_another_left(
         &mut self,
         slice: Slice,
@@ -186,23 +191,34 @@ impl Reap {
         than: HeartbeatNumber,
     ) -> bool {
         let sets = &self.plan.sets;
-        let mut last = Vec::new();
-        for member in sets.members(owners) {
-            match member {
-                Member::One(number) => last.push(*number),
+        let members = sets.members(owners);
+        let last = members.iter().take(MAX_OWNERS).flat_map(|member| {
+            let (one, crowd) = match member {
+                Member::One(number) => (Some(*number), &[][..]),
                 // It is in the order of removal.
-                Member::Crowd(crowd) => {
-                    last.extend(sets.crowd(*crowd).iter().rev().take(MAX_OWNERS));
-                }
+                Member::Crowd(crowd) => (None, sets.crowd(*crowd)),
+            };
+            let crowd = crowd.iter().rev().take(MAX_OWNERS).copied();
+            one.into_iter().chain(crowd)
+        });
+        let is_left = |number: &HeartbeatNumber| {
+            *number != than && self.removed.get(*number as usize) != Some(&true)
+        };
+        let mut bytes = 0usize;
+        let (mut looks, mut found) = (0usize, members.len() > MAX_OWNERS);
+        for number in last.filter(is_left) {
+            if found || looks == MAX_OWNERS || bytes > MAX_OWNERS_BYTES {
+                found = true;
+                break;
             }
-        }
-        last.retain(|number| *number != than && self.removed.get(*number as usize) != Some(&true));
-        let looks = last.len().min(MAX_OWNERS);
-        self.others.steps = self.others.steps.saturating_add(looks);
-        last.into_iter().take(looks).any(|number| {
             let name = heartbeat_name(&self.collection, &self.plan, number);
-            glimpse::exists(slice.ctx, &OwnString::new(name))
-        })
+            looks = looks.saturating_add(1);
+            bytes = bytes.saturating_add(name.len());
+            found = glimpse::exists(slice.ctx, &OwnString::new(name));
+        }
+        let steps = looks.saturating_add(bytes / 64);
+        self.others.steps = self.others.steps.saturating_add(steps);
+        found
     }
 
     /// The heartbeat stays.
@@ -212,30 +228,14 @@ impl Reap {
         }
     }
 
-    /// The heartbeats of all owners of these keys stay, as far as they are still there.
-    pub(super) fn hold_owners(&mut self, places: std::ops::Range<usize>) {
-        let first = self
-            .plan
-            .shared
-            .partition_point(|s| s.removal < places.start);
-        let mut last = None;
-        let mut at = first;
-        while let Some(shared) = self.plan.shared.get(at).copied() {
-            if shared.removal >= places.end {
-                return;
-            }
-            at = at.saturating_add(1);
-            // Keys of the same owners often lie side by side.
-            if last.replace(shared.owners) == Some(shared.owners) {
-                continue;
-            }
-            let count = self.plan.sets.members(shared.owners).len();
-            for member in 0..count {
-                match self.plan.sets.members(shared.owners).get(member).copied() {
-                    Some(Member::One(number)) => self.hold(number),
-                    Some(Member::Crowd(crowd)) => self.hold_crowd(crowd),
-                    None => {}
-                }
+    /// The heartbeats of all these owners stay, as far as they are still there.
+    pub(super) fn hold_owners(&mut self, owners: SetNumber) {
+        let count = self.plan.sets.members(owners).len();
+        for member in 0..count {
+            match self.plan.sets.members(owners).get(member).copied() {
+                Some(Member::One(number)) => self.hold(number),
+                Some(Member::Crowd(crowd)) => self.hold_crowd(crowd),
+                None => {}
             }
         }
     }
