@@ -100,6 +100,8 @@ pub struct Collect {
     pub keys_scanned: u64,
     /// Family keys were left out for lack of memory.
     pub truncated: bool,
+    /// The walk is for heartbeats alone.
+    without_others: bool,
     /// If not everything fits, there will be a second walk.
     pub walks_twice: bool,
     /// In a second walk: what it keeps.
@@ -130,6 +132,7 @@ impl Collect {
             seen: Seen::default(),
             keys_scanned: 0,
             truncated: false,
+            without_others: false,
             walks_twice: false,
             sieve: None,
             limits,
@@ -228,6 +231,7 @@ impl Collect {
 
     /// Not everything fitted: walk again, and keep what this lets through, without what has expired.
     pub fn begin_again_with(&mut self, ctx: *mut RedisModuleCtx, sieve: Box<Sieve>) {
+        self.without_others = false;
         self.begin_again(ctx);
         self.cursor.shorten_pages();
         self.sieve = Some(sieve);
@@ -237,20 +241,20 @@ impl Collect {
     /// keep.
     pub fn can_do_without_others(&self) -> bool {
         let has_others = self.collection.bytes() > self.collection.heartbeat_bytes();
-        self.walks_twice && self.sieve.is_none() && has_others
+        self.walks_twice && self.sieve.is_none() && !self.without_others && has_others
     }
 
     /// Walk again, and keep heartbeats alone.
     pub fn begin_again_without_others(&mut self, ctx: *mut RedisModuleCtx) {
+        self.without_others = true;
         self.begin_again(ctx);
-        self.truncated = true;
     }
 
     fn begin_again(&mut self, ctx: *mut RedisModuleCtx) {
         self.asks_strings_for_ttl = true;
         self.has_expired = false;
         self.is_over = false;
-        self.cursor = Cursor::new(ctx, self.purpose == Purpose::Telling);
+        self.cursor = self.cursor.anew(ctx, self.purpose == Purpose::Telling);
         self.forget();
     }
 
@@ -259,7 +263,7 @@ impl Collect {
         self.collection = Collection::default();
         self.seen = Seen::default();
         self.keys_scanned = 0;
-        self.truncated = false;
+        self.truncated = self.without_others;
         if let Some(sieve) = &mut self.sieve {
             sieve.forget_counts();
         }

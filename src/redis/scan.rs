@@ -115,6 +115,8 @@ pub struct Cursor {
     native: NativeCursor,
     /// `None` while SCAN is not asked.
     command: Option<CommandCursor>,
+    /// SCAN was asked, and is no longer.
+    gave_way: bool,
 }
 
 /// What a step came to.
@@ -145,6 +147,16 @@ impl Cursor {
         Self {
             native: NativeCursor::new(),
             command: by_command.then(CommandCursor::new),
+            gave_way: false,
+        }
+    }
+
+    /// At the beginning again. What made SCAN give way would do so again, and each time the walk would begin
+    /// anew.
+    pub fn anew(&self, ctx: *mut RedisModuleCtx, dry: bool) -> Self {
+        Self {
+            gave_way: self.gave_way,
+            ..Self::new(ctx, dry || self.gave_way)
         }
     }
 
@@ -191,6 +203,7 @@ impl Cursor {
             // Or an operator has renamed SCAN away. The two ways number places differently.
             _ => {
                 self.command = None;
+                self.gave_way = true;
                 Step {
                     more: true,
                     expired,

@@ -216,3 +216,35 @@ fn many_heartbeats_and_many_keys_of_the_living_leave_room_for_the_dead() -> Resu
     ensure!(dbsize(&mut conn)? == 800 * 5);
     Ok(())
 }
+
+/// Each time it asks SCAN it removes a window of what has expired, and where that comes to too much it begins
+/// anew. So it does that once, whatever else makes it begin anew.
+#[test]
+fn a_run_that_has_begun_anew_for_expired_keys_does_not_do_so_again() -> Result<()> {
+    const EXPIRED: usize = 12_000;
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    run(&mut conn, "DEBUG SET-ACTIVE-EXPIRE 0")?;
+    for n in 0..800 {
+        write_living(&mut conn, &format!("coordinator-{n}"), 4)?;
+    }
+    write_stale(&mut conn, "dead", 100)?;
+    let mut pipe = redis::pipe();
+    for n in 0..EXPIRED {
+        let name = format!("cache:{n}");
+        pipe.cmd("SET").arg(name).arg("x").arg("PX").arg(1).ignore();
+    }
+    pipe.query::<()>(&mut conn)?;
+    run(&mut conn, "DEBUG SLEEP 0.01")?;
+    set(&mut conn, "blocking.collect-max-bytes", "64kb")?;
+    let reply = cleanup(&mut conn, &[])?;
+    ensure!(
+        ending(&reply)? == ("complete".to_owned(), None),
+        "{reply:?}"
+    );
+    ensure!(reply.int("keys_removed")? == 101, "{reply:?}");
+    let left = dbsize(&mut conn)? as usize;
+    // A window is of 512 keys and the page that fills it.
+    ensure!(left + 700 > EXPIRED + 800 * 5, "{left} keys left");
+    Ok(())
+}
