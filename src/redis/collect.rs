@@ -72,6 +72,8 @@ pub enum Walk {
     WaitForReplicas,
     /// The heartbeats do not fit the memory that the run may take.
     TooManyHeartbeats,
+    /// It begins anew: [`Collect::forgotten`] has what a worker has to free before it goes on.
+    StartsOver,
 }
 
 impl Purpose {
@@ -97,6 +99,8 @@ pub struct Collect {
     pub collection: Collection,
     /// Fingerprints of every heartbeat, if the reader takes them.
     pub seen: Seen,
+    /// What was gathered before the walk began anew. To free it takes long.
+    pub forgotten: (Collection, Seen),
     pub keys_scanned: u64,
     /// Family keys were left out for lack of memory.
     pub truncated: bool,
@@ -130,6 +134,7 @@ impl Collect {
             cursor: Cursor::new(ctx, purpose == Purpose::Telling),
             collection: Collection::default(),
             seen: Seen::default(),
+            forgotten: Default::default(),
             keys_scanned: 0,
             truncated: false,
             without_others: false,
@@ -187,7 +192,9 @@ impl Collect {
             if self.is_over {
                 return Walk::Finished;
             }
-            self.walk(ctx, user, now_ms, steps);
+            if self.walk(ctx, user, now_ms, steps) {
+                return Walk::StartsOver;
+            }
             steps = steps.saturating_mul(2).min(self.cursor.max_steps());
             if time_is_up() {
                 return Walk::Unfinished;
@@ -195,8 +202,8 @@ impl Collect {
         }
     }
 
-    /// So many steps, as long as they come to no heartbeat and to short names.
-    fn walk(&mut self, ctx: *mut RedisModuleCtx, user: &User, now_ms: i64, steps: u32) {
+    /// So many steps, as long as they come to no heartbeat and to short names. Says whether the walk begins anew.
+    fn walk(&mut self, ctx: *mut RedisModuleCtx, user: &User, now_ms: i64, steps: u32) -> bool {
         let mut found = Found {
             collection: &mut self.collection,
             seen: &mut self.seen,
@@ -220,13 +227,15 @@ impl Collect {
             self.is_over = !step.more;
             self.has_written = self.has_written || step.expired > 0;
             if step.starts_over {
-                return self.forget();
+                self.forget();
+                return true;
             }
             *found.keys_scanned = found.keys_scanned.saturating_add(step.expired);
             if self.is_over || found.has_read || found.bytes > PIECE_BYTES {
-                return;
+                break;
             }
         }
+        false
     }
 
     /// Not everything fitted: walk again, and keep what this lets through, without what has expired.
@@ -260,8 +269,10 @@ impl Collect {
 
     /// The walk begins anew.
     fn forget(&mut self) {
-        self.collection = Collection::default();
-        self.seen = Seen::default();
+        self.forgotten = (
+            std::mem::take(&mut self.collection),
+            std::mem::take(&mut self.seen),
+        );
         self.keys_scanned = 0;
         self.truncated = self.without_others;
         if let Some(sieve) = &mut self.sieve {

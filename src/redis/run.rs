@@ -56,7 +56,7 @@ const LAST_LOOK_US: u64 = 100_000;
 #[derive(Debug)]
 enum Phase {
     Collecting(Collect),
-    /// Not everything fitted: what a second walk has to keep.
+    /// Not everything fitted: what a second walk has to keep. Or a walk begins anew.
     Sifting(Worker<Option<Sifted>>, Collect),
     Planning(Worker<Option<Planned>>, Walked),
     /// Which of the keys that stay are there at all.
@@ -409,6 +409,7 @@ impl Run {
             Walk::WaitForReplicas => self.look_later(Waiting::Replicas),
             Walk::Finished => self.after_walk(ctx),
             Walk::TooManyHeartbeats => self.after_overflow(ctx),
+            Walk::StartsOver => self.free_forgotten(),
         }
     }
 

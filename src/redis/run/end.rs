@@ -25,6 +25,7 @@ use crate::pattern::nothing_fits;
 use crate::plan::Sieve;
 use crate::report::{Report, Status};
 use crate::schedule::Change;
+use crate::second_look::Seen;
 
 /// Memory that is freed on the spot; more is freed by a worker, for it takes long.
 const FREED_AT_ONCE_BYTES: usize = 1 << 20;
@@ -94,7 +95,10 @@ impl Run {
         let report = Box::new(self.report(status, reason));
         let phase = std::mem::replace(&mut self.phase, Phase::Moving);
         let heavy = match &phase {
-            Phase::Collecting(collect) if collect.sieve.is_none() => collect.collection.bytes(),
+            Phase::Collecting(collect) if collect.sieve.is_none() => collect
+                .collection
+                .bytes()
+                .saturating_add(collect.seen.bytes()),
             Phase::Recounting(reap) | Phase::Weighing(reap, _) | Phase::Reaping(reap) => {
                 reap.collection.bytes()
             }
@@ -111,8 +115,10 @@ impl Run {
             return Next::End(report);
         }
         let rest = match phase {
-            Phase::Collecting(collect) => Rest::Walk(collect.collection, collect.sieve),
-            Phase::Sifting(worker, _) => Rest::Sifting(worker),
+            Phase::Collecting(collect) => {
+                Rest::Walk(collect.collection, collect.seen, collect.sieve)
+            }
+            Phase::Sifting(worker, collect) => Rest::Sifting(worker, collect.sieve),
             Phase::Recounting(reap) | Phase::Reaping(reap) => Rest::Reap(reap),
             Phase::Weighing(reap, weigh) => Rest::Weighing(reap, weigh),
             Phase::Planning(worker, _) => Rest::Planning(worker),
@@ -198,8 +204,8 @@ impl Run {
 /// What may take long to free.
 #[expect(dead_code, reason = "held only to be dropped by a worker")]
 enum Rest {
-    Walk(Collection, Option<Box<Sieve>>),
-    Sifting(Worker<Option<Sifted>>),
+    Walk(Collection, Seen, Option<Box<Sieve>>),
+    Sifting(Worker<Option<Sifted>>, Option<Box<Sieve>>),
     Reap(Box<Reap>),
     Planning(Worker<Option<Planned>>),
     Weighing(Box<Reap>, Box<Weigh>),

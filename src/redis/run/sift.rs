@@ -8,7 +8,7 @@ use crate::breath::Breath;
 use crate::plan::Sieve;
 use crate::report::Status;
 
-/// What the second walk keeps; none if the first one has to begin again, for heartbeats alone.
+/// What the second walk keeps; none if a walk begins anew and keeps what it kept.
 pub(super) type Sifted = Option<Box<Sieve>>;
 
 impl Run {
@@ -56,14 +56,21 @@ impl Run {
     }
 
     fn walk_without_others(&mut self, ctx: *mut RedisModuleCtx) -> Next {
+        if let Phase::Collecting(collect) = &mut self.phase {
+            collect.begin_again_without_others(ctx);
+        }
+        self.free_forgotten()
+    }
+
+    /// A walk begins anew, when what it had gathered is freed.
+    pub(super) fn free_forgotten(&mut self) -> Next {
         let Phase::Collecting(mut collect) = std::mem::replace(&mut self.phase, Phase::Moving)
         else {
             return Next::Slice;
         };
-        let collection = std::mem::take(&mut collect.collection);
-        collect.begin_again_without_others(ctx);
+        let forgotten = std::mem::take(&mut collect.forgotten);
         let work = move || {
-            drop(collection);
+            drop(forgotten);
             Some(None)
         };
         self.start_work(work, |worker| Phase::Sifting(worker, collect))
