@@ -169,7 +169,7 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        self.account.lacks_text = true;
+        self.account.lacks_text |= !matches!(self.place, Place::Way);
         Ok(())
     }
 
