@@ -107,7 +107,7 @@ impl Sieve {
     }
 
     /// Whether to keep a key that is no heartbeat: one of the stale could own it. If not it is counted, as the
-    /// plan would count it. A name over the bounds, or one that would take long, is kept.
+    /// plan would count it, but a key that is met twice counts twice. A name over the bounds, or one that would take long, is kept.
     pub fn keeps(&mut self, name: &[u8]) -> bool {
         if name_bounds::is_over(name) || self.tries(name) > MAX_TRIES_IN_WALK {
             return true;
