@@ -249,8 +249,12 @@ impl Collect {
     /// Whether heartbeats have no room because other keys take it, of which a second walk will know which to
     /// keep.
     pub fn can_do_without_others(&self) -> bool {
-        let has_others = self.collection.bytes() > self.collection.heartbeat_bytes();
-        self.walks_twice && self.sieve.is_none() && !self.without_others && has_others
+        self.walks_twice && self.sieve.is_none() && !self.without_others && self.has_others()
+    }
+
+    /// Whether keys other than heartbeats are kept.
+    pub fn has_others(&self) -> bool {
+        self.collection.bytes() > self.collection.heartbeat_bytes()
     }
 
     /// Walk again, and keep heartbeats alone.

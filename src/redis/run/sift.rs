@@ -11,6 +11,9 @@ use crate::report::Status;
 /// What the second walk keeps; none if a walk begins anew and keeps what it kept.
 pub(super) type Sifted = Option<Box<Sieve>>;
 
+const OUTGROWN: &str = "more heartbeats came between two walks than blocking.collect-max-bytes left room for; \
+                        raise it or run again";
+
 impl Run {
     /// A walk is over: plan, or walk again if what fills the memory may be nothing but what stays anyway. A look
     /// does not: it tells of all keys.
@@ -47,6 +50,9 @@ impl Run {
         match &self.phase {
             Phase::Collecting(collect) if collect.can_do_without_others() => {
                 self.walk_without_others(ctx)
+            }
+            Phase::Collecting(collect) if collect.sieve.is_some() && collect.has_others() => {
+                self.stop(Status::Truncated, Some(OUTGROWN.into()))
             }
             _ => {
                 let why = "the heartbeats alone exceed blocking.collect-max-bytes; raise it";
