@@ -62,6 +62,7 @@ unsafe extern "C" fn on_flush(
         schedule::on_flush(database);
         watch::forget(database);
         sightings::forget(database);
+        linger::forget(database);
     });
 }
 
@@ -83,6 +84,7 @@ unsafe extern "C" fn on_swap(
             schedule::on_flush(database);
             watch::forget(database);
             sightings::forget(database);
+            linger::forget(database);
         }
     });
 }
@@ -97,6 +99,7 @@ unsafe extern "C" fn on_loading(
         sightings::forget(-1);
         end(End::Loading);
         schedule::on_loading();
+        linger::forget(-1);
         watch::forget(-1);
     });
 }
@@ -110,7 +113,7 @@ unsafe extern "C" fn on_role(
     api::guard((), || {
         sightings::forget(-1);
         end(End::RoleChanged);
-        linger::forget();
+        linger::forget(-1);
         watch::forget(-1);
         schedule::on_role(subevent != raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER);
     });

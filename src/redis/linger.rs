@@ -79,9 +79,10 @@ pub fn is_ending() -> bool {
     state::progress().is_some() && wished.is_some_and(|end| ends.contains(&end))
 }
 
-/// The data is another one now: nobody gets an answer about what was there before.
-pub fn forget() {
-    state::forget_every_kept();
+/// The data of this database, or of all with -1, is another one now: nobody gets an answer about what was there
+/// before.
+pub fn forget(database: i32) {
+    state::forget_kept_of(database);
 }
 
 /// Let the client of this command join what lingers for its request; `None` if nothing does. It gets what is
@@ -98,14 +99,16 @@ pub fn join(
         return Some(answer.map(|value| Some((joined(value), request.options.json))));
     }
     settle();
-    if is_ending() || !state::lingers_for(request) {
+    // Asked before, for it locks the state as well.
+    let is_ending = is_ending();
+    if !state::lingers_for(request, is_ending) {
         return None;
     }
     let why = "the client cannot be blocked";
     let Some(caller) = Caller::block(ctx, request.options.json) else {
         return Some(Err(Error::CannotStart { why }));
     };
-    let joined = state::join(request, caller);
+    let joined = state::join(request, is_ending, caller);
     joined.ok().map(|()| Ok(None))
 }
 

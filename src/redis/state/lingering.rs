@@ -23,6 +23,19 @@ impl State {
         let waiting = self.successor.as_mut().map(|next| &mut next.order);
         parked.into_iter().chain(waiting)
     }
+
+    /// The one that lingers for this request, and does not end at once: neither a run under way that ends, nor one
+    /// that waits and will end as soon as it begins.
+    fn joinable(&mut self, request: &Request, is_ending: bool) -> Option<&mut Order> {
+        let parked = match &mut self.active {
+            Active::Parked(run) if !is_ending => Some(&mut run.order),
+            _ => None,
+        };
+        let waiting = self.successor.as_mut().filter(|next| next.wish.is_none());
+        let waiting = waiting.map(|next| &mut next.order);
+        let mut orders = parked.into_iter().chain(waiting);
+        orders.find(|order| order.lingers_for(request))
+    }
 }
 
 /// Whether this blocked client waits.
@@ -73,14 +86,14 @@ fn ended(mut is_ended: impl FnMut(&mut Departure) -> bool) -> Ended {
     Ended { run, successor }
 }
 
-/// Whether something lingers for this request.
-pub fn lingers_for(request: &Request) -> bool {
-    state().orders().any(|order| order.lingers_for(request))
+/// Whether something lingers for this request; the run under way does not if it ends.
+pub fn lingers_for(request: &Request, is_ending: bool) -> bool {
+    state().joinable(request, is_ending).is_some()
 }
 
 /// Let this client wait for what lingers for its request.
-pub fn join(request: &Request, caller: Caller) -> Result<(), Caller> {
-    match state().orders().find(|order| order.lingers_for(request)) {
+pub fn join(request: &Request, is_ending: bool, caller: Caller) -> Result<(), Caller> {
+    match state().joinable(request, is_ending) {
         Some(order) => {
             order.join(caller);
             Ok(())
@@ -106,7 +119,8 @@ pub fn forget_kept(now_us: u64, linger_s: u64) {
     state().kept.take_if(|kept| kept.is_over(now_us, linger_s));
 }
 
-/// Forget what is kept, however long it has yet.
-pub fn forget_every_kept() {
-    state().kept = None;
+/// Forget what is kept of this database, or of any with -1, however long it has yet.
+pub fn forget_kept_of(database: i32) {
+    let kept = &mut state().kept;
+    kept.take_if(|kept| database == -1 || kept.request.database == database);
 }

@@ -363,6 +363,34 @@ fn an_answer_that_is_kept_does_not_outlive_a_change_of_role() -> Result<()> {
     assert_healthy(&server)
 }
 
+#[test]
+fn an_answer_that_is_kept_does_not_outlive_the_data() -> Result<()> {
+    let server = server()?;
+    let mut conn = server.client()?;
+    for (act, is_kept) in [
+        ("FLUSHALL", false),
+        ("FLUSHDB", false),
+        ("SWAPDB 0 1", false),
+        ("DEBUG RELOAD", false),
+        // Of other databases.
+        ("SWAPDB 2 3", true),
+    ] {
+        World::load(&mut conn)?;
+        let slow = Slow::start(&server)?;
+        let words = "BLOCKING.CLEANUP";
+        let number = hang_up(&server, &mut conn, &slow, words, Moment::Reaping)?;
+        drop(slow);
+        let last = wait_until_idle(&mut conn)?;
+        ensure!(last.int("run")? == number, "{act}: {last:?}");
+        run(&mut conn, act)?;
+        let next = cleanup(&mut conn, &[])?;
+        ensure!((next.int("run")? == number) == is_kept, "{act}: {next:?}");
+        ensure!(next.get("joined").is_some() == is_kept, "{act}: {next:?}");
+        run(&mut conn, "FLUSHALL")?;
+    }
+    assert_healthy(&server)
+}
+
 /// In a transaction, where the command that is under way is another one.
 #[test]
 fn a_client_that_is_killed_in_a_transaction_takes_its_run_with_it() -> Result<()> {
