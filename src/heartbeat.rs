@@ -81,8 +81,8 @@ pub struct Account<'n> {
     doubtful: bool,
     /// The first of what is wrong; a field that is as good as absent only where nothing else is.
     trouble: Option<Box<Trouble>>,
-    /// For [`json`]: a number was met whose text is needed.
-    lacks_text: bool,
+    /// A field holds a number that is no integer. Its digits tell how exact it is, and are not known yet.
+    lacks_digits: bool,
 }
 
 impl<'n> Account<'n> {
@@ -206,7 +206,7 @@ fn add_text<'n>(account: &mut Account<'n>, value: &[u8], names: &'n Names, rules
     let bare = text.trim_ascii();
     let is_number = bare.starts_with(|first: char| first == '-' || first.is_ascii_digit());
     // JSON knows less white space.
-    if !is_number && json::read(text, names, rules, account) {
+    if !is_number && json::read(text, names, rules, account) && !account.lacks_digits {
         return;
     }
     *account = Account::default();

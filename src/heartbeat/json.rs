@@ -3,47 +3,35 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Number;
 
 use super::Account;
 use super::forms::{Moment, Rules};
 use super::trouble::Reason;
 use crate::time_fields::Names;
 
-/// Make the account what a JSON value says that is no number itself; false if it is none, and then the account is worth
-/// nothing.
+/// Add what a JSON value says that is no number itself; false if it is none, and then the account is worth nothing.
 pub fn read<'n>(text: &str, names: &'n Names, rules: Rules, account: &mut Account<'n>) -> bool {
     let top = Object {
         names,
         alive: u32::MAX,
         behind: 0,
     };
-    // Of a number with a fraction or an exponent the digits count as they were written, which tell how exact it is. To
-    // keep the text of every value takes time, so it is done only where there is such a number.
-    for keeps_text in [false, true] {
-        *account = Account::default();
-        let whole = Value {
-            account,
-            rules,
-            place: Place::Whole,
-            inside: Some(top),
-            keeps_text,
-        };
-        let mut json = serde_json::Deserializer::from_str(text);
-        // Trailing garbage makes it no JSON.
-        if whole.deserialize(&mut json).is_err() || json.end().is_err() {
-            return false;
-        }
-        if !account.lacks_text {
-            break;
-        }
-    }
-    true
+    let whole = Value {
+        account,
+        rules,
+        place: Place::Whole,
+        inside: Some(top),
+    };
+    let mut json = serde_json::Deserializer::from_str(text);
+    // Trailing garbage makes it no JSON.
+    whole.deserialize(&mut json).is_ok() && json.end().is_ok()
 }
 
-/// The same text with NaN, Infinity and -Infinity in quotes where a value stands; `None` if there are
-/// none. Python writes them, and JSON does not know them.
+/// The same text with some numbers in quotes, so that they are read as they were written: those that are no integers
+/// of 64 bits, and NaN, Infinity and -Infinity, which Python writes and JSON does not know. `None` if there are none,
+/// or if something that begins like a number is none.
 pub fn with_quoted_numbers(text: &str) -> Option<String> {
     let mut out = String::new();
     let mut rest = text;
@@ -51,21 +39,20 @@ pub fn with_quoted_numbers(text: &str) -> Option<String> {
     while let Some(first) = rest.chars().next() {
         let length = match first {
             '"' => string_length(rest)?,
-            letter if is_value && !letter.is_ascii_whitespace() => {
-                let words = ["NaN", "Infinity", "-Infinity"];
-                match words.into_iter().find(|word| rest.starts_with(word)) {
-                    Some(word) => {
-                        let after = rest.get(word.len()..)?.trim_ascii_start();
-                        if !after.starts_with([',', '}', ']']) {
-                            return None;
-                        }
-                        out.push_str(&format!("\"{word}\""));
-                        rest = rest.get(word.len()..)?;
-                        is_value = false;
-                        continue;
-                    }
-                    None => letter.len_utf8(),
+            '-' | '0'..='9' | 'N' | 'I' if is_value => {
+                let ends = |letter: char| letter.is_ascii_whitespace() || ",}]".contains(letter);
+                let number = rest.get(..rest.find(ends).unwrap_or(rest.len()))?;
+                let is_inexact = match number {
+                    "NaN" | "Infinity" | "-Infinity" => true,
+                    _ => serde_json::from_str::<Number>(number).ok()?.is_f64(),
+                };
+                if is_inexact {
+                    out.push_str(&format!("\"{number}\""));
+                    rest = rest.get(number.len()..)?;
+                    is_value = false;
+                    continue;
                 }
+                number.len()
             }
             letter => letter.len_utf8(),
         };
@@ -112,21 +99,9 @@ struct Value<'a, 'n> {
     place: Place<'n>,
     /// What may be meant inside of it.
     inside: Option<Object<'n>>,
-    /// Whether the values of fields are had as text.
-    keeps_text: bool,
 }
 
 impl Value<'_, '_> {
-    /// What this value says, by its text.
-    fn read(self, text: &str) -> serde_json::Result<()> {
-        if text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
-            let moment = self.rules.text(text);
-            self.says(moment, text);
-            return Ok(());
-        }
-        self.deserialize(&mut serde_json::Deserializer::from_str(text))
-    }
-
     fn says_integer(self, number: i128) {
         match self.rules.integer(number) {
             moment @ Moment::At(_) => self.says(moment, ""),
@@ -169,7 +144,7 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        self.account.lacks_text |= !matches!(self.place, Place::Way);
+        self.account.lacks_digits |= !matches!(self.place, Place::Way);
         Ok(())
     }
 
@@ -212,7 +187,7 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
                 fields.next_value::<Skip>()?;
                 continue;
             }
-            let value = Value {
+            fields.next_value_seed(Value {
                 account: self.account,
                 rules: self.rules,
                 place: field.map_or(Place::Way, Place::Field),
@@ -221,14 +196,7 @@ impl<'de> Visitor<'de> for Value<'_, '_> {
                     alive: deeper,
                     behind,
                 }),
-                keeps_text: self.keeps_text,
-            };
-            if self.keeps_text {
-                let text = fields.next_value::<&RawValue>()?.get();
-                value.read(text).map_err(Error::custom)?;
-            } else {
-                fields.next_value_seed(value)?;
-            }
+            })?;
         }
         Ok(())
     }
