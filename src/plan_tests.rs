@@ -41,6 +41,16 @@ pub(super) fn question() -> Question {
     }
 }
 
+/// With LIMIT or without, and with `MATCH a*` or without.
+pub(super) fn any_question() -> impl Strategy<Value = Question> {
+    let limit = prop_oneof![Just(None), (1u32..5).prop_map(Some)];
+    (limit, any::<bool>()).prop_map(|(limit, only_a)| Question {
+        limit,
+        pattern: only_a.then(|| Pattern::new(b"a*").unwrap()),
+        ..question()
+    })
+}
+
 /// Read once: these tests look at millions of names.
 static BUILT_IN: LazyLock<Arc<Layout>> = LazyLock::new(Arc::default);
 
@@ -546,17 +556,12 @@ proptest! {
     #[test]
     fn the_plan_equals_the_model(
         keys in any_keys(),
-        limit in prop_oneof![Just(None), (1u32..5).prop_map(Some)],
-        only_a in any::<bool>(),
+        question in any_question(),
     ) {
-        let question = Question {
-            limit,
-            pattern: only_a.then(|| Pattern::new(b"a*").unwrap()),
-            ..question()
-        };
+        let Question { limit, pattern, .. } = &question;
         let (collection, plan) = planned(&keys, &question);
-        let admits = |id: &[u8]| !only_a || id.starts_with(b"a");
-        let expected = model(&keys, NOW_MS, 600, &admits, limit);
+        let admits = |id: &[u8]| pattern.is_none() || id.starts_with(b"a");
+        let expected = model(&keys, NOW_MS, 600, &admits, *limit);
         prop_assert_eq!(outcome(&collection, &plan), expected);
     }
 

@@ -6,13 +6,12 @@ use std::sync::atomic::AtomicBool;
 
 use proptest::prelude::*;
 
-use super::super::tests::{Keys, any_keys, collect, names, question};
+use super::super::tests::{Keys, any_keys, any_question, collect, names, question};
 use super::super::{Plan, Question, plan};
 use super::*;
 use crate::heartbeat::Reading;
 use crate::layout::Layout;
 use crate::locality::ClusterTags;
-use crate::pattern::Pattern;
 use crate::plan_model;
 use crate::protect::Protected;
 use crate::safety::Safety;
@@ -270,14 +269,8 @@ proptest! {
     #[test]
     fn what_a_second_walk_brings_is_planned_as_everything_would_be(
         keys in any_keys().prop_map(once),
-        limit in prop_oneof![Just(None), (1u32..5).prop_map(Some)],
-        only_a in any::<bool>(),
+        question in any_question(),
     ) {
-        let question = Question {
-            limit,
-            pattern: only_a.then(|| Pattern::new(b"a*").unwrap()),
-            ..question()
-        };
         let whole = collect(&keys);
         let plan_of_all = plan(&whole, &question, &GO_ON).unwrap();
         let (kept, second) = sifted(sieve_of(&keys, &question), &keys, &question);

@@ -15,6 +15,13 @@ const LIVING_KEYS: usize = 3_000;
 
 const LATE: &str = "heartbeats became stale too late to go with this run; run again";
 
+fn with_little_room() -> Result<(Server, Connection)> {
+    let server = Server::start()?;
+    let mut conn = server.client()?;
+    set(&mut conn, "blocking.collect-max-bytes", "64kb")?;
+    Ok((server, conn))
+}
+
 /// A coordinator that beats, and more of its keys than fit into 64 kb.
 fn write_living(conn: &mut Connection, id: &str, keys: usize) -> Result<()> {
     let now_ms = server_now_ms(conn)?;
@@ -94,10 +101,8 @@ fn what_the_living_own_takes_no_place_of_the_dead() -> Result<()> {
 /// Who removes orphans must know all keys: what was left out could speak for any of them.
 #[test]
 fn what_the_living_own_keeps_orphans_and_nothing_else() -> Result<()> {
-    let server = Server::start()?;
-    let mut conn = server.client()?;
+    let (_server, mut conn) = with_little_room()?;
     write_all(&mut conn)?;
-    set(&mut conn, "blocking.collect-max-bytes", "64kb")?;
     let why = "orphans stay while blocking.collect-max-bytes is too small; raise it";
     for options in [&["ORPHANS", "DRYRUN"][..], &["ORPHANS"]] {
         let reply = cleanup(&mut conn, options)?;
@@ -133,9 +138,7 @@ fn wait_for_second_walk(conn: &mut Connection) -> Result<()> {
 #[test]
 fn who_becomes_stale_in_the_second_walk_is_left_to_the_next_run() -> Result<()> {
     const LATECOMERS: usize = 50;
-    let server = Server::start()?;
-    let mut conn = server.client()?;
-    set(&mut conn, "blocking.collect-max-bytes", "64kb")?;
+    let (server, mut conn) = with_little_room()?;
     write_living(&mut conn, "living", LIVING_KEYS)?;
     write_stale(&mut conn, "dead", 250)?;
     let ids: Vec<String> = (0..LATECOMERS).map(|n| format!("late-{n}")).collect();
@@ -174,9 +177,7 @@ fn who_becomes_stale_in_the_second_walk_is_left_to_the_next_run() -> Result<()> 
 
 #[test]
 fn a_second_walk_can_be_cancelled() -> Result<()> {
-    let server = Server::start()?;
-    let mut conn = server.client()?;
-    set(&mut conn, "blocking.collect-max-bytes", "64kb")?;
+    let (server, mut conn) = with_little_room()?;
     write_living(&mut conn, "living", LIVING_KEYS)?;
     write_stale(&mut conn, "dead", 250)?;
     let before = dbsize(&mut conn)?;
@@ -198,9 +199,7 @@ fn a_second_walk_can_be_cancelled() -> Result<()> {
 /// Of the living there are more heartbeats than the first walk keeps room for beside other keys.
 #[test]
 fn many_heartbeats_and_many_keys_of_the_living_leave_room_for_the_dead() -> Result<()> {
-    let server = Server::start()?;
-    let mut conn = server.client()?;
-    set(&mut conn, "blocking.collect-max-bytes", "64kb")?;
+    let (_server, mut conn) = with_little_room()?;
     for n in 0..800 {
         write_living(&mut conn, &format!("coordinator-{n}"), 4)?;
     }
