@@ -26,9 +26,8 @@ const _: () = assert!(
 );
 const DENIED: u8 = 0b0000_1000;
 const DOUBTFUL: u8 = 0b0001_0000;
-/// Of what is no heartbeat.
-const LARGE: u8 = DOUBTFUL;
 const HAS_BEAT: u8 = 0b0010_0000;
+const LARGE: u8 = 0b0100_0000;
 
 /// Where a record lies in its collection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,7 +96,7 @@ impl Collection {
         if record.denied {
             flags |= DENIED;
         }
-        if record.is_large && record.beat.is_none() {
+        if record.is_large {
             flags |= LARGE;
         }
         if let Some(beat) = record.beat {
@@ -215,7 +214,7 @@ fn read_record(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
         name: rest.get(..length)?,
         family,
         denied: flags & DENIED != 0,
-        is_large: beat.is_none() && flags & LARGE != 0,
+        is_large: flags & LARGE != 0,
         beat,
     };
     Some((record, size))

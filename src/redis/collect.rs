@@ -353,6 +353,7 @@ impl Found<'_> {
         bytes_in_the_way(self.collection, self.seen, sieve) > self.others_max_bytes
     }
 
+    #[inline]
     fn is_denied(&self, key: &SeenKey) -> bool {
         self.purpose.notes_denied() && !key.may_be_deleted_by(self.user)
     }

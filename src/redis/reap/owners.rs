@@ -89,6 +89,7 @@ impl Reap {
         None
     }
 
+    #[inline]
     fn standing(&mut self, slice: Slice, number: HeartbeatNumber) -> Standing {
         if self.found_dead.get(number as usize) == Some(&slice.number) {
             return Standing::Dead;
