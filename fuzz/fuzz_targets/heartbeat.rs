@@ -5,9 +5,9 @@
 use std::sync::LazyLock;
 
 use blocking_cleanup_fuzz::heartbeat::forms::Rules;
+use blocking_cleanup_fuzz::heartbeat::time_fields::TimeFields;
 use blocking_cleanup_fuzz::heartbeat::{self, Reading, Stored, Verdict};
 use blocking_cleanup_fuzz::oracle_heartbeat;
-use blocking_cleanup_fuzz::time_fields::TimeFields;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 

@@ -4,9 +4,11 @@
 
 use std::ops::RangeInclusive;
 
+use blocking_cleanup_fuzz::commands::options::{
+    CleanupOptions, Grace, parse_cleanup, parse_status,
+};
 use blocking_cleanup_fuzz::fault_of_error_text;
-use blocking_cleanup_fuzz::options::{CleanupOptions, Grace, parse_cleanup, parse_status};
-use blocking_cleanup_fuzz::pattern::MAX_PATTERN_BYTES;
+use blocking_cleanup_fuzz::keys::pattern::MAX_PATTERN_BYTES;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 

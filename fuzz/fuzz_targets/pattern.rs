@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use blocking_cleanup_fuzz::error::Error;
+use blocking_cleanup_fuzz::keys::pattern::{MAX_PATTERN_BYTES, Pattern};
 use blocking_cleanup_fuzz::oracle_pattern::stringmatchlen;
-use blocking_cleanup_fuzz::pattern::{MAX_PATTERN_BYTES, Pattern};
+use blocking_cleanup_fuzz::reply::error::Error;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 

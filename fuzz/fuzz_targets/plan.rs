@@ -5,14 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 
-use blocking_cleanup_fuzz::collection::{Collection, Position, Record};
-use blocking_cleanup_fuzz::family::Family;
 use blocking_cleanup_fuzz::heartbeat::{self, Reading, Verdict};
-use blocking_cleanup_fuzz::layout::Layout;
+use blocking_cleanup_fuzz::keys::family::Family;
+use blocking_cleanup_fuzz::keys::layout::Layout;
+use blocking_cleanup_fuzz::keys::pattern::Pattern;
 use blocking_cleanup_fuzz::oracle_pattern::stringmatchlen;
-use blocking_cleanup_fuzz::pattern::Pattern;
 use blocking_cleanup_fuzz::plan::{self, Plan, Question};
 use blocking_cleanup_fuzz::plan_model::{self, Outcome};
+use blocking_cleanup_fuzz::scan::collection::{Collection, Position, Record};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 

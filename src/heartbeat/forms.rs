@@ -8,7 +8,7 @@ use time::format_description::well_known::{Iso8601, Rfc2822, Rfc3339};
 use time::{OffsetDateTime, PrimitiveDateTime};
 
 use super::trouble::Reason;
-use crate::error::BadSetting;
+use crate::reply::error::BadSetting;
 
 const NS_PER_MS: i128 = 1_000_000;
 /// A fraction as a binary float lies up to half a microsecond beside the decimal that was written.

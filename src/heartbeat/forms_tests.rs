@@ -2,7 +2,7 @@
 
 use super::super::{Stored, account};
 use super::*;
-use crate::time_fields::TimeFields;
+use crate::heartbeat::time_fields::TimeFields;
 
 const README: &str = include_str!("../../README.md");
 

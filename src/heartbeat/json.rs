@@ -9,7 +9,7 @@ use serde_json::Number;
 use super::Account;
 use super::forms::{Moment, Rules};
 use super::trouble::Reason;
-use crate::time_fields::Names;
+use crate::heartbeat::time_fields::Names;
 
 /// Add what a JSON value says that is no number itself; false if it is none, and then the account is worth nothing.
 pub fn read<'n>(text: &str, names: &'n Names, rules: Rules, account: &mut Account<'n>) -> bool {

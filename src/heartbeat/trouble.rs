@@ -1,7 +1,7 @@
 //! Why a heartbeat gives no time, or none that can be relied on: one reason each, and the bytes that
 //! are to blame.
 
-use crate::error::shown;
+use crate::reply::error::shown;
 
 /// So many of the bytes to blame are kept.
 pub const BYTES_MAX: usize = 32;

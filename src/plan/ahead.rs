@@ -4,10 +4,10 @@
 use std::hint::black_box;
 
 use super::Planner;
-use crate::census::Seen;
-use crate::collection::Position;
-use crate::name_bounds;
-use crate::owners::HeartbeatNumber;
+use crate::keys::name_bounds;
+use crate::keys::owners::HeartbeatNumber;
+use crate::plan::census::Seen;
+use crate::scan::collection::Position;
 
 /// How many keys are looked at together.
 pub(super) const KEYS: usize = 32;

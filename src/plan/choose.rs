@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use super::ahead;
 use super::fate::Fate;
 use super::{Member, Planner};
-use crate::census::{id_of, shown_id};
-use crate::hold::Hold;
-use crate::locality::Locality;
-use crate::name_bounds::MAX_OWNERS;
-use crate::owners::HeartbeatNumber;
-use crate::room::Room;
+use crate::cluster::locality::Locality;
+use crate::keys::name_bounds::MAX_OWNERS;
+use crate::keys::owners::HeartbeatNumber;
+use crate::plan::census::{id_of, shown_id};
+use crate::reply::room::Room;
+use crate::report::hold::Hold;
 
 impl Planner<'_> {
     /// Choose who goes: stale, admitted by MATCH, not vetoed, the oldest first, up to LIMIT.

@@ -8,17 +8,17 @@ use std::sync::atomic::AtomicBool;
 use memchr::memmem::Finder;
 
 use super::{Fate, Incomplete, Plan, Planner, Question};
-use crate::census::{HeartbeatNames, id_of};
-use crate::collection::{Collection, Position, Record};
-use crate::explanation::{Beating, Explanation, KeyFate};
-use crate::family::Family;
+use crate::commands::look::State;
 use crate::heartbeat::Verdict;
-use crate::hold::Hold;
-use crate::layout::{Reading, SegmentCounts};
-use crate::look::State;
-use crate::name_bounds::Tries;
-use crate::owners::{HeartbeatNumber, Owner};
-use crate::safety::Safety;
+use crate::keys::family::Family;
+use crate::keys::layout::{Reading, SegmentCounts};
+use crate::keys::name_bounds::Tries;
+use crate::keys::owners::{HeartbeatNumber, Owner};
+use crate::plan::census::{HeartbeatNames, id_of};
+use crate::plan::explanation::{Beating, Explanation, KeyFate};
+use crate::plan::safety::Safety;
+use crate::report::hold::Hold;
+use crate::scan::collection::{Collection, Position, Record};
 
 /// The plan, and what it means for this id. `breaker_percent` is what a scheduled run would ask.
 pub fn plan_and_explain(
@@ -214,7 +214,7 @@ impl<'c> Planner<'c> {
     }
 
     /// What the breaker of a scheduled run would say.
-    fn share(&self, percent: u32) -> Option<crate::safety::Share> {
+    fn share(&self, percent: u32) -> Option<crate::plan::safety::Share> {
         let safety = Safety {
             breaker_percent: Some(percent),
             ..Safety::default()
@@ -231,5 +231,5 @@ impl<'c> Planner<'c> {
 }
 
 #[cfg(test)]
-#[path = "../explain_tests.rs"]
+#[path = "explain_tests.rs"]
 mod tests;

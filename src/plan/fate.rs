@@ -3,13 +3,13 @@
 use std::cmp::Reverse;
 
 use super::{Incomplete, Member, Planner, Question};
-use crate::census::HeartbeatNames;
+use crate::cluster::locality::Locality;
 use crate::heartbeat::Verdict;
-use crate::hold::Hold;
-use crate::layout::{AllReadings, Reading};
-use crate::locality::Locality;
-use crate::name_bounds;
-use crate::owners::{Crowd, HeartbeatNumber, Names, Owner};
+use crate::keys::layout::{AllReadings, Reading};
+use crate::keys::name_bounds;
+use crate::keys::owners::{Crowd, HeartbeatNumber, Names, Owner};
+use crate::plan::census::HeartbeatNames;
+use crate::report::hold::Hold;
 
 /// What becomes of a key.
 pub(super) enum Fate {
@@ -190,7 +190,7 @@ impl Planner<'_> {
 fn summary(
     summaries: &mut std::collections::HashMap<Crowd, Summary>,
     sets: &mut super::OwnerSets,
-    owners: &crate::owners::Owners,
+    owners: &crate::keys::owners::Owners,
     verdicts: &[Verdict],
     names: &HeartbeatNames,
     crowd: Crowd,

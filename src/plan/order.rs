@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::{Doomed, Incomplete, Plan, Planner, Shared};
-use crate::census::id_of;
-use crate::collection::Position;
-use crate::family::Family;
-use crate::owners::{HeartbeatNumber, Owners};
+use crate::keys::family::Family;
+use crate::keys::owners::{HeartbeatNumber, Owners};
+use crate::plan::census::id_of;
+use crate::scan::collection::Position;
 
 impl Planner<'_> {
     /// Bring the keys into the order of their coordinators, heartbeats last. `None` if told to stop.

@@ -9,7 +9,7 @@ use std::hash::BuildHasher;
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 
-use crate::owners::HeartbeatNumber;
+use crate::keys::owners::HeartbeatNumber;
 
 /// The number of a set.
 pub type SetNumber = u32;

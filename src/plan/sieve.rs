@@ -7,17 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::Question;
-use crate::breath::Breath;
-use crate::census::{HeartbeatNames, judge_heartbeats};
-use crate::collection::{Collection, Position};
+use crate::cluster::locality::Locality;
 use crate::heartbeat::Verdict;
-use crate::hold::Hold;
-use crate::layout::AllReadings;
-use crate::locality::Locality;
-use crate::name_bounds::{self, MAX_TRIES_IN_WALK};
-use crate::name_hash::NameHasher;
-use crate::owners::{HeartbeatNumber, Names, Owners};
+use crate::keys::layout::AllReadings;
+use crate::keys::name_bounds::{self, MAX_TRIES_IN_WALK};
+use crate::keys::name_hash::NameHasher;
+use crate::keys::owners::{HeartbeatNumber, Names, Owners};
+use crate::plan::census::{HeartbeatNames, judge_heartbeats};
 use crate::report::Counts;
+use crate::report::hold::Hold;
+use crate::scan::collection::{Collection, Position};
+use crate::util::breath::Breath;
 
 /// Who was stale after the first walk, and what the second one left out.
 #[derive(Debug)]

@@ -9,13 +9,13 @@ use proptest::prelude::*;
 use super::super::tests::{Keys, any_keys, any_question, collect, names, question};
 use super::super::{Plan, Question, plan};
 use super::*;
+use crate::cluster::locality::ClusterTags;
 use crate::heartbeat::Reading;
-use crate::layout::Layout;
-use crate::locality::ClusterTags;
-use crate::plan_model;
-use crate::protect::Protected;
-use crate::safety::Safety;
-use crate::slots::Slots;
+use crate::keys::layout::Layout;
+use crate::keys::slots::Slots;
+use crate::plan::plan_model;
+use crate::plan::protect::Protected;
+use crate::plan::safety::Safety;
 
 static GO_ON: AtomicBool = AtomicBool::new(false);
 
@@ -181,9 +181,9 @@ fn whoever_becomes_stale_too_late_keeps_the_heartbeat() {
 #[test]
 fn in_a_cluster_keys_of_nobody_are_counted_as_the_plan_counts_them() {
     let layout = Arc::new(Layout::default());
-    let elsewhere = crate::slots::slot_of(b"blocking:heartbeat:nobody");
+    let elsewhere = crate::keys::slots::slot_of(b"blocking:heartbeat:nobody");
     let mut here = Slots::default();
-    (0..crate::slots::SLOTS)
+    (0..crate::keys::slots::SLOTS)
         .filter(|slot| *slot != elsewhere)
         .for_each(|slot| here.insert(slot));
     let asked = Question {
@@ -244,7 +244,7 @@ proptest! {
         }
         let Question { layout, now_ms, threshold_s, .. } = question();
         let judge = |(name, beat): (Vec<u8>, Reading)| {
-            let verdict = crate::census::judge(&name, beat, now_ms, threshold_s, &layout);
+            let verdict = crate::plan::census::judge(&name, beat, now_ms, threshold_s, &layout);
             (name, verdict)
         };
         let all: BTreeMap<Vec<u8>, Verdict> = beats.into_iter().map(judge).collect();
@@ -300,7 +300,7 @@ proptest! {
         // What is left can be found again.
         let judge = |(name, beat): &(Vec<u8>, Option<Reading>)| {
             let Question { layout, now_ms, threshold_s, .. } = question();
-            Some((name.clone(), crate::census::judge(name, (*beat)?, now_ms, threshold_s, &layout)))
+            Some((name.clone(), crate::plan::census::judge(name, (*beat)?, now_ms, threshold_s, &layout)))
         };
         let heartbeats: BTreeMap<Vec<u8>, Verdict> = keys.iter().filter_map(judge).collect();
         for left in all.difference(&gone).filter(|name| !heartbeats.contains_key(*name)) {

@@ -6,7 +6,7 @@
 use redis_module::raw;
 
 use super::api::{self, Answer, OwnString, RedisModuleCtx, RedisModuleString, rm};
-use crate::acl_rules;
+use crate::redis::acl_rules;
 
 /// The name of the user that sent the command at hand; `None` for a call without one, such as
 /// another module's, which the server treats as unrestricted.

@@ -17,12 +17,12 @@ use redis_module::raw;
 
 use super::api::{self, RedisModuleCtx, RedisModuleString, rm};
 use super::signals::{self, End};
-use crate::breath::Breath;
-use crate::family::Family;
-use crate::layout::Layout;
-use crate::name_bounds;
-use crate::name_hash::NameHasher;
-use crate::owners::{HeartbeatNumber, Names, Owners};
+use crate::keys::family::Family;
+use crate::keys::layout::Layout;
+use crate::keys::name_bounds;
+use crate::keys::name_hash::NameHasher;
+use crate::keys::owners::{HeartbeatNumber, Names, Owners};
+use crate::util::breath::Breath;
 
 /// More bytes of names than this end the run: it would otherwise grow without bound.
 const MAX_BYTES: usize = 64 << 20;

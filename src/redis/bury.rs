@@ -11,16 +11,16 @@ use super::api::OwnString;
 use super::born::Born;
 use super::reap::{Batch, Slice};
 use super::{cluster, glimpse};
-use crate::breath::Breath;
-use crate::collection::Collection;
-use crate::evidence;
-use crate::hold::Hold;
-use crate::layout::{AllReadings, Reading};
-use crate::locality::{ClusterTags, Locality, Shrunk};
-use crate::name_bounds::{self, MAX_OWNERS};
-use crate::obituary::{Dead, Obituaries, Rule};
+use crate::cluster::locality::{ClusterTags, Locality, Shrunk};
+use crate::keys::layout::{AllReadings, Reading};
+use crate::keys::name_bounds::{self, MAX_OWNERS};
+use crate::orphans::evidence;
 use crate::orphans::{self, Doomed, Orphans, Sighting};
 use crate::report::Counts;
+use crate::report::hold::Hold;
+use crate::report::obituary::{Dead, Obituaries, Rule};
+use crate::scan::collection::Collection;
+use crate::util::breath::Breath;
 
 /// Orphans on their way out.
 #[derive(Debug)]

@@ -7,8 +7,8 @@ use super::linger;
 use super::reply;
 use super::signals::{self, End};
 use super::state;
-use crate::error::Error;
-use crate::value::Value;
+use crate::reply::error::Error;
+use crate::reply::value::Value;
 
 /// What the client is told in the end.
 struct Farewell {

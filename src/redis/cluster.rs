@@ -7,10 +7,10 @@ use redis_module::raw;
 
 use super::api::{self, Answer, OwnString, RedisModuleCtx, rm};
 use super::system;
-use crate::layout::Layout;
-use crate::locality::{ClusterTags, Locality};
+use crate::cluster::locality::{ClusterTags, Locality};
+use crate::keys::layout::Layout;
+use crate::keys::slots::{self, Own};
 use crate::settings;
-use crate::slots::{self, Own};
 
 /// Between two looks of a removal there is at least so much time.
 const LOOK_EVERY_US: u64 = 10_000;

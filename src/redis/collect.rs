@@ -8,13 +8,13 @@ use super::glimpse;
 use super::keyspace;
 use super::replicas::Replicas;
 use super::scan::{Cursor, SeenKey};
-use crate::collection::{Collection, Record};
-use crate::doctor::Survey;
-use crate::family::Family;
+use crate::commands::doctor::Survey;
 use crate::heartbeat::UNREADABLE;
-use crate::name_bounds;
+use crate::keys::family::Family;
+use crate::keys::name_bounds;
 use crate::plan::Sieve;
-use crate::second_look::{Beat, Reader, Seen};
+use crate::plan::second_look::{Beat, Reader, Seen};
+use crate::scan::collection::{Collection, Record};
 
 /// What limits a walk.
 #[derive(Clone, Debug)]

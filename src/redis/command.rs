@@ -15,12 +15,12 @@ use super::state;
 use super::wakeup::Wakeup;
 use super::writers;
 use crate::commands;
-use crate::error::Error;
-use crate::kept_away::objection;
-use crate::linger::Request;
-use crate::options::{self, CleanupOptions};
+use crate::commands::linger::Request;
+use crate::commands::options::{self, CleanupOptions};
+use crate::reply::error::Error;
+use crate::reply::value::Value;
+use crate::schedule::kept_away::objection;
 use crate::settings;
-use crate::value::Value;
 
 /// The server loads a data set.
 pub const LOADING: u32 =

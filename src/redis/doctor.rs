@@ -6,8 +6,8 @@ use redis_module::raw;
 use super::acl::User;
 use super::api::{Answer, OwnString, RedisModuleCtx, rm};
 use super::keyspace;
-use crate::doctor::{Ids, Orphaned, Seen};
-use crate::family::Family;
+use crate::commands::doctor::{Ids, Orphaned, Seen};
+use crate::keys::family::Family;
 
 /// What is still to be looked at, the last first.
 #[derive(Debug)]

@@ -7,11 +7,11 @@ use redis_module::raw;
 
 use super::api::{self, Answer, OwnString, RedisModuleCtx, rm};
 use super::keyspace;
-use crate::evidence::{self, Content};
 use crate::heartbeat::Stored;
+use crate::heartbeat::vitals::Vitals;
 use crate::orphans::Sighting;
-use crate::second_look::{Prints, Reader};
-use crate::vitals::Vitals;
+use crate::orphans::evidence::{self, Content};
+use crate::plan::second_look::{Prints, Reader};
 
 /// All that shows of a key without taking it apart.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use redis_module::raw;
 
 use super::api::{self, Answer, OwnString, RedisModuleCtx, RedisModuleString, rm};
 use super::keyspace;
-use crate::time_fields::Names;
+use crate::heartbeat::time_fields::Names;
 
 /// Which of the names the hash has, by their places.
 ///

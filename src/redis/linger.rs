@@ -14,10 +14,10 @@ use super::server_info::Info;
 use super::signals::{self, End};
 use super::state::{self, Ended};
 use super::system;
-use crate::error::Error;
-use crate::linger::{Departure, Kept, Request, calls, joined};
+use crate::commands::linger::{Departure, Kept, Request, calls, joined};
+use crate::reply::error::Error;
+use crate::reply::value::Value;
 use crate::settings::LINGER_SECONDS;
-use crate::value::Value;
 
 /// How many commands that take a client away, or end its wait, are over since the server started. Asked
 /// twice for each caller who goes; 0.3 ms where every command of the server has been in use.

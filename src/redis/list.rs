@@ -4,9 +4,9 @@ use super::acl::User;
 use super::api::{OwnString, RedisModuleCtx};
 use super::glimpse;
 use super::scan::Cursor;
-use crate::family::Family;
-use crate::listing::Listing;
-use crate::second_look::Reader;
+use crate::commands::listing::Listing;
+use crate::keys::family::Family;
+use crate::plan::second_look::Reader;
 
 /// A walk under way.
 #[derive(Debug)]

@@ -13,11 +13,11 @@ use super::order::Order;
 use super::run::Run;
 use super::state;
 use super::wakeup::Wakeup;
-use crate::error::Error;
-use crate::linger::Request;
-use crate::look::{self, Look};
+use crate::commands::linger::Request;
+use crate::commands::look::{self, Look};
+use crate::reply::error::Error;
+use crate::reply::value::Value;
 use crate::settings;
-use crate::value::Value;
 
 /// BLOCKING.LIST
 pub unsafe extern "C" fn list(

@@ -15,6 +15,7 @@
 //! 7. Every blocked client is unblocked exactly once, by the `Caller` that owns its handle.
 
 mod acl;
+mod acl_rules;
 mod api;
 mod born;
 mod bury;

@@ -7,8 +7,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::api::{self, Answer, Level, OwnString, RedisModuleCtx, RedisModuleString, rm};
-use crate::layout::Layout;
-use crate::obituary::Obituaries;
+use crate::keys::layout::Layout;
+use crate::report::obituary::Obituaries;
 use crate::settings;
 
 static WRITTEN: AtomicU64 = AtomicU64::new(0);

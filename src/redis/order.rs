@@ -10,10 +10,10 @@ use super::schedule;
 use super::signals::{self, End};
 use super::state;
 use super::wakeup::Wakeup;
-use crate::linger::{Departure, Request};
-use crate::look::Look;
-use crate::options::CleanupOptions;
-use crate::second_look::SecondLook;
+use crate::commands::linger::{Departure, Request};
+use crate::commands::look::Look;
+use crate::commands::options::CleanupOptions;
+use crate::plan::second_look::SecondLook;
 
 /// What the command, or the schedule, knew.
 #[derive(Debug)]

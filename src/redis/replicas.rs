@@ -4,7 +4,7 @@ use std::ffi::CString;
 
 use super::api::{self, Answer, RedisModuleCtx, rm};
 use super::server_info::Info;
-use crate::replica_lag;
+use crate::schedule::replica_lag;
 
 /// What a removal knows of the replicas it writes to.
 #[derive(Debug, Default)]

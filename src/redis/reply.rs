@@ -3,9 +3,9 @@
 use std::ffi::{CString, c_long};
 
 use super::api::{RedisModuleCtx, rm};
-use crate::error::Error;
-use crate::json;
-use crate::value::Value;
+use crate::reply::error::Error;
+use crate::reply::json;
+use crate::reply::value::Value;
 
 /// Reply with a value. In RESP2 the server turns maps into flat arrays and booleans into 0 and 1.
 pub fn value(ctx: *mut RedisModuleCtx, value: &Value) {

@@ -7,7 +7,7 @@
 //!
 //! SCAN removes keys whose TTL has passed, as it does for every client; the module API leaves them.
 //! So SCAN is not for dry runs, nor for servers that would free a large value on the spot, nor where
-//! so much expires that the server's own expiry would suffer, see [`crate::expired_share`].
+//! so much expires that the server's own expiry would suffer, see [`crate::scan::expired_share`].
 
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,8 +17,8 @@ use redis_module::raw;
 use super::acl::User;
 use super::api::{self, Answer, OwnString, RedisModuleCtx, RedisModuleString, rm};
 use super::keyspace;
-use crate::expired_share::ExpiredShare;
-use crate::second_look::{Beat, Reader};
+use crate::plan::second_look::{Beat, Reader};
+use crate::scan::expired_share::ExpiredShare;
 
 /// Whether SCAN is the quicker way on this server.
 static BY_COMMAND: AtomicBool = AtomicBool::new(false);

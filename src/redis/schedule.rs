@@ -21,13 +21,13 @@ use super::state;
 use super::system;
 use super::wakeup::Wakeup;
 use super::writers;
-use crate::kept_away::{Absence, Tried};
-use crate::options::{CleanupOptions, IDS_DEFAULT};
+use crate::commands::options::{CleanupOptions, IDS_DEFAULT};
+use crate::plan::second_look::{Prints, SecondLook, Seen, Sights};
+use crate::reply::value::Value;
 use crate::report::Report;
+use crate::schedule::kept_away::{Absence, Tried};
 use crate::schedule::{Change, Noticed, Outlook, Schedule, Wanted};
-use crate::second_look::{Prints, SecondLook, Seen, Sights};
 use crate::settings;
-use crate::value::Value;
 
 /// What belongs to the schedule; none while the module is not loaded.
 #[derive(Debug)]

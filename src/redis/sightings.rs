@@ -5,8 +5,8 @@ use std::hash::RandomState;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::system;
-use crate::first_seen::{FirstSeen, MAX_KEYS};
-use crate::layout::Layout;
+use crate::keys::layout::Layout;
+use crate::orphans::first_seen::{FirstSeen, MAX_KEYS};
 
 #[derive(Debug)]
 struct Memory {

@@ -13,11 +13,11 @@ use super::run::Run;
 use super::schedule;
 use super::signals::{self, End};
 use super::wakeup::Wakeup;
-use crate::linger::Kept;
-use crate::progress::{Activity, Progress};
+use crate::commands::linger::Kept;
+use crate::reply::value::Value;
+use crate::report::progress::{Activity, Progress};
 use crate::report::{Report, Totals};
 use crate::schedule::Busy;
-use crate::value::Value;
 
 /// The run, when it is not in the middle of a slice.
 #[derive(Debug, Default)]

@@ -4,8 +4,8 @@
 use super::acl::User;
 use super::api::{OwnString, RedisModuleCtx};
 use super::glimpse;
-use crate::explanation::{Answer, Circumstances, Explanation, Read, Shown};
-use crate::second_look::{Reader, SecondLook};
+use crate::plan::explanation::{Answer, Circumstances, Explanation, Read, Shown};
+use crate::plan::second_look::{Reader, SecondLook};
 
 /// An explanation on its way to the caller.
 #[derive(Debug)]

@@ -35,7 +35,7 @@ use super::system::{EventFd, TimerFd};
 #[cfg(has_timerfd)]
 use super::turns::{self, Turns};
 use super::{run, state};
-use crate::yielding::Yielding;
+use crate::util::yielding::Yielding;
 
 /// A context without client, to create timers with; made at load, freed at unload.
 static DETACHED: AtomicPtr<RedisModuleCtx> = AtomicPtr::new(std::ptr::null_mut());

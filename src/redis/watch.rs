@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{schedule, system};
 use crate::report::Report;
-use crate::watch::{LastRuns, Watch};
+use crate::report::watch::{LastRuns, Watch};
 
 /// Locked for moments only, and never while the server is called.
 static WATCH: Mutex<Watch> = Mutex::new(Watch::new());

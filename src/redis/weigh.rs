@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use super::api::{OwnString, RedisModuleCtx};
 use super::{glimpse, sightings};
-use crate::collection::Collection;
-use crate::first_seen::FirstSeen;
 use crate::orphans::Orphans;
-use crate::second_look::Reader;
+use crate::orphans::first_seen::FirstSeen;
+use crate::plan::second_look::Reader;
+use crate::scan::collection::Collection;
 
 /// Orphans on their way from the plan to the reap.
 #[derive(Debug)]

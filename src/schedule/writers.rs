@@ -1,7 +1,7 @@
 //! What the schedule makes of times in which nobody could write.
 
 use super::{Schedule, US_PER_S};
-use crate::kept_away::{Absence, Follows, Tried};
+use crate::schedule::kept_away::{Absence, Follows, Tried};
 
 /// What a write that was tried has changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use super::super::api::OwnString;
 use super::super::keyspace::{self, Refusal};
 use super::{BATCH_KEYS, Reap, Slice};
-use crate::family::{Family, FamilyMap};
-use crate::hold::Hold;
+use crate::keys::family::{Family, FamilyMap};
+use crate::report::hold::Hold;
 
 /// Keys of one batch, by family, each with the number of its owner among the obituaries; 0 without
 /// any.

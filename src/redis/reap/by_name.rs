@@ -11,12 +11,12 @@ use super::super::api::OwnString;
 use super::super::{born, keyspace};
 use super::owners::Standing;
 use super::{Reap, Slice};
-use crate::census::HeartbeatNames;
 use crate::heartbeat::Verdict;
-use crate::hold::Hold;
-use crate::layout::{AllReadings, Layout};
-use crate::name_bounds::MAX_OWNERS_BYTES;
-use crate::owners::Names;
+use crate::keys::layout::{AllReadings, Layout};
+use crate::keys::name_bounds::MAX_OWNERS_BYTES;
+use crate::keys::owners::Names;
+use crate::plan::census::HeartbeatNames;
+use crate::report::hold::Hold;
 
 /// In so many swarms owners are looked up, the first that the walk saw: each costs a look for each way to read
 /// a key.

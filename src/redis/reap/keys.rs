@@ -4,9 +4,9 @@ use super::super::api::OwnString;
 use super::super::glimpse;
 use super::owners::Standing;
 use super::{Batch, KEY_OVERHEAD_BYTES, Reap, Slice, heartbeat_name};
-use crate::hold::Hold;
-use crate::locality::Locality;
+use crate::cluster::locality::Locality;
 use crate::plan::Doomed;
+use crate::report::hold::Hold;
 
 impl Reap {
     /// Put the next key of the family into the batch, unless something speaks against it; gives

@@ -8,10 +8,10 @@ use super::super::api::OwnString;
 use super::super::{born, glimpse, keyspace};
 use super::{Reap, Slice, heartbeat_name};
 use crate::heartbeat::Verdict;
-use crate::hold::Hold;
-use crate::name_bounds::{MAX_OWNERS, MAX_OWNERS_BYTES};
-use crate::owners::HeartbeatNumber;
+use crate::keys::name_bounds::{MAX_OWNERS, MAX_OWNERS_BYTES};
+use crate::keys::owners::HeartbeatNumber;
 use crate::plan::{Member, SetNumber};
+use crate::report::hold::Hold;
 
 /// What another coordinator that could own a key is in this slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 use super::super::api::{OwnString, RedisModuleCtx};
 use super::super::glimpse;
 use super::{KEY_OVERHEAD_BYTES, Progress, Reap};
-use crate::progress::Waiting;
+use crate::report::progress::Waiting;
 
 impl Reap {
     /// Look for the keys that the plan leaves and counts, and count those no more that are gone, until

@@ -14,7 +14,7 @@ use super::super::watch;
 use super::super::worker::Outcome;
 use super::look::Found;
 use super::{Next, Phase, Run};
-use crate::doctor::{self, Answer, Facts, Naming, Settings, Study, Survey, Walked};
+use crate::commands::doctor::{self, Answer, Facts, Naming, Settings, Study, Survey, Walked};
 use crate::report::Status;
 use crate::settings;
 

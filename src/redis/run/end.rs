@@ -16,16 +16,16 @@ use super::look::Explained;
 use super::plan::Planned;
 use super::sift::Sifted;
 use super::{Next, Phase, Run, view};
-use crate::collection::Collection;
-use crate::doctor::Study;
-use crate::hold::Hold;
-use crate::linger::joined;
-use crate::look::Look;
-use crate::pattern::nothing_fits;
+use crate::commands::doctor::Study;
+use crate::commands::linger::joined;
+use crate::commands::look::Look;
+use crate::keys::pattern::nothing_fits;
 use crate::plan::Sieve;
+use crate::plan::second_look::Seen;
+use crate::report::hold::Hold;
 use crate::report::{Report, Status};
+use crate::scan::collection::Collection;
 use crate::schedule::Change;
-use crate::second_look::Seen;
 
 /// Memory that is freed on the spot; more is freed by a worker, for it takes long.
 const FREED_AT_ONCE_BYTES: usize = 1 << 20;

@@ -8,8 +8,8 @@ use super::super::signals::{self, End};
 use super::super::weigh::Weigh;
 use super::super::worker::Outcome;
 use super::{Next, Phase, Run};
-use crate::first_seen::FirstSeen;
 use crate::orphans;
+use crate::orphans::first_seen::FirstSeen;
 use crate::report::Counts;
 
 /// What a worker makes of what was read of orphans.

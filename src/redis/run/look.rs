@@ -16,13 +16,13 @@ use super::super::state;
 use super::super::tell::Tell;
 use super::super::worker::Outcome;
 use super::{Next, Phase, Run, Walked};
-use crate::doctor;
-use crate::error::Error;
-use crate::explanation::{Answer, Circumstances, Explanation};
-use crate::listing::Listing;
-use crate::look::Look;
+use crate::commands::doctor;
+use crate::commands::listing::Listing;
+use crate::commands::look::Look;
+use crate::plan::explanation::{Answer, Circumstances, Explanation};
+use crate::reply::error::Error;
+use crate::reply::value::Value;
 use crate::report::{Report, Status};
-use crate::value::Value;
 
 /// What a look found.
 #[derive(Debug)]

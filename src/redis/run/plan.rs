@@ -12,15 +12,15 @@ use super::super::weigh::Weigh;
 use super::super::worker::Outcome;
 use super::end::end_status;
 use super::{Next, Phase, Run, Walked};
-use crate::breath::Breath;
-use crate::explanation::Explanation;
-use crate::look::Look;
+use crate::commands::look::Look;
 use crate::orphans::{self, Orphans};
+use crate::plan::explanation::Explanation;
+use crate::plan::safety::Safety;
+use crate::plan::second_look::SecondLook;
 use crate::plan::{self, Question};
 use crate::report::Status;
-use crate::safety::Safety;
-use crate::second_look::SecondLook;
 use crate::settings;
+use crate::util::breath::Breath;
 
 /// What a worker makes of a finished walk.
 #[derive(Debug)]

@@ -4,9 +4,9 @@ use super::super::api::RedisModuleCtx;
 use super::super::signals::{self, End};
 use super::super::worker::Outcome;
 use super::{Next, Phase, Run};
-use crate::breath::Breath;
 use crate::plan::Sieve;
 use crate::report::Status;
+use crate::util::breath::Breath;
 
 /// What the second walk keeps; none if a walk begins anew and keeps what it kept.
 pub(super) type Sifted = Option<Box<Sieve>>;

@@ -3,10 +3,10 @@
 use super::super::api::{self, Level, RedisModuleCtx};
 use super::super::system;
 use super::{Phase, Run};
-use crate::cost::Cost;
-use crate::look::Look;
-use crate::pattern::{MAX_PATTERN_BYTES, Pattern};
-use crate::progress::{Activity, Progress};
+use crate::commands::look::Look;
+use crate::keys::pattern::{MAX_PATTERN_BYTES, Pattern};
+use crate::report::cost::Cost;
+use crate::report::progress::{Activity, Progress};
 use crate::report::{Counts, Report, Status};
 use crate::settings;
 

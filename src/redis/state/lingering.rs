@@ -5,9 +5,9 @@ use redis_module::raw;
 use super::super::caller::Caller;
 use super::super::order::Order;
 use super::{Active, State, state};
-use crate::error::Error;
-use crate::linger::{Departure, Kept, Request};
-use crate::value::Value;
+use crate::commands::linger::{Departure, Kept, Request};
+use crate::reply::error::Error;
+use crate::reply::value::Value;
 
 /// What a run, or a look, tells whoever asked.
 pub type Answer = Result<Value, Error>;

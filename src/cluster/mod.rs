@@ -1,0 +1,3 @@
+//! In a cluster: which keys lie on this node.
+
+pub mod locality;

@@ -1,0 +1,326 @@
+//! What `BLOCKING.LIST`, `BLOCKING.EXPLAIN` and `BLOCKING.DOCTOR` are asked: looks, which change nothing.
+//!
+//! Argument bytes become typed options, by the rules of `options.rs`.
+
+use std::ops::RangeInclusive;
+
+use crate::commands::options::{
+    CleanupOptions, MATCH_ACCEPTED, THRESHOLD_ACCEPTED, THRESHOLD_RANGE_S, canonical, integer,
+    once, unknown, value,
+};
+use crate::heartbeat::Verdict;
+use crate::keys::name_bounds::MAX_NAME_BYTES;
+use crate::keys::pattern::Pattern;
+use crate::reply::error::Error;
+
+/// How many coordinators LIST may list. The reply is written in one piece, and ten thousand take
+/// some 20 ms.
+pub const COUNT_RANGE: RangeInclusive<u32> = 1..=1_000;
+/// How many it lists unless told.
+pub const COUNT_DEFAULT: u32 = 100;
+
+/// The options of `BLOCKING.LIST`, as an error names them and as the parser finds them.
+pub const LIST_OPTIONS: &str = "STALE, LIVE, UNREADABLE, THRESHOLD, MATCH, COUNT, JSON";
+/// The same for `BLOCKING.EXPLAIN`.
+pub const EXPLAIN_OPTIONS: &str = "THRESHOLD, JSON";
+/// The same for `BLOCKING.DOCTOR`.
+pub const DOCTOR_OPTIONS: &str = "JSON";
+
+const COUNT_ACCEPTED: &str = "an integer from 1 to 1000 coordinators";
+
+/// What a coordinator's heartbeat says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Stale,
+    Live,
+    Unreadable,
+}
+
+impl State {
+    /// The word in replies.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Stale => "stale",
+            Self::Live => "live",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+impl From<Verdict> for State {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Live => Self::Live,
+            Verdict::Stale { .. } => Self::Stale,
+            Verdict::Unreadable => Self::Unreadable,
+        }
+    }
+}
+
+/// What `BLOCKING.LIST` was asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListOptions {
+    /// List these only.
+    pub state: Option<State>,
+    pub threshold_s: Option<u32>,
+    pub pattern: Option<Pattern>,
+    pub count: u32,
+    pub json: bool,
+}
+
+/// What `BLOCKING.EXPLAIN` was asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExplainOptions {
+    pub id: Vec<u8>,
+    pub threshold_s: Option<u32>,
+    pub json: bool,
+}
+
+/// What `BLOCKING.DOCTOR` was asked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DoctorOptions {
+    pub json: bool,
+}
+
+/// A look.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Look {
+    List(ListOptions),
+    Explain(ExplainOptions),
+    Doctor(DoctorOptions),
+}
+
+impl Look {
+    /// The command, as replies and errors name it.
+    pub const fn command(&self) -> &'static str {
+        match self {
+            Self::List(_) => "BLOCKING.LIST",
+            Self::Explain(_) => "BLOCKING.EXPLAIN",
+            Self::Doctor(_) => "BLOCKING.DOCTOR",
+        }
+    }
+
+    /// Its options as far as a cleanup has them: it is a dry one, of the same coordinators.
+    pub fn as_cleanup(&self) -> CleanupOptions {
+        let (threshold_s, pattern, json) = match self {
+            Self::List(list) => (list.threshold_s, list.pattern.clone(), list.json),
+            Self::Explain(explain) => {
+                let exactly = Pattern::exactly(&explain.id);
+                (explain.threshold_s, Some(exactly), explain.json)
+            }
+            Self::Doctor(doctor) => (None, None, doctor.json),
+        };
+        CleanupOptions {
+            threshold_s,
+            dry_run: true,
+            orphans: None,
+            pattern,
+            limit: None,
+            breaker: None,
+            ids: 0,
+            asynchronous: false,
+            json,
+            no_warm_up: false,
+        }
+    }
+}
+
+/// Reads the arguments of `BLOCKING.LIST`, the command name left out.
+pub fn parse_list(args: &[&[u8]]) -> Result<ListOptions, Error> {
+    let (mut threshold_s, mut pattern, mut count, mut json) = (None, None, None, None);
+    let (mut stale, mut live, mut unreadable) = (None, None, None);
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        match canonical(word, LIST_OPTIONS) {
+            Some(option @ "STALE") => once(&mut stale, option, || Ok(State::Stale))?,
+            Some(option @ "LIVE") => once(&mut live, option, || Ok(State::Live))?,
+            Some(option @ "UNREADABLE") => {
+                once(&mut unreadable, option, || Ok(State::Unreadable))?;
+            }
+            Some(option @ "THRESHOLD") => once(&mut threshold_s, option, || {
+                integer(&mut words, option, THRESHOLD_RANGE_S, THRESHOLD_ACCEPTED)
+            })?,
+            Some(option @ "MATCH") => once(&mut pattern, option, || {
+                Pattern::new(value(&mut words, option, MATCH_ACCEPTED)?)
+            })?,
+            Some(option @ "COUNT") => once(&mut count, option, || {
+                integer(&mut words, option, COUNT_RANGE, COUNT_ACCEPTED)
+            })?,
+            Some(option @ "JSON") => once(&mut json, option, || Ok(()))?,
+            _ => return Err(unknown(word, "BLOCKING.LIST", LIST_OPTIONS)),
+        }
+    }
+    let mut states = [stale, live, unreadable].into_iter().flatten();
+    let state = states.next();
+    if states.next().is_some() {
+        let accepted = "STALE, LIVE and UNREADABLE";
+        return Err(Error::ExclusiveOptions { accepted });
+    }
+    Ok(ListOptions {
+        state,
+        threshold_s,
+        pattern,
+        count: count.unwrap_or(COUNT_DEFAULT),
+        json: json.is_some(),
+    })
+}
+
+/// Reads the arguments of `BLOCKING.EXPLAIN`, the command name left out. The first is the id,
+/// whatever it looks like.
+pub fn parse_explain(args: &[&[u8]]) -> Result<ExplainOptions, Error> {
+    let (mut threshold_s, mut json) = (None, None);
+    let mut words = args.iter();
+    let id = words.next().copied().unwrap_or_default();
+    if id.is_empty() || id.len() > MAX_NAME_BYTES {
+        let got_bytes = id.len();
+        return Err(Error::IdLength { got_bytes });
+    }
+    while let Some(word) = words.next() {
+        match canonical(word, EXPLAIN_OPTIONS) {
+            Some(option @ "THRESHOLD") => once(&mut threshold_s, option, || {
+                integer(&mut words, option, THRESHOLD_RANGE_S, THRESHOLD_ACCEPTED)
+            })?,
+            Some(option @ "JSON") => once(&mut json, option, || Ok(()))?,
+            _ => return Err(unknown(word, "BLOCKING.EXPLAIN", EXPLAIN_OPTIONS)),
+        }
+    }
+    Ok(ExplainOptions {
+        id: id.to_vec(),
+        threshold_s,
+        json: json.is_some(),
+    })
+}
+
+/// Reads the arguments of `BLOCKING.DOCTOR`, the command name left out.
+pub fn parse_doctor(args: &[&[u8]]) -> Result<DoctorOptions, Error> {
+    let mut json = None;
+    for word in args {
+        match canonical(word, DOCTOR_OPTIONS) {
+            Some(option @ "JSON") => once(&mut json, option, || Ok(()))?,
+            _ => return Err(unknown(word, "BLOCKING.DOCTOR", DOCTOR_OPTIONS)),
+        }
+    }
+    Ok(DoctorOptions {
+        json: json.is_some(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<&[u8]> {
+        let words = line.split(' ').filter(|word| !word.is_empty());
+        words.map(str::as_bytes).collect()
+    }
+
+    fn list(line: &str) -> Result<ListOptions, String> {
+        parse_list(&words(line)).map_err(|error| error.to_string())
+    }
+
+    fn explain(line: &str) -> Result<ExplainOptions, String> {
+        parse_explain(&words(line)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn options_of_list() {
+        let none = list("").unwrap();
+        assert_eq!(
+            (none.state, none.threshold_s, none.count),
+            (None, None, 100)
+        );
+        assert!(none.pattern.is_none() && !none.json);
+        let all = list("count 1000 Match a* json THRESHOLD 1 unreadable").unwrap();
+        assert_eq!(all.state, Some(State::Unreadable));
+        assert_eq!((all.threshold_s, all.count), (Some(1), 1_000));
+        assert!(all.pattern.unwrap().matches(b"ab") && all.json);
+        for (line, state) in [("STALE", State::Stale), ("live", State::Live)] {
+            assert_eq!(list(line).unwrap().state, Some(state));
+        }
+    }
+
+    #[test]
+    fn options_of_explain() {
+        let plain = explain("a").unwrap();
+        assert_eq!((plain.id.as_slice(), plain.threshold_s), (&b"a"[..], None));
+        // The first word is the id, even if it is spelled like an option.
+        let all = explain("JSON json threshold 5").unwrap();
+        assert_eq!(
+            (all.id.as_slice(), all.threshold_s),
+            (&b"JSON"[..], Some(5))
+        );
+        assert!(all.json);
+        let binary: &[&[u8]] = &[b"\xff*\x00:"];
+        assert_eq!(parse_explain(binary).unwrap().id, b"\xff*\x00:");
+    }
+
+    #[test]
+    fn what_is_refused() {
+        let accepted = "accepted are STALE, LIVE, UNREADABLE, THRESHOLD, MATCH, COUNT, JSON";
+        let count = "an integer from 1 to 1000 coordinators";
+        let table = [
+            (
+                "ids 5",
+                format!("ERR unknown option 'ids' for BLOCKING.LIST; {accepted}"),
+            ),
+            ("COUNT", format!("ERR COUNT needs a value: {count}")),
+            ("COUNT 0", format!("ERR COUNT must be {count}, got '0'")),
+            (
+                "COUNT 1001",
+                format!("ERR COUNT must be {count}, got '1001'"),
+            ),
+            (
+                "STALE LIVE",
+                "ERR at most one of STALE, LIVE and UNREADABLE is accepted".into(),
+            ),
+            (
+                "LIVE LIVE",
+                "ERR LIVE is given more than once; each option is accepted at most once".into(),
+            ),
+        ];
+        for (line, error) in table {
+            assert_eq!(list(line).unwrap_err(), error, "{line}");
+        }
+        for (args, got) in [(vec![], 0), (vec![&b""[..]], 0)] {
+            let error = Error::IdLength { got_bytes: got };
+            assert_eq!(parse_explain(&args).unwrap_err(), error);
+        }
+        let long = vec![b'x'; MAX_NAME_BYTES + 1];
+        assert!(parse_explain(&[&long]).is_err());
+        assert!(parse_explain(&[&long[1..]]).is_ok());
+        assert_eq!(
+            explain("a STALE").unwrap_err(),
+            "ERR unknown option 'STALE' for BLOCKING.EXPLAIN; accepted are THRESHOLD, JSON"
+        );
+    }
+
+    #[test]
+    fn options_of_doctor() {
+        assert!(!parse_doctor(&[]).unwrap().json);
+        assert!(parse_doctor(&[b"json"]).unwrap().json);
+        let table: [(&[&[u8]], &str); 2] = [
+            (
+                &[b"THRESHOLD"],
+                "ERR unknown option 'THRESHOLD' for BLOCKING.DOCTOR; accepted is JSON",
+            ),
+            (
+                &[b"JSON", b"JSON"],
+                "ERR JSON is given more than once; each option is accepted at most once",
+            ),
+        ];
+        for (args, error) in table {
+            assert_eq!(parse_doctor(args).unwrap_err().to_string(), error);
+        }
+        // Everybody counts: no pattern, and the threshold of the settings.
+        let options = Look::Doctor(DoctorOptions { json: true }).as_cleanup();
+        assert!(options.pattern.is_none() && options.threshold_s.is_none());
+        assert!(options.dry_run && options.json);
+    }
+
+    #[test]
+    fn an_id_is_no_glob() {
+        let look = Look::Explain(explain("a*").unwrap());
+        let pattern = look.as_cleanup().pattern.unwrap();
+        assert!(pattern.matches(b"a*") && !pattern.matches(b"ab"));
+    }
+}

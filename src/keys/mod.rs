@@ -1,0 +1,11 @@
+//! The names of keys: families, templates, and whose a key can be.
+
+pub mod families;
+pub mod family;
+pub mod layout;
+pub mod name_bounds;
+pub mod name_hash;
+pub mod owners;
+pub mod pattern;
+pub mod slots;
+pub mod template;

@@ -1,0 +1,304 @@
+//! The second look: whether a heartbeat still holds the very bytes that the last scheduled run saw.
+//!
+//! A coordinator whose clock is wrong, or whose times have an unknown unit, looks dead at every
+//! moment and yet writes a new value with every beat. So the schedule remembers of each stale
+//! coordinator two keyed hashes, of its heartbeat's name and of its value, and a run removes only
+//! those that it finds unchanged. Forgetting costs one interval and nothing else.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use crate::heartbeat::forms::Rules;
+use crate::heartbeat::time_fields::TimeFields;
+use crate::heartbeat::trouble::Reason;
+use crate::heartbeat::{self, Account, PRESENCE, Reading, Stored};
+use crate::keys::layout::Layout;
+use crate::util::breath::Breath;
+
+/// What is remembered of one heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Sight {
+    name: u64,
+    value: u64,
+}
+
+/// What all databases together may remember: 16 MiB.
+pub const MAX_SIGHTS: usize = 1 << 20;
+
+/// Hashes with a key of this process alone, so that nobody can choose values that look alike.
+#[derive(Clone, Debug, Default)]
+pub struct Prints(RandomState);
+
+impl Prints {
+    /// The fingerprint of a name or of a value.
+    pub fn of(&self, bytes: &[u8]) -> u64 {
+        self.0.hash_one(bytes)
+    }
+
+    /// The fingerprint of what is stored under a name; `None` if it was not read. Of a hash the time
+    /// fields alone count.
+    pub fn of_stored(&self, stored: Stored, max_bytes: usize) -> Option<u64> {
+        match stored {
+            Stored::Text(value) => (value.len() <= max_bytes).then(|| self.of(value)),
+            Stored::Hash(fields) => Some(self.0.hash_one(fields)),
+            Stored::Unread(..) => None,
+        }
+    }
+}
+
+/// How a run reads names and values; it keeps to what the settings said when it began.
+#[derive(Clone, Debug, Default)]
+pub struct Reader {
+    /// Whose a key may be.
+    pub layout: Arc<Layout>,
+    /// Which fields hold a time.
+    pub fields: Arc<TimeFields>,
+    /// Which times are believed.
+    pub rules: Rules,
+    /// A longer value is unreadable.
+    pub max_bytes: usize,
+    /// Take fingerprints of values, for a second look.
+    pub prints: Option<Prints>,
+}
+
+/// A heartbeat, read.
+#[derive(Clone, Copy, Debug)]
+pub struct Beat {
+    pub reading: Reading,
+    /// Its fingerprint; 0 where nobody asked for one.
+    pub print: u64,
+    /// It gives no time, and would be alive all the same if its key has a TTL.
+    pub may_be_presence: bool,
+}
+
+impl Beat {
+    /// The same on a key that has a TTL or not, which need not be asked where it means nothing.
+    pub fn with_ttl(self, has_ttl: impl FnOnce() -> bool) -> Self {
+        if self.may_be_presence && has_ttl() {
+            Self {
+                reading: PRESENCE,
+                ..self
+            }
+        } else {
+            self
+        }
+    }
+}
+
+impl Reader {
+    /// What is stored, in full.
+    pub fn account(&self, stored: Stored) -> Account<'_> {
+        let stored = match stored {
+            Stored::Text(value) if value.len() > self.max_bytes => {
+                Stored::Unread(Reason::TooLong, b"")
+            }
+            stored => stored,
+        };
+        heartbeat::account(stored, &self.fields.beats, self.rules)
+    }
+
+    /// What is stored, as far as a run needs it.
+    pub fn read(&self, stored: Stored) -> Beat {
+        let account = self.account(stored);
+        Beat {
+            reading: account.reading(),
+            print: self.print(stored),
+            may_be_presence: account.may_be_presence(),
+        }
+    }
+
+    fn print(&self, stored: Stored) -> u64 {
+        let prints = self.prints.as_ref();
+        prints.map_or(0, |prints| {
+            prints.of_stored(stored, self.max_bytes).unwrap_or_default()
+        })
+    }
+}
+
+/// What a walk saw: every heartbeat, in any order, some more than once.
+#[derive(Clone, Debug, Default)]
+pub struct Seen(Vec<Sight>);
+
+impl Seen {
+    /// Add a heartbeat.
+    pub fn push(&mut self, prints: &Prints, name: &[u8], value: u64) {
+        let name = prints.of(name);
+        self.0.push(Sight { name, value });
+    }
+
+    /// Memory it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.0.len().saturating_mul(size_of::<Sight>())
+    }
+}
+
+/// What a scheduled run remembers of the stale coordinators of a database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sights(Vec<Sight>);
+
+impl Sights {
+    /// Number of coordinators remembered.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether the heartbeat of this name held a value of this fingerprint.
+    pub fn confirm(&self, name: u64, value: u64) -> bool {
+        let sight = Sight { name, value };
+        self.0.binary_search(&sight).is_ok()
+    }
+}
+
+/// What a run needs for its second look.
+#[derive(Clone, Debug)]
+pub struct SecondLook {
+    pub prints: Prints,
+    /// What the run before it saw of the same database.
+    pub before: Arc<Sights>,
+    /// At most this many are remembered for the next run.
+    pub most: usize,
+    /// What this run's walk saw.
+    pub seen: Seen,
+}
+
+impl SecondLook {
+    /// Bring what was seen into an order that can be searched; before any other question, and on
+    /// a worker thread, for it takes long. `None` if told to stop.
+    pub fn prepare(&mut self, breath: &Breath) -> Option<()> {
+        breath.sort_by(&mut self.seen.0, Ord::cmp)
+    }
+
+    /// The one value that the walk saw for this heartbeat; `None` if it changed meanwhile.
+    fn value(&self, name: u64) -> Option<u64> {
+        let seen = &self.seen.0;
+        let first = seen.partition_point(|sight| sight.name < name);
+        let mut values = seen.iter().skip(first).take_while(|s| s.name == name);
+        let value = values.next()?.value;
+        values.all(|sight| sight.value == value).then_some(value)
+    }
+
+    /// Whether the run before saw this heartbeat as this run did.
+    pub fn confirms(&self, name: &[u8]) -> bool {
+        let name = self.prints.of(name);
+        let value = self.value(name);
+        value.is_some_and(|value| self.before.confirm(name, value))
+    }
+
+    /// What the next run should know of these heartbeats, of which the first are the most urgent.
+    /// `None` if told to stop.
+    pub fn remember<'n>(
+        &self,
+        names: impl Iterator<Item = &'n [u8]>,
+        breath: &Breath,
+    ) -> Option<Sights> {
+        let mut sights = Vec::new();
+        for name in names {
+            breath.name(name)?;
+            if sights.len() >= self.most {
+                break;
+            }
+            let name = self.prints.of(name);
+            sights.extend(self.value(name).map(|value| Sight { name, value }));
+        }
+        breath.sort_by(&mut sights, Ord::cmp)?;
+        Some(Sights(sights))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(prints: &Prints, before: Sights, seen: &[(&str, &str)]) -> SecondLook {
+        let mut look = SecondLook {
+            prints: prints.clone(),
+            before: Arc::new(before),
+            most: 3,
+            seen: Seen::default(),
+        };
+        for (name, value) in seen {
+            let value = prints.of(value.as_bytes());
+            look.seen.push(prints, name.as_bytes(), value);
+        }
+        look.prepare(&Breath::unstoppable()).unwrap();
+        look
+    }
+
+    #[test]
+    fn only_unchanged_bytes_are_confirmed() {
+        let prints = Prints::default();
+        let first = look(
+            &prints,
+            Sights::default(),
+            &[
+                ("a", "1"),
+                ("b", "1"),
+                ("c", "1"),
+                ("c", "2"),
+                ("d", "1"),
+                ("d", "1"),
+            ],
+        );
+        for name in ["a", "b", "c", "d"] {
+            assert!(!first.confirms(name.as_bytes()), "{name}");
+        }
+        let names = ["a", "b", "c", "d"];
+        let known = first
+            .remember(
+                names.iter().map(|name| name.as_bytes()),
+                &Breath::unstoppable(),
+            )
+            .unwrap();
+        assert_eq!(known.len(), 3, "c changed under the walk");
+        let second = look(
+            &prints,
+            known,
+            &[("d", "1"), ("c", "1"), ("b", "2"), ("a", "1"), ("e", "1")],
+        );
+        let confirmed = ["a", "b", "c", "d", "e", "f"].map(|name| second.confirms(name.as_bytes()));
+        assert_eq!(confirmed, [true, false, false, true, false, false]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_forgotten_from_the_end() {
+        let prints = Prints::default();
+        let seen = [("a", "1"), ("b", "1"), ("c", "1"), ("d", "1")];
+        let look = look(&prints, Sights::default(), &seen);
+        let names = ["d", "c", "b", "a"];
+        let known = look
+            .remember(
+                names.iter().map(|name| name.as_bytes()),
+                &Breath::unstoppable(),
+            )
+            .unwrap();
+        assert_eq!(known.len(), 3);
+        let value = prints.of(b"1");
+        assert!(known.confirm(prints.of(b"d"), value));
+        assert!(!known.confirm(prints.of(b"a"), value));
+    }
+
+    #[test]
+    fn a_reader_takes_fingerprints_only_if_asked() {
+        let value = b"1700000000000";
+        let mut reader = Reader {
+            max_bytes: 64,
+            ..Reader::default()
+        };
+        let read = |reader: &Reader| reader.read(Stored::Text(value));
+        assert_eq!(read(&reader).print, 0);
+        let prints = Prints::default();
+        reader.prints = Some(prints.clone());
+        assert_eq!(read(&reader).print, prints.of(value));
+        assert_eq!(read(&reader).reading.newest_ms, Some(1_700_000_000_000));
+        reader.max_bytes = 3;
+        assert_eq!(read(&reader).print, 0);
+        // Of a hash the fields that were read.
+        let hash = |value: &[u8]| {
+            reader
+                .read(Stored::Hash(&[(1, Some(value.to_vec()))]))
+                .print
+        };
+        assert_eq!(hash(b"1"), hash(b"1"));
+        assert_ne!(hash(b"1"), hash(b"2"));
+    }
+}
