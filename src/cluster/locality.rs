@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use crate::keys::layout::{AllReadings, Layout, Reading};
+use crate::keys::layout::{AllReadings, Layout};
+use crate::keys::reading::Reading;
 use crate::keys::slots::{Part, SLOTS, Slots, hash_tag, slot_of_parts};
 use crate::reply::error::BadSetting;
 

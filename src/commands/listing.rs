@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::commands::look::{ListOptions, State};
+use crate::commands::look::ListOptions;
 use crate::heartbeat::Verdict;
+use crate::heartbeat::state::State;
 use crate::heartbeat::trouble::Trouble;
 use crate::heartbeat::vitals::Vitals;
 use crate::keys::layout::Layout;

@@ -8,7 +8,7 @@ use crate::commands::options::{
     CleanupOptions, MATCH_ACCEPTED, THRESHOLD_ACCEPTED, THRESHOLD_RANGE_S, canonical, integer,
     once, unknown, value,
 };
-use crate::heartbeat::Verdict;
+use crate::heartbeat::state::State;
 use crate::keys::name_bounds::MAX_NAME_BYTES;
 use crate::keys::pattern::Pattern;
 use crate::reply::error::Error;
@@ -27,35 +27,6 @@ pub const EXPLAIN_OPTIONS: &str = "THRESHOLD, JSON";
 pub const DOCTOR_OPTIONS: &str = "JSON";
 
 const COUNT_ACCEPTED: &str = "an integer from 1 to 1000 coordinators";
-
-/// What a coordinator's heartbeat says of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    Stale,
-    Live,
-    Unreadable,
-}
-
-impl State {
-    /// The word in replies.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Stale => "stale",
-            Self::Live => "live",
-            Self::Unreadable => "unreadable",
-        }
-    }
-}
-
-impl From<Verdict> for State {
-    fn from(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Live => Self::Live,
-            Verdict::Stale { .. } => Self::Stale,
-            Verdict::Unreadable => Self::Unreadable,
-        }
-    }
-}
 
 /// What `BLOCKING.LIST` was asked.
 #[derive(Debug, Clone, PartialEq)]

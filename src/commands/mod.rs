@@ -1,6 +1,7 @@
 //! The commands as data: what COMMAND DOCS, COMMAND INFO, ACL and HELP say of them.
 
 pub mod doctor;
+pub mod explain;
 pub mod linger;
 pub mod listing;
 pub mod look;

@@ -4,8 +4,11 @@
 //! coordinator whose every known time field was read, and is old, is stale. This file must not know
 //! where the bytes came from and must not look at a clock of its own.
 
+pub mod fingerprint;
 pub mod forms;
 mod json;
+pub mod reader;
+pub mod state;
 pub mod time_fields;
 pub mod trouble;
 pub mod vitals;

@@ -1,9 +1,10 @@
 //! All that shows of one heartbeat, for those who ask: what it says, where it says so, when it expires.
 
+use crate::heartbeat::fingerprint::Prints;
 use crate::heartbeat::forms::Form;
+use crate::heartbeat::reader::Reader;
 use crate::heartbeat::trouble::Trouble;
 use crate::heartbeat::{PRESENCE, Reading, Stored};
-use crate::plan::second_look::{Prints, Reader};
 
 /// The field of a time that is the whole value.
 const WHOLE_VALUE: &str = "(value)";

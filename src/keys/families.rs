@@ -5,9 +5,10 @@
 //! quotes nor backslashes and refuses them: Valkey 8.1.1 writes both into its configuration as they
 //! are, which then means something else or keeps it from starting.
 
+use crate::keys::bad_template::BadTemplate;
 use crate::keys::family::Family;
 use crate::keys::template::{Lead, Never, Tail, Template};
-use crate::reply::error::{BadSetting, BadTemplate};
+use crate::reply::error::BadSetting;
 
 /// The built-in layout.
 pub const DEFAULT: &str = "heartbeat=blocking:heartbeat:{id} \
@@ -61,7 +62,7 @@ type Fault = (usize, BadTemplate);
 pub fn parse(text: &[u8]) -> Result<(Vec<Template>, Vec<Never>), BadSetting> {
     read(text).map_err(|(at, what)| BadSetting::Families {
         at: at.saturating_add(1),
-        what,
+        accepted: what.accepted(),
     })
 }
 

@@ -5,11 +5,8 @@ use crate::keys::layout::Layout;
 use proptest::prelude::*;
 
 fn refusal(text: &str) -> Option<(usize, BadTemplate)> {
-    match parse(text.as_bytes()) {
-        Err(BadSetting::Families { at, what }) => Some((at, what)),
-        Err(other) => panic!("{other}"),
-        Ok(_) => None,
-    }
+    let (at, what) = read(text.as_bytes()).err()?;
+    Some((at + 1, what))
 }
 
 #[test]
@@ -187,7 +184,7 @@ fn the_limits_are_named() {
         (BadTemplate::TooMany, MAX_TEMPLATES),
         (BadTemplate::TooLong, MAX_TEMPLATE_BYTES),
     ] {
-        let text = BadSetting::Families { at: 1, what }.to_string();
+        let text = what.accepted();
         assert!(text.contains(&format!("at most {limit} ")), "{text}");
     }
 }

@@ -1,5 +1,6 @@
 //! The names of keys: families, templates, and whose a key can be.
 
+pub mod bad_template;
 pub mod families;
 pub mod family;
 pub mod layout;
@@ -7,5 +8,6 @@ pub mod name_bounds;
 pub mod name_hash;
 pub mod owners;
 pub mod pattern;
+pub mod reading;
 pub mod slots;
 pub mod template;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-use crate::keys::layout::{Layout, Reading, SegmentCounts};
+use crate::keys::layout::Layout;
 use crate::keys::name_bounds::{self, MAX_OWNERS};
 use crate::keys::name_hash::NameHasher;
+use crate::keys::reading::{Reading, SegmentCounts};
 use crate::util::breath::Breath;
 
 /// A heartbeat's number, given by whoever fills the index.

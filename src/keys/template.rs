@@ -6,7 +6,7 @@
 use memchr::memmem;
 
 use crate::keys::family::Family;
-use crate::keys::layout::{Reading, SegmentCounts};
+use crate::keys::reading::{Reading, SegmentCounts};
 use crate::keys::slots::Part;
 
 /// What stands between the fixed beginning and the id.

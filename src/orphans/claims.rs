@@ -16,9 +16,10 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-use crate::keys::layout::{Layout, Reading, SegmentCounts};
+use crate::keys::layout::Layout;
 use crate::keys::name_bounds;
 use crate::keys::name_hash::NameHasher;
+use crate::keys::reading::{Reading, SegmentCounts};
 use crate::util::breath::Breath;
 
 /// Told apart from an id without a swarm: the same id in whatever swarm.

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::keys::family::Family;
-use crate::keys::layout::{AllReadings, Layout, Reading};
+use crate::keys::layout::{AllReadings, Layout};
 use crate::keys::name_bounds::{self, MAX_NAME_BYTES, MAX_OWNERS, Tries};
 use crate::keys::pattern::Pattern;
+use crate::keys::reading::Reading;
 use crate::orphans::claims::Claims;
 use crate::orphans::evidence::Evidence;
 use crate::orphans::first_seen::FirstSeen;

@@ -6,10 +6,11 @@
 use hashbrown::HashTable;
 
 use crate::heartbeat::{self, Verdict};
-use crate::keys::layout::{Layout, Reading};
+use crate::keys::layout::Layout;
 use crate::keys::name_bounds;
 use crate::keys::name_hash::NameHasher;
 use crate::keys::owners::{HeartbeatNumber, Names};
+use crate::keys::reading::Reading;
 use crate::plan::Question;
 use crate::scan::collection::{Collection, Position};
 use crate::util::breath::Breath;

@@ -8,12 +8,12 @@ use std::sync::atomic::AtomicBool;
 use memchr::memmem::Finder;
 
 use super::{Fate, Incomplete, Plan, Planner, Question};
-use crate::commands::look::State;
 use crate::heartbeat::Verdict;
+use crate::heartbeat::state::State;
 use crate::keys::family::Family;
-use crate::keys::layout::{Reading, SegmentCounts};
 use crate::keys::name_bounds::Tries;
 use crate::keys::owners::{HeartbeatNumber, Owner};
+use crate::keys::reading::{Reading, SegmentCounts};
 use crate::plan::census::{HeartbeatNames, id_of};
 use crate::plan::explanation::{Beating, Explanation, KeyFate};
 use crate::plan::safety::Safety;

@@ -5,9 +5,10 @@ use std::cmp::Reverse;
 use super::{Incomplete, Member, Planner, Question};
 use crate::cluster::locality::Locality;
 use crate::heartbeat::Verdict;
-use crate::keys::layout::{AllReadings, Reading};
+use crate::keys::layout::AllReadings;
 use crate::keys::name_bounds;
 use crate::keys::owners::{Crowd, HeartbeatNumber, Names, Owner};
+use crate::keys::reading::Reading;
 use crate::plan::census::HeartbeatNames;
 use crate::report::hold::Hold;
 

@@ -3,8 +3,9 @@
 //! Bytes only. Which coordinators and which keys are spared follows from here; that they are is for
 //! the plan to see to.
 
-use crate::keys::layout::{Layout, SegmentCounts};
+use crate::keys::layout::Layout;
 use crate::keys::pattern::{MAX_PATTERN_BYTES, Pattern, Steps};
+use crate::keys::reading::SegmentCounts;
 use crate::reply::error::BadSetting;
 
 /// More patterns than this are refused: each key that would go is held against all of them.

@@ -5,14 +5,9 @@
 //! coordinator two keyed hashes, of its heartbeat's name and of its value, and a run removes only
 //! those that it finds unchanged. Forgetting costs one interval and nothing else.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use crate::heartbeat::forms::Rules;
-use crate::heartbeat::time_fields::TimeFields;
-use crate::heartbeat::trouble::Reason;
-use crate::heartbeat::{self, Account, PRESENCE, Reading, Stored};
-use crate::keys::layout::Layout;
+use crate::heartbeat::fingerprint::Prints;
 use crate::util::breath::Breath;
 
 /// What is remembered of one heartbeat.
@@ -24,96 +19,6 @@ struct Sight {
 
 /// What all databases together may remember: 16 MiB.
 pub const MAX_SIGHTS: usize = 1 << 20;
-
-/// Hashes with a key of this process alone, so that nobody can choose values that look alike.
-#[derive(Clone, Debug, Default)]
-pub struct Prints(RandomState);
-
-impl Prints {
-    /// The fingerprint of a name or of a value.
-    pub fn of(&self, bytes: &[u8]) -> u64 {
-        self.0.hash_one(bytes)
-    }
-
-    /// The fingerprint of what is stored under a name; `None` if it was not read. Of a hash the time
-    /// fields alone count.
-    pub fn of_stored(&self, stored: Stored, max_bytes: usize) -> Option<u64> {
-        match stored {
-            Stored::Text(value) => (value.len() <= max_bytes).then(|| self.of(value)),
-            Stored::Hash(fields) => Some(self.0.hash_one(fields)),
-            Stored::Unread(..) => None,
-        }
-    }
-}
-
-/// How a run reads names and values; it keeps to what the settings said when it began.
-#[derive(Clone, Debug, Default)]
-pub struct Reader {
-    /// Whose a key may be.
-    pub layout: Arc<Layout>,
-    /// Which fields hold a time.
-    pub fields: Arc<TimeFields>,
-    /// Which times are believed.
-    pub rules: Rules,
-    /// A longer value is unreadable.
-    pub max_bytes: usize,
-    /// Take fingerprints of values, for a second look.
-    pub prints: Option<Prints>,
-}
-
-/// A heartbeat, read.
-#[derive(Clone, Copy, Debug)]
-pub struct Beat {
-    pub reading: Reading,
-    /// Its fingerprint; 0 where nobody asked for one.
-    pub print: u64,
-    /// It gives no time, and would be alive all the same if its key has a TTL.
-    pub may_be_presence: bool,
-}
-
-impl Beat {
-    /// The same on a key that has a TTL or not, which need not be asked where it means nothing.
-    pub fn with_ttl(self, has_ttl: impl FnOnce() -> bool) -> Self {
-        if self.may_be_presence && has_ttl() {
-            Self {
-                reading: PRESENCE,
-                ..self
-            }
-        } else {
-            self
-        }
-    }
-}
-
-impl Reader {
-    /// What is stored, in full.
-    pub fn account(&self, stored: Stored) -> Account<'_> {
-        let stored = match stored {
-            Stored::Text(value) if value.len() > self.max_bytes => {
-                Stored::Unread(Reason::TooLong, b"")
-            }
-            stored => stored,
-        };
-        heartbeat::account(stored, &self.fields.beats, self.rules)
-    }
-
-    /// What is stored, as far as a run needs it.
-    pub fn read(&self, stored: Stored) -> Beat {
-        let account = self.account(stored);
-        Beat {
-            reading: account.reading(),
-            print: self.print(stored),
-            may_be_presence: account.may_be_presence(),
-        }
-    }
-
-    fn print(&self, stored: Stored) -> u64 {
-        let prints = self.prints.as_ref();
-        prints.map_or(0, |prints| {
-            prints.of_stored(stored, self.max_bytes).unwrap_or_default()
-        })
-    }
-}
 
 /// What a walk saw: every heartbeat, in any order, some more than once.
 #[derive(Clone, Debug, Default)]
@@ -275,30 +180,5 @@ mod tests {
         let value = prints.of(b"1");
         assert!(known.confirm(prints.of(b"d"), value));
         assert!(!known.confirm(prints.of(b"a"), value));
-    }
-
-    #[test]
-    fn a_reader_takes_fingerprints_only_if_asked() {
-        let value = b"1700000000000";
-        let mut reader = Reader {
-            max_bytes: 64,
-            ..Reader::default()
-        };
-        let read = |reader: &Reader| reader.read(Stored::Text(value));
-        assert_eq!(read(&reader).print, 0);
-        let prints = Prints::default();
-        reader.prints = Some(prints.clone());
-        assert_eq!(read(&reader).print, prints.of(value));
-        assert_eq!(read(&reader).reading.newest_ms, Some(1_700_000_000_000));
-        reader.max_bytes = 3;
-        assert_eq!(read(&reader).print, 0);
-        // Of a hash the fields that were read.
-        let hash = |value: &[u8]| {
-            reader
-                .read(Stored::Hash(&[(1, Some(value.to_vec()))]))
-                .print
-        };
-        assert_eq!(hash(b"1"), hash(b"1"));
-        assert_ne!(hash(b"1"), hash(b"2"));
     }
 }

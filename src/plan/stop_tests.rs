@@ -8,11 +8,12 @@ use super::tests::question;
 use super::*;
 use crate::commands::doctor::{self, Settings, Walked};
 use crate::heartbeat::Reading;
+use crate::heartbeat::fingerprint::Prints;
 use crate::orphans::evidence::Evidence;
 use crate::orphans::first_seen::FirstSeen;
 use crate::orphans::{self, Orphans, Sighting};
 use crate::plan::protect::Protected;
-use crate::plan::second_look::{Prints, SecondLook, Seen};
+use crate::plan::second_look::{SecondLook, Seen};
 use crate::scan::collection::Record;
 use crate::util::breath::gauge;
 

@@ -6,12 +6,13 @@ use std::sync::{Arc, LazyLock};
 use proptest::prelude::*;
 
 use super::*;
+use crate::heartbeat::fingerprint::Prints;
 use crate::heartbeat::{self, Reading};
 use crate::keys::layout::Layout;
 use crate::keys::name_bounds::MAX_OWNERS;
 use crate::plan::plan_model::{Outcome, model};
 use crate::plan::protect::Protected;
-use crate::plan::second_look::{Prints, SecondLook, Seen};
+use crate::plan::second_look::{SecondLook, Seen};
 
 const NOW_MS: i64 = 1_700_000_000_000;
 

@@ -10,10 +10,11 @@ use super::replicas::Replicas;
 use super::scan::{Cursor, SeenKey};
 use crate::commands::doctor::Survey;
 use crate::heartbeat::UNREADABLE;
+use crate::heartbeat::reader::{Beat, Reader};
 use crate::keys::family::Family;
 use crate::keys::name_bounds;
 use crate::plan::Sieve;
-use crate::plan::second_look::{Beat, Reader, Seen};
+use crate::plan::second_look::Seen;
 use crate::scan::collection::{Collection, Record};
 
 /// What limits a walk.

@@ -8,10 +8,11 @@ use redis_module::raw;
 use super::api::{self, Answer, OwnString, RedisModuleCtx, rm};
 use super::keyspace;
 use crate::heartbeat::Stored;
+use crate::heartbeat::fingerprint::Prints;
+use crate::heartbeat::reader::Reader;
 use crate::heartbeat::vitals::Vitals;
 use crate::orphans::Sighting;
 use crate::orphans::evidence::{self, Content};
-use crate::plan::second_look::{Prints, Reader};
 
 /// All that shows of a key without taking it apart.
 #[derive(Debug)]

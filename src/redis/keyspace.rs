@@ -7,8 +7,8 @@ use redis_module::raw;
 use super::api::{self, Answer, OwnString, RedisModuleCtx, RedisModuleString, rm};
 use super::{hash, system};
 use crate::heartbeat::Stored;
+use crate::heartbeat::reader::{Beat, Reader};
 use crate::heartbeat::trouble::Reason;
-use crate::plan::second_look::{Beat, Reader};
 
 /// Strings up to this long may be stored inside the object that holds them. Direct access to such
 /// a one makes the server rewrite the stored value, so those are read with GET instead.

@@ -5,8 +5,8 @@ use super::api::{OwnString, RedisModuleCtx};
 use super::glimpse;
 use super::scan::Cursor;
 use crate::commands::listing::Listing;
+use crate::heartbeat::reader::Reader;
 use crate::keys::family::Family;
-use crate::plan::second_look::Reader;
 
 /// A walk under way.
 #[derive(Debug)]

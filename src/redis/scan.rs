@@ -17,7 +17,7 @@ use redis_module::raw;
 use super::acl::User;
 use super::api::{self, Answer, OwnString, RedisModuleCtx, RedisModuleString, rm};
 use super::keyspace;
-use crate::plan::second_look::{Beat, Reader};
+use crate::heartbeat::reader::{Beat, Reader};
 use crate::scan::expired_share::ExpiredShare;
 
 /// Whether SCAN is the quicker way on this server.

@@ -4,8 +4,10 @@
 use super::acl::User;
 use super::api::{OwnString, RedisModuleCtx};
 use super::glimpse;
-use crate::plan::explanation::{Answer, Circumstances, Explanation, Read, Shown};
-use crate::plan::second_look::{Reader, SecondLook};
+use crate::commands::explain::{Answer, Circumstances, Read};
+use crate::heartbeat::reader::Reader;
+use crate::plan::explanation::{Explanation, Shown};
+use crate::plan::second_look::SecondLook;
 
 /// An explanation on its way to the caller.
 #[derive(Debug)]

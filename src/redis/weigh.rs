@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use super::api::{OwnString, RedisModuleCtx};
 use super::{glimpse, sightings};
+use crate::heartbeat::reader::Reader;
 use crate::orphans::Orphans;
 use crate::orphans::first_seen::FirstSeen;
-use crate::plan::second_look::Reader;
 use crate::scan::collection::Collection;
 
 /// Orphans on their way from the plan to the reap.

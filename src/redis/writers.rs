@@ -14,7 +14,8 @@ use super::schedule;
 use super::signals::{self, End};
 use super::state;
 use super::system;
-use crate::schedule::kept_away::{CLUSTER_DOWN, Clocks, Moment, Tried, standstill_ms};
+use crate::reply::error::CLUSTER_DOWN;
+use crate::schedule::kept_away::{Clocks, Moment, Tried, standstill_ms};
 use crate::settings;
 
 /// What was seen at the last looks.

@@ -5,14 +5,12 @@
 //! bytes of a caller into a text other than through [`shown`].
 
 use std::fmt;
-use std::sync::LazyLock;
-
-use crate::keys::family::Family;
-
-use crate::schedule::kept_away::CLUSTER_DOWN;
 
 /// Caller bytes beyond this many are cut from an error text.
 const SHOWN_BYTES: usize = 32;
+
+/// What CLEANUP answers while the cluster is down, and what it begins with.
+pub const CLUSTER_DOWN: &str = "CLUSTERDOWN The cluster is down";
 
 /// What a command can answer instead of its reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -225,59 +223,9 @@ pub enum BadSetting {
     Families {
         /// Where the mistake begins: the number of its byte in the value, from 1 on.
         at: usize,
-        what: BadTemplate,
+        /// What is accepted instead.
+        accepted: &'static str,
     },
-}
-
-/// What is wrong with a template of a key layout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BadTemplate {
-    Byte,
-    Family,
-    Placeholder,
-    Beginning,
-    NoId,
-    Form,
-    Border,
-    HeartbeatStar,
-    NoHeartbeat,
-    Never,
-    TooLong,
-    TooMany,
-}
-
-/// What a template may begin with, every family by its name.
-static TEMPLATE_BEGINNINGS: LazyLock<String> = LazyLock::new(|| {
-    let words = Family::ALL.map(|family| format!("{}=", family.name()));
-    format!("a template begins with {} or never=", words.join(", "))
-});
-
-impl BadTemplate {
-    /// What is accepted instead, as the end of a sentence.
-    fn accepted(self) -> &'static str {
-        match self {
-            Self::Byte => "quotes, backslashes and control characters are not accepted",
-            Self::Family => &TEMPLATE_BEGINNINGS,
-            Self::Placeholder => {
-                "accepted in braces are {id} and {swarm}, and a brace itself is doubled"
-            }
-            Self::Beginning => {
-                "text that ends with a colon must come before the first {id}, {swarm} or *"
-            }
-            Self::NoId => "a template needs one {id}",
-            Self::Form => {
-                "accepted are text, then {swarm} or * and text, or neither, then {id}, then text, then *, or neither"
-            }
-            Self::Border => {
-                "{id} and {swarm} must begin behind a colon and end at a colon or at the end of the key, or stand beside a *"
-            }
-            Self::HeartbeatStar => "a heartbeat takes no *",
-            Self::NoHeartbeat => "at least one heartbeat= is needed",
-            Self::Never => "never= needs a name, in which *, {id} and {swarm} may stand",
-            Self::TooLong => "at most 512 bytes are accepted in one template",
-            Self::TooMany => "at most 64 templates are accepted",
-        }
-    }
 }
 
 impl fmt::Display for BadSetting {
@@ -298,10 +246,9 @@ impl fmt::Display for BadSetting {
             ),
             Self::Zoneless => out.write_str("argument must be refuse or utc"),
             Self::ClusterTags => out.write_str("argument must be unknown or ids"),
-            Self::Families { at, what } => write!(
+            Self::Families { at, accepted } => write!(
                 out,
-                "argument must be templates separated by spaces, at byte {at}: {}",
-                what.accepted()
+                "argument must be templates separated by spaces, at byte {at}: {accepted}"
             ),
         }
     }

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::heartbeat::time_fields::{MAX_FIELD_BYTES, MAX_FIELDS};
+use crate::keys::bad_template::BadTemplate;
 use crate::keys::pattern::MAX_PATTERN_BYTES;
 use crate::plan::protect::MAX_PATTERNS;
-use crate::report::obituary::MAX_STREAM_BYTES;
+use crate::settings::obituary_stream::MAX_STREAM_BYTES;
 use proptest::prelude::*;
 
 const INTEGER: &str = "an integer from 1 to 315360000 seconds";
@@ -288,8 +289,8 @@ fn refused_settings_say_what_is_accepted() {
     assert!(stream.contains(&limits), "{stream}");
     let tags = BadSetting::ClusterTags.to_string();
     assert_eq!(tags, "argument must be unknown or ids");
-    let what = BadTemplate::NoId;
-    let families = BadSetting::Families { at: 7, what }.to_string();
+    let accepted = BadTemplate::NoId.accepted();
+    let families = BadSetting::Families { at: 7, accepted }.to_string();
     let expected =
         "argument must be templates separated by spaces, at byte 7: a template needs one {id}";
     assert_eq!(families, expected);

@@ -4,7 +4,7 @@
 //! Pure. There are two ways to notice. The clocks show that the server stood still, or that its wall
 //! clock was set forward; and a write that is tried now and then shows whether writes are refused.
 
-use crate::reply::error::Error;
+use crate::reply::error::{CLUSTER_DOWN, Error};
 
 const US_PER_S: u64 = 1_000_000;
 
@@ -18,9 +18,6 @@ const CLOCK_STEP_MS: i64 = 2_000;
 
 /// How often a write is tried, in microseconds.
 const TRY_EVERY_US: u64 = US_PER_S;
-
-/// What CLEANUP answers while the cluster is down, and what it begins with.
-pub const CLUSTER_DOWN: &str = "CLUSTERDOWN The cluster is down";
 
 /// How long a server may stand still, in milliseconds, before it counts as one that was away: a
 /// quarter of the threshold or, with orphans, of the grace if that is shorter. Heartbeats expire

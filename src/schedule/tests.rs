@@ -262,7 +262,7 @@ fn the_breaker_opens_once_and_closes_once() {
 
 /// What a run remembers that saw one stale coordinator.
 fn one_sight() -> Sights {
-    let prints = crate::plan::second_look::Prints::default();
+    let prints = crate::heartbeat::fingerprint::Prints::default();
     let look = crate::plan::second_look::SecondLook {
         seen: {
             let mut seen = crate::plan::second_look::Seen::default();

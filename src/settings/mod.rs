@@ -3,6 +3,9 @@
 //! Registered with the server by `redis/settings.rs`; `redis.conf.example` lists the same.
 
 pub mod databases;
+pub mod obituary_stream;
+
+use obituary_stream::Stream;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +16,6 @@ use crate::keys::families;
 use crate::keys::layout::Layout;
 use crate::plan::protect::Protected;
 use crate::reply::error::BadSetting;
-use crate::report::obituary;
 
 /// One setting that is a number, `blocking.<name>` to the outside.
 #[derive(Debug)]
@@ -240,8 +242,7 @@ pub static CLUSTER_TAGS: Text<ClusterTags> =
 
 /// The stream that obituaries are written to; empty for none. Behind the families, which it is held
 /// against when the configuration is read.
-pub static OBITUARY_STREAM: Text<obituary::Stream> =
-    Text::new("obituary-stream", "", obituary::Stream::parse);
+pub static OBITUARY_STREAM: Text<Stream> = Text::new("obituary-stream", "", Stream::parse);
 
 /// How many obituaries the stream keeps, about.
 pub static OBITUARY_MAXLEN: Setting = Setting::new("obituary-maxlen", 10_000, 1, 1_000_000_000);

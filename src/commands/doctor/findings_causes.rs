@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::super::{Code, Facts, Severity};
+use super::super::{Code, Facts};
 use crate::cluster::locality::{ClusterTags, Locality};
+use crate::commands::doctor::finding::Severity;
 use crate::commands::doctor::study::Forecast;
 use crate::commands::doctor::{Ids, Measured, Orphaned, Settings, Survey, Walked};
 use crate::heartbeat::PRESENCE;

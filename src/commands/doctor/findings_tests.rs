@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use causes::{CAUSES, healthy};
 
 use super::*;
+use crate::commands::doctor::finding::Severity;
 use crate::reply::json::to_json;
 
 #[path = "findings_causes.rs"]

@@ -1,6 +1,6 @@
 //! Findings about heartbeats: who can never be judged, who can never become stale, clocks, ids.
 
-use super::findings::{Code, Finding, Severity, count, name_or_null, pick, quoted, such_as};
+use super::finding::{Code, Finding, Severity, count, name_or_null, pick, quoted, such_as};
 use super::survey::Lives;
 use super::{Facts, Ids};
 use crate::plan::census;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::findings::{Code, Finding, Severity, count, name_or_null, pick, quoted, such_as};
+use super::finding::{Code, Finding, Severity, count, name_or_null, pick, quoted, such_as};
 use super::strangers::Group;
 use super::study::Forecast;
 use super::{Facts, Measured};

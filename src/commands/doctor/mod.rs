@@ -3,7 +3,9 @@
 //! Pure. `survey.rs` counts what the walk meets, `study.rs` asks the plan about all of it on a worker
 //! thread, `findings.rs` and the files beside it turn the facts into sentences with numbers.
 
-mod findings;
+mod answer;
+mod examples;
+mod finding;
 mod heartbeats;
 mod ids;
 mod keys;
@@ -12,7 +14,7 @@ mod strangers;
 mod study;
 mod survey;
 
-pub use findings::Answer;
+pub use answer::Answer;
 pub use ids::Ids;
 pub use study::{Naming, Orphaned, Study, study};
 pub use survey::Survey;

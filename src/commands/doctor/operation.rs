@@ -2,7 +2,7 @@
 //! go together.
 
 use super::Facts;
-use super::findings::{Code, Finding, Severity, count, pick};
+use super::finding::{Code, Finding, Severity, count, pick};
 use crate::keys::slots::SLOTS;
 use crate::plan::safety::Share;
 use crate::reply::value::Value;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::survey::Examples;
+use super::examples::Examples;
 use crate::keys::families::LEFT_ALONE;
 use crate::keys::layout::Layout;
 

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Settings;
+use super::examples::Examples;
 use super::strangers::Strangers;
 use crate::heartbeat::forms::Form;
 use crate::heartbeat::vitals::Vitals;
 use crate::keys::layout::Layout;
-use crate::reply::room::{self, Room};
 
 /// Different lives are counted one by one up to this many.
 const MAX_LIVES: usize = 1024;
@@ -20,18 +20,6 @@ const AHEAD_MS: i64 = 1000;
 
 /// Why a heartbeat is not judged although it gives a time.
 const RESERVED: &str = "its name is reserved";
-
-/// Room for names kept as examples.
-#[derive(Debug, Default)]
-pub struct Examples(Room);
-
-impl Examples {
-    /// A copy of the name while there is room.
-    pub fn keep(&mut self, name: &[u8]) -> Option<Vec<u8>> {
-        let fits = room::written_bytes(name) <= room::MAX_EXAMPLE_BYTES && self.0.take(&[name]);
-        fits.then(|| name.to_vec())
-    }
-}
 
 /// Heartbeats with the same trouble.
 #[derive(Debug, Default, PartialEq, Eq)]

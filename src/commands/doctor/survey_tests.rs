@@ -1,6 +1,6 @@
 use super::*;
 use crate::heartbeat::Stored;
-use crate::plan::second_look::Reader;
+use crate::heartbeat::reader::Reader;
 
 const NOW_MS: i64 = 1_700_000_000_000;
 

@@ -1,12 +1,10 @@
-//! What a finding is, in which order findings are told, and what the reply looks like.
+//! What a finding is, and the words that sentences are made of.
 //!
 //! A sentence may hold numbers, and each of them stands in the finding's details, too; ids and names of
 //! keys stand between single quotes, escaped, and whole in the details.
 
-use super::{Facts, heartbeats, keys, operation};
 use crate::reply::error::shown;
 use crate::reply::value::Value;
-use crate::report::cost::Cost;
 
 /// How serious a finding is, the most serious first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,11 +91,11 @@ pub struct Finding {
 
 impl Finding {
     /// The finding as one line.
-    fn line(&self) -> String {
+    pub fn line(&self) -> String {
         format!("{}: {}. {}.", self.severity.word(), self.text, self.advice)
     }
 
-    fn to_value(&self) -> Value {
+    pub fn to_value(&self) -> Value {
         let mut fields = vec![
             ("severity", Value::Status(self.severity.word())),
             ("code", Value::Status(self.code.word())),
@@ -105,58 +103,6 @@ impl Finding {
             ("advice", Value::text(self.advice.as_bytes())),
         ];
         fields.extend(self.details.iter().cloned());
-        Value::Map(fields)
-    }
-}
-
-/// Everything that the facts say, the most serious first, but for the warm-up: while it is on, nothing
-/// else can be relied upon.
-fn findings(facts: &Facts) -> Vec<Finding> {
-    let mut all = Vec::new();
-    heartbeats::say(facts, &mut all);
-    keys::say(facts, &mut all);
-    operation::say(facts, &mut all);
-    all.sort_by_key(|f| (f.code != Code::WarmUp, f.severity, f.code));
-    all
-}
-
-/// The reply.
-#[derive(Debug)]
-pub struct Answer {
-    findings: Vec<Finding>,
-    json: bool,
-    database: u32,
-    threshold_s: u32,
-    keys_scanned: u64,
-}
-
-impl Answer {
-    /// What to say of these facts, as sentences or as JSON.
-    pub fn new(facts: &Facts, json: bool) -> Self {
-        let settings = &facts.survey.settings;
-        Self {
-            findings: findings(facts),
-            json,
-            database: settings.database,
-            threshold_s: settings.threshold_s,
-            keys_scanned: facts.walked.keys_scanned,
-        }
-    }
-
-    /// The reply.
-    pub fn to_value(&self, cost: &Cost) -> Value {
-        if !self.json {
-            let lines = self.findings.iter().map(|f| Value::text(f.line()));
-            return Value::Array(lines.collect());
-        }
-        let findings = self.findings.iter().map(Finding::to_value);
-        let mut fields = vec![
-            ("findings", Value::Array(findings.collect())),
-            ("database", u64::from(self.database).into()),
-            ("threshold_s", u64::from(self.threshold_s).into()),
-            ("keys_scanned", self.keys_scanned.into()),
-        ];
-        fields.extend(cost.fields());
         Value::Map(fields)
     }
 }
@@ -185,7 +131,3 @@ pub fn such_as(example: Option<&[u8]>) -> String {
 pub fn name_or_null(name: Option<&[u8]>) -> Value {
     name.map_or(Value::Null, Value::text)
 }
-
-#[cfg(test)]
-#[path = "findings_tests.rs"]
-mod tests;

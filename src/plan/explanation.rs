@@ -3,13 +3,9 @@
 //! Pure, and without a judgement of its own: the plan says what it decided, and here that is counted,
 //! bounded and put into words.
 
-mod answer;
-
-pub use answer::{Answer, Circumstances, Read};
-
 use std::sync::atomic::AtomicBool;
 
-use crate::commands::look::State;
+use crate::heartbeat::state::State;
 use crate::keys::family::{Family, FamilyMap};
 use crate::orphans::{Orphans, Outcome};
 use crate::plan::safety::Share;
@@ -73,7 +69,7 @@ pub struct Beating {
 #[derive(Clone, Debug)]
 pub struct Shown {
     pub key: Vec<u8>,
-    family: Family,
+    pub family: Family,
     pub fate: KeyFate,
     /// The heartbeat that decided: that vetoes the key, keeps it, or takes it.
     pub by: Option<Vec<u8>>,
@@ -82,11 +78,11 @@ pub struct Shown {
 /// Everything about one id.
 #[derive(Clone, Debug)]
 pub struct Explanation {
-    id: Vec<u8>,
+    pub id: Vec<u8>,
     /// The first of its heartbeats, and how many there are.
     pub heartbeats: Vec<Beating>,
-    heartbeats_found: u64,
-    by_family: FamilyMap<FateMap<u64>>,
+    pub heartbeats_found: u64,
+    pub by_family: FamilyMap<FateMap<u64>>,
     pub shown: Vec<Shown>,
     room: Room,
     /// Keys of nobody, in the order of the walk, until they are judged.
@@ -99,7 +95,7 @@ pub struct Explanation {
     /// In a cluster: heartbeats of the id may lie on other nodes.
     pub is_elsewhere: bool,
     /// The newest time that its orphans give, milliseconds since 1970.
-    newest_evidence_ms: Option<i64>,
+    pub newest_evidence_ms: Option<i64>,
 }
 
 impl Explanation {
@@ -177,7 +173,7 @@ impl Explanation {
         self.by_family.values().flat_map(FateMap::values).sum()
     }
 
-    fn sum(&self, fate: KeyFate) -> u64 {
+    pub fn sum(&self, fate: KeyFate) -> u64 {
         let counts = self.by_family.values().map(|fates| fates[fate]);
         counts.fold(0, u64::saturating_add)
     }

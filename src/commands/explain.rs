@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{Beating, Explanation, KeyFate, Shown};
-use crate::commands::look::State;
 use crate::heartbeat::forms::Form;
+use crate::heartbeat::state::State;
 use crate::heartbeat::trouble::Trouble;
 use crate::heartbeat::vitals::Vitals;
 use crate::keys::family::Family;
 use crate::keys::layout::{AllReadings, Layout};
 use crate::keys::name_bounds::MAX_OWNERS;
 use crate::plan::census;
+use crate::plan::explanation::{Beating, Explanation, KeyFate, Shown};
 use crate::reply::error::shown;
 use crate::reply::value::Value;
 use crate::report::cost::Cost;
@@ -372,5 +372,5 @@ impl Read {
 }
 
 #[cfg(test)]
-#[path = "explanation_tests.rs"]
+#[path = "explain_tests.rs"]
 mod tests;
