@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use blocking_cleanup_fuzz::keys::family::Family;
-use blocking_cleanup_fuzz::keys::layout::{Layout, Reading, SegmentCounts};
+use blocking_cleanup_fuzz::keys::layout::Layout;
+use blocking_cleanup_fuzz::keys::reading::{Reading, SegmentCounts};
 use blocking_cleanup_fuzz::plan_model;
 use libfuzzer_sys::fuzz_target;
 

@@ -290,6 +290,10 @@ pub fn log(ctx: *mut RedisModuleCtx, level: Level, line: &str) {
     }
 }
 
+/// The server loads a data set.
+pub const LOADING: u32 =
+    raw::REDISMODULE_CTX_FLAGS_LOADING | raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING;
+
 /// Flags of the context and of the server.
 pub fn context_flags(ctx: *mut RedisModuleCtx) -> u32 {
     // SAFETY: 1, 2, 3.

@@ -9,7 +9,7 @@ use std::hash::RandomState;
 
 use super::api::OwnString;
 use super::born::Born;
-use super::reap::{Batch, Slice};
+use super::slice::{Batch, Slice};
 use super::{cluster, glimpse};
 use crate::cluster::locality::{ClusterTags, Locality, Shrunk};
 use crate::keys::layout::AllReadings;

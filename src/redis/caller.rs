@@ -1,14 +1,29 @@
 //! The client that waits for a run: blocked, watched, answered, exactly once.
 
+use std::sync::OnceLock;
+
 use redis_module::raw;
 
 use super::api::{self, RedisModuleCtx, RedisModuleString, rm};
-use super::linger;
 use super::reply;
-use super::signals::{self, End};
-use super::state;
+use super::signals::End;
 use crate::reply::error::Error;
 use crate::reply::value::Value;
+
+/// What happens when a client goes before it is answered.
+#[derive(Debug)]
+pub struct Going {
+    /// CLIENT UNBLOCK; gives the number of the run that the client waited for.
+    pub unblocked: fn(*mut raw::RedisModuleBlockedClient) -> Option<u64>,
+    pub disconnected: fn(*mut raw::RedisModuleBlockedClient),
+}
+
+static GOING: OnceLock<Going> = OnceLock::new();
+
+/// Say what happens then; at load only.
+pub fn load(going: Going) {
+    GOING.get_or_init(|| going);
+}
 
 /// What the client is told in the end.
 struct Farewell {
@@ -117,7 +132,8 @@ unsafe extern "C" fn on_timeout(
     api::guard(api::ERR, || {
         // SAFETY: 1, 2, 3.
         let handle = unsafe { rm!(RedisModule_GetBlockedClientHandle)(ctx) };
-        let run = gone(handle).unwrap_or_default();
+        let run = GOING.get().and_then(|going| (going.unblocked)(handle));
+        let run = run.unwrap_or_default();
         reply::error(ctx, &Error::CallerUnblocked { run });
         api::OK
     })
@@ -129,21 +145,8 @@ unsafe extern "C" fn on_disconnect(
     handle: *mut raw::RedisModuleBlockedClient,
 ) {
     api::guard((), || {
-        if !linger::leave(handle) {
-            gone(handle);
+        if let Some(going) = GOING.get() {
+            (going.disconnected)(handle);
         }
     });
-}
-
-/// End the run that this client waits for, if it still does; gives the run's number. The callback
-/// can come after the run has ended, so the handle is compared and never followed.
-fn gone(handle: *mut raw::RedisModuleBlockedClient) -> Option<u64> {
-    if let Some(run) = state::successor_of_caller(handle) {
-        state::wish_for_successor(End::CallerGone);
-        return Some(run);
-    }
-    let run = state::run_of_caller(handle)?;
-    signals::wish(End::CallerGone);
-    state::wake();
-    Some(run)
 }

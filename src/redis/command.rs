@@ -9,9 +9,11 @@ use super::keyspace;
 use super::linger;
 use super::order::Order;
 use super::reply;
+use super::runs;
 use super::schedule;
 use super::signals::{self, End};
 use super::state;
+use super::status;
 use super::wakeup::Wakeup;
 use super::writers;
 use crate::commands;
@@ -21,10 +23,6 @@ use crate::reply::error::Error;
 use crate::reply::value::Value;
 use crate::schedule::kept_away::objection;
 use crate::settings;
-
-/// The server loads a data set.
-pub const LOADING: u32 =
-    raw::REDISMODULE_CTX_FLAGS_LOADING | raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING;
 
 /// The client cannot be made to wait.
 pub const NO_WAITING: u32 = raw::REDISMODULE_CTX_FLAGS_MULTI
@@ -88,7 +86,7 @@ fn start(
     if flags & raw::REDISMODULE_CTX_FLAGS_MASTER == 0 {
         return Err(Error::NotPrimary);
     }
-    if flags & LOADING != 0 {
+    if flags & api::LOADING != 0 {
         let command = "BLOCKING.CLEANUP";
         return Err(Error::Loading { command });
     }
@@ -137,7 +135,12 @@ fn start(
         let why = "the client cannot be blocked";
         Some(Caller::block(ctx, json).ok_or(Error::CannotStart { why })?)
     };
-    let order = Order::new(request, caller);
+    let order = Order::new(
+        state::next_number(),
+        request,
+        caller,
+        schedule::warm_up_left_s(),
+    );
     let number = order.number;
     let why = if is_ending {
         End::CallerGone
@@ -146,7 +149,7 @@ fn start(
     } else {
         End::ManualRun
     };
-    order.begin(ctx, wakeup, why);
+    runs::begin(ctx, order, wakeup, why);
     let run = Value::from(number);
     Ok(asynchronous.then(|| match json {
         true => (Value::Map(vec![("run", run)]), true),
@@ -164,7 +167,7 @@ pub unsafe extern "C" fn status(
         // SAFETY: 3.
         let arguments = unsafe { arguments(argv, argc) };
         let options = options::parse_status(&arguments);
-        answer(ctx, options.map(|o| Some((state::status(o.json), o.json))))
+        answer(ctx, options.map(|o| Some((status::value(o.json), o.json))))
     })
 }
 

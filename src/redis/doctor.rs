@@ -5,7 +5,7 @@ use redis_module::raw;
 
 use super::acl::User;
 use super::api::{Answer, OwnString, RedisModuleCtx, rm};
-use super::keyspace;
+use super::open_key::with_open_key;
 use crate::commands::doctor::{Ids, Orphaned, Seen};
 use crate::keys::family::Family;
 
@@ -100,7 +100,7 @@ fn memory_usage(ctx: *mut RedisModuleCtx, name: &OwnString) -> Option<u64> {
         raw::REDISMODULE_KEYTYPE_SET,
         raw::REDISMODULE_KEYTYPE_ZSET,
     ];
-    let kind = keyspace::with_open_key(ctx, name, |key| {
+    let kind = with_open_key(ctx, name, |key| {
         // SAFETY: 1, 2, 4; open for the time of this call.
         unsafe { rm!(RedisModule_KeyType)(key) }
     })?;

@@ -7,6 +7,7 @@ use redis_module::raw;
 
 use super::api::{self, Answer, OwnString, RedisModuleCtx, rm};
 use super::keyspace;
+use super::open_key::with_open_key;
 use crate::heartbeat::Stored;
 use crate::heartbeat::fingerprint::Prints;
 use crate::heartbeat::reader::Reader;
@@ -31,7 +32,7 @@ const USED_MARGIN_MS: i64 = 2_000;
 
 /// Whether a key exists.
 pub fn exists(ctx: *mut RedisModuleCtx, name: &OwnString) -> bool {
-    keyspace::with_open_key(ctx, name, |_| ()).is_some()
+    with_open_key(ctx, name, |_| ()).is_some()
 }
 
 /// What an orphan says, and its print; `None` if there is none (any more). A string longer than the
@@ -122,7 +123,7 @@ fn glimpse<T>(
     use_it: impl Fn(Glimpse) -> T,
 ) -> Option<T> {
     let look = |with_value: bool| {
-        keyspace::with_open_key(ctx, name, |key| {
+        with_open_key(ctx, name, |key| {
             // SAFETY: 1, 2, 4; open for the time of this call.
             let mut seen = unsafe {
                 Glimpse {

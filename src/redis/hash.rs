@@ -6,7 +6,7 @@ use std::ffi::{CString, c_int};
 use redis_module::raw;
 
 use super::api::{self, Answer, OwnString, RedisModuleCtx, RedisModuleString, rm};
-use super::keyspace;
+use super::open_key::with_open_key;
 use crate::heartbeat::time_fields::Names;
 
 /// Which of the names the hash has, by their places.
@@ -69,7 +69,7 @@ fn length(ctx: *mut RedisModuleCtx, key: &OwnString, name: &str) -> Option<usize
 
 fn value(ctx: *mut RedisModuleCtx, key: &OwnString, name: &str) -> Option<Vec<u8>> {
     let field = CString::new(name).ok()?;
-    keyspace::with_open_key(ctx, key, |key| {
+    with_open_key(ctx, key, |key| {
         let mut value: *mut RedisModuleString = std::ptr::null_mut();
         let flags = raw::REDISMODULE_HASH_CFIELDS as i32;
         let end: *const RedisModuleString = std::ptr::null();

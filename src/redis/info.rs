@@ -5,7 +5,7 @@ use std::ffi::CString;
 use redis_module::raw;
 
 use super::api::{self, RedisModuleCtx, rm};
-use super::{obituaries, schedule, state, watch};
+use super::{obituaries, schedule, status, watch};
 
 /// Register the section; at load only.
 pub fn load(ctx: *mut RedisModuleCtx) -> bool {
@@ -22,7 +22,7 @@ unsafe extern "C" fn on_info(ctx: *mut raw::RedisModuleInfoCtx, for_crash_report
     api::guard((), || {
         // SAFETY: 1, 2, 3; the empty section name makes it `# blocking`.
         unsafe { rm!(RedisModule_InfoAddSection)(ctx, c"".as_ptr()) };
-        for (name, value) in state::info_fields()
+        for (name, value) in status::info_fields()
             .into_iter()
             .chain(schedule::info_fields())
             .chain(obituaries::info_fields())

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use redis_module::raw;
 
 use super::api::{self, Answer, OwnString, RedisModuleCtx, RedisModuleString, rm};
+use super::open_key::with_open_key;
 use super::{hash, system};
 use crate::heartbeat::Stored;
 use crate::heartbeat::reader::{Beat, Reader};
@@ -212,24 +213,6 @@ pub(super) fn with_stored<T>(
         // SAFETY: as above.
         use_it(stored, &|| unsafe { expires_in(key) })
     })
-}
-
-/// Open a key to read, without counting that as a use of it; `None` if it does not exist.
-pub(super) fn with_open_key<T>(
-    ctx: *mut RedisModuleCtx,
-    name: &OwnString,
-    read: impl FnOnce(*mut raw::RedisModuleKey) -> T,
-) -> Option<T> {
-    let mode = raw::REDISMODULE_READ | raw::REDISMODULE_OPEN_KEY_NOTOUCH;
-    // SAFETY: 1, 2, 3.
-    let key = unsafe { rm!(RedisModule_OpenKey)(ctx, name.as_ptr(), mode as i32) };
-    if key.is_null() {
-        return None;
-    }
-    let result = read(key);
-    // SAFETY: 1, 2, 4; opened above, and nobody kept it.
-    unsafe { rm!(RedisModule_CloseKey)(key) };
-    Some(result)
 }
 
 /// Whether a string of this length must be read with GET.

@@ -32,7 +32,7 @@ fn takings() -> u64 {
 }
 
 /// This client's connection went away. False if nothing lingers for it.
-pub fn leave(handle: *mut raw::RedisModuleBlockedClient) -> bool {
+fn leave(handle: *mut raw::RedisModuleBlockedClient) -> bool {
     if LINGER_SECONDS.get() == 0 || !state::is_waiting(handle) {
         return false;
     }
@@ -122,4 +122,24 @@ pub fn keep(request: Request, departure: Departure, answer: Result<Value, Error>
             answer,
         });
     }
+}
+
+/// The connection of this client closed, or the server took it away: its run lingers, if it may.
+pub fn disconnected(handle: *mut raw::RedisModuleBlockedClient) {
+    if !leave(handle) {
+        gone(handle);
+    }
+}
+
+/// End the run that this client waits for, if it still does; gives the run's number. The callback
+/// can come after the run has ended, so the handle is compared and never followed.
+pub fn gone(handle: *mut raw::RedisModuleBlockedClient) -> Option<u64> {
+    if let Some(run) = state::successor_of_caller(handle) {
+        state::wish_for_successor(End::CallerGone);
+        return Some(run);
+    }
+    let run = state::run_of_caller(handle)?;
+    signals::wish(End::CallerGone);
+    state::wake();
+    Some(run)
 }

@@ -9,10 +9,11 @@ use redis_module::raw;
 
 use super::api::{self, Level, RedisModuleCtx, RedisModuleString, rm};
 use super::born::Events;
+use super::caller::{self, Going};
 use super::command::{self, Handler};
 use super::{
-    acl, born, events, info, keyspace, look, obituaries, scan, schedule, settings, sightings,
-    state, wakeup, watch,
+    acl, born, cron, detached, events, info, keyspace, linger, look, obituaries, runs, scan,
+    schedule, settings, sightings, state, wakeup, watch, writers,
 };
 use crate::commands::{self, ArgumentKind, Command};
 
@@ -126,9 +127,16 @@ fn load(ctx: *mut RedisModuleCtx, argc: i32) -> Result<(), String> {
         "a setting was refused; see the lines above",
     )?;
     done(info::load(ctx), "the server refused the INFO section")?;
-    wakeup::load(ctx);
+    detached::load(ctx);
+    wakeup::load(runs::on_turn);
+    caller::load(Going {
+        unblocked: linger::gone,
+        disconnected: linger::disconnected,
+    });
+    schedule::load(ctx);
+    writers::load();
     let births = events_of_births(version);
-    let subscribed = born::load(ctx, births) && events::load(ctx) && schedule::load(ctx);
+    let subscribed = born::load(ctx, births) && events::load(ctx) && cron::load(ctx);
     if !subscribed {
         leave_nothing();
     }
@@ -179,7 +187,7 @@ fn stays_loaded(ctx: *mut RedisModuleCtx) -> Option<String> {
 fn leave_nothing() {
     schedule::unload();
     settings::unload();
-    wakeup::unload();
+    detached::unload();
 }
 
 fn server_version() -> Option<(i32, i32, i32)> {

@@ -10,7 +10,8 @@ use super::command;
 use super::keyspace;
 use super::linger;
 use super::order::Order;
-use super::run::Run;
+use super::runs;
+use super::schedule;
 use super::state;
 use super::wakeup::Wakeup;
 use crate::commands::linger::Request;
@@ -80,7 +81,7 @@ unsafe fn ask(
 fn start(ctx: *mut RedisModuleCtx, look: Look) -> Result<Option<(Value, bool)>, Error> {
     let command = look.command();
     let flags = api::context_flags(ctx);
-    if flags & command::LOADING != 0 {
+    if flags & api::LOADING != 0 {
         return Err(Error::Loading { command });
     }
     if flags & command::NO_WAITING != 0 {
@@ -108,7 +109,12 @@ fn start(ctx: *mut RedisModuleCtx, look: Look) -> Result<Option<(Value, bool)>, 
     })?;
     let why = "the client cannot be blocked";
     let caller = Caller::block(ctx, request.options.json).ok_or(Error::CannotStart { why })?;
-    let order = Order::new(request, Some(caller));
-    state::put_back(Box::new(Run::begin(ctx, order, wakeup)));
+    let order = Order::new(
+        state::next_number(),
+        request,
+        Some(caller),
+        schedule::warm_up_left_s(),
+    );
+    runs::begin_now(ctx, order, wakeup);
     Ok(None)
 }

@@ -2,13 +2,8 @@
 
 use redis_module::raw;
 
-use super::api::RedisModuleCtx;
 use super::caller::Caller;
-use super::keyspace;
-use super::run::Run;
-use super::schedule;
-use super::signals::{self, End};
-use super::state;
+use super::signals::End;
 use super::wakeup::Wakeup;
 use crate::commands::linger::{Departure, Request};
 use crate::commands::look::Look;
@@ -53,10 +48,10 @@ impl Order {
         }
     }
 
-    /// The same order from the one who asked, with whoever waits for it.
-    pub fn new(request: Request, caller: Option<Caller>) -> Self {
+    /// The order for a request, with the client that waits for it and the number of its run.
+    pub fn new(number: u64, request: Request, caller: Option<Caller>, warm_up_left_s: u64) -> Self {
         Self {
-            number: state::next_number(),
+            number,
             options: request.options,
             threshold_s: request.threshold_s,
             database: request.database,
@@ -67,7 +62,7 @@ impl Order {
             scheduled: false,
             second_look: None,
             orphan_grace_s: request.orphan_grace_s,
-            warm_up_left_s: schedule::warm_up_left_s(),
+            warm_up_left_s,
             look: request.look,
         }
     }
@@ -100,20 +95,6 @@ impl Order {
         let caller = self.caller.as_ref()?;
         caller.is(handle).then_some(self.number)
     }
-
-    /// Begin a run, or let the one under way make room for it, and tell that one why.
-    pub fn begin(self, ctx: *mut RedisModuleCtx, wakeup: Wakeup, why: End) {
-        if state::progress().is_none() {
-            return state::put_back(Box::new(Run::begin(ctx, self, wakeup)));
-        }
-        state::succeed(Successor {
-            order: self,
-            wakeup,
-            wish: None,
-        });
-        signals::wish(why);
-        state::wake();
-    }
 }
 
 /// A run that waits for another to make room: a manual one for a scheduled one, either for a look.
@@ -123,16 +104,4 @@ pub struct Successor {
     pub wakeup: Wakeup,
     /// Why it should end at once, if its caller went away, or changed his mind, meanwhile.
     pub wish: Option<End>,
-}
-
-impl Successor {
-    /// Begin it, now that there is room.
-    pub fn begin(self, ctx: *mut RedisModuleCtx) {
-        // For the number of keys; each slice selects by itself.
-        keyspace::select(ctx, self.order.database);
-        state::put_back(Box::new(Run::begin(ctx, self.order, self.wakeup)));
-        if let Some(wish) = self.wish {
-            signals::wish(wish);
-        }
-    }
 }

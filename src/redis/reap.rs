@@ -10,23 +10,21 @@ mod keys;
 mod owners;
 mod recount;
 
-pub use batch::Batch;
-
 use by_name::ByName;
 use owners::Others;
 
 use std::sync::Arc;
 
-use super::acl::User;
-use super::api::{self, OwnString, RedisModuleCtx};
+use super::api::{self, OwnString};
 use super::born::Born;
 use super::bury::{Bury, Rest};
 use super::cluster::Ground;
 use super::keyspace;
 use super::replicas::Replicas;
+use super::slice::{Batch, Slice};
 use super::{glimpse, obituaries, system};
 use crate::cluster::locality::Shrunk;
-use crate::heartbeat::reader::{Beat, Reader};
+use crate::heartbeat::reader::Beat;
 use crate::heartbeat::{self, Verdict};
 use crate::keys::family::Family;
 use crate::keys::layout::Layout;
@@ -66,20 +64,6 @@ pub enum Progress {
     Paused(Waiting),
     /// The server refuses to remove anything; its own words.
     Refused(String),
-}
-
-/// What a slice may use.
-#[derive(Clone, Copy, Debug)]
-pub struct Slice<'s> {
-    pub ctx: *mut RedisModuleCtx,
-    pub user: &'s User,
-    /// Wall clock of the run, milliseconds since 1970.
-    pub now_ms: i64,
-    pub threshold_s: u32,
-    pub reader: &'s Reader,
-    pub cluster: bool,
-    /// The slice's number, so that a heartbeat is read once a slice and not once a key.
-    pub number: u64,
 }
 
 /// A removal under way.
@@ -125,6 +109,22 @@ pub struct Reap {
 }
 
 impl Reap {
+    /// The status that goes with a run that was not cut short.
+    pub fn status(&self) -> Status {
+        let plan = &self.plan;
+        if plan.refused.is_some() {
+            Status::Refused
+        } else if plan.truncated || plan.has_latecomers {
+            Status::Truncated
+        } else if plan.limited {
+            Status::Limited
+        } else if self.counts.held.is_empty() && self.counts.keys_not_owned == 0 {
+            Status::Complete
+        } else {
+            Status::Partial
+        }
+    }
+
     /// Everything still to do.
     ///
     /// Called on the worker thread: at a million heartbeats it would take a slice of its own.

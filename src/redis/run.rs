@@ -9,6 +9,8 @@ mod plan;
 mod sift;
 mod view;
 
+pub use view::log_end;
+
 use doctor::{Diagnosis, Examination};
 use judge::{Judged, Judging};
 use look::{Explained, Found};
@@ -21,20 +23,19 @@ use super::born::Born;
 use super::cluster::Ground;
 use super::collect::{Collect, Limits, Purpose, Walk};
 use super::keyspace;
-use super::linger;
 use super::list::List;
 use super::obituaries;
+use super::observer::RunObserver;
 use super::order::Order;
 use super::reap::{self, Reap};
 use super::replicas::Replicas;
 use super::signals::{self, End};
-use super::state;
+use super::slice::Slice;
 use super::system;
 use super::tell::Tell;
 use super::wakeup::Wakeup;
 use super::weigh::Weigh;
 use super::worker::Worker;
-use super::writers;
 use crate::commands::doctor::Study;
 use crate::heartbeat::forms::Rules;
 use crate::heartbeat::reader::Reader;
@@ -88,7 +89,7 @@ struct Walked {
 }
 
 /// What a step asks for.
-enum Next {
+pub enum Next {
     Slice,
     WaitForWorker,
     Look,
@@ -99,6 +100,7 @@ enum Next {
 #[derive(Debug)]
 pub struct Run {
     pub order: Order,
+    observer: &'static dyn RunObserver,
     phase: Phase,
     // Declared behind the phase: a worker in there holds a waker, and is joined first.
     pub wakeup: Wakeup,
@@ -132,36 +134,14 @@ pub struct Run {
     latency_threshold_ms: i64,
 }
 
-/// Run one slice of the run under way, if there is one. Called by the module's timer.
-pub fn slice(ctx: *mut RedisModuleCtx) {
-    linger::settle();
-    let Some(mut run) = state::take() else {
-        return;
-    };
-    match api::guard(None, || Some(run.slice(ctx))) {
-        Some(Next::End(report)) => run.over(ctx, *report),
-        Some(Next::Slice) => {
-            let pause_us = run.paused_us;
-            run.park(|wakeup| wakeup.arm(pause_us));
-        }
-        Some(Next::Look) => {
-            let look_us = run.look_after_us;
-            run.park(|wakeup| wakeup.arm(look_us));
-        }
-        Some(Next::WaitForWorker) => run.park(Wakeup::wait_for_worker),
-        None => {
-            let report = run.report(
-                Status::Interrupted,
-                Some(End::InternalError.reason().into()),
-            );
-            run.over(ctx, report);
-        }
-    }
-}
-
 impl Run {
     /// Begin: nothing is looked at before the first slice.
-    pub fn begin(ctx: *mut RedisModuleCtx, order: Order, wakeup: Wakeup) -> Self {
+    pub fn begin(
+        ctx: *mut RedisModuleCtx,
+        order: Order,
+        wakeup: Wakeup,
+        observer: &'static dyn RunObserver,
+    ) -> Self {
         signals::begin(order.database);
         let reader = Reader {
             layout: settings::FAMILIES.get(),
@@ -192,6 +172,7 @@ impl Run {
                 collect.walks_twice = order.look.is_none();
                 Phase::Collecting(collect)
             }),
+            observer,
             wakeup,
             born: match order.look {
                 // Nothing is removed, so nothing has to be kept for those who are born meanwhile.
@@ -225,9 +206,14 @@ impl Run {
         }
     }
 
-    fn park(self: Box<Self>, arm: impl FnOnce(&Wakeup)) {
-        arm(&self.wakeup);
-        state::put_back(self);
+    /// Have the next slice come when this step asks for it.
+    pub fn arm(&self, next: &Next) {
+        match next {
+            Next::Slice => self.wakeup.arm(self.paused_us),
+            Next::Look => self.wakeup.arm(self.look_after_us),
+            Next::WaitForWorker => self.wakeup.wait_for_worker(),
+            Next::End(_) => {}
+        }
     }
 
     /// Milliseconds since 1970, as seen from the start of the run: a clock set forward meanwhile
@@ -239,7 +225,7 @@ impl Run {
     }
 
     /// One slice with its accounts: time, pace, latency monitor, statistics of the command.
-    fn slice(&mut self, ctx: *mut RedisModuleCtx) -> Next {
+    pub fn slice(&mut self, ctx: *mut RedisModuleCtx) -> Next {
         let begin_us = system::monotonic_us();
         let begin_cpu_us = system::thread_cpu_us();
         let before = Turn {
@@ -308,7 +294,7 @@ impl Run {
         if let Phase::Releasing(..) = self.phase {
             return self.release_step();
         }
-        writers::look_at_clocks();
+        self.observer.before_slice();
         if let Some(end) = signals::wished() {
             return self.stop_for(end);
         }
@@ -317,8 +303,7 @@ impl Run {
         if !is_look && flags & raw::REDISMODULE_CTX_FLAGS_MASTER == 0 {
             return self.stop_for(End::RoleChanged);
         }
-        let loading = raw::REDISMODULE_CTX_FLAGS_LOADING | raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING;
-        if flags & loading != 0 {
+        if flags & api::LOADING != 0 {
             return self.stop_for(End::Loading);
         }
         match self.phase {
@@ -430,7 +415,7 @@ impl Run {
         cluster: bool,
         time_is_up: &mut dyn FnMut() -> bool,
     ) -> Next {
-        let slice = reap::Slice {
+        let slice = Slice {
             ctx,
             user,
             now_ms: self.now_ms(),

@@ -1,33 +1,19 @@
-//! The schedule at work: the server's cron asks whether a run is due, and starts it.
-//!
-//! No timer and no descriptor: an armed one would keep the module from being unloaded, or outlive
-//! it. The server calls back some ten times a second as long as the module is there; nearly all of
-//! these calls compare two numbers. A run that is due is only begun here. It walks in slices of its
-//! own, like any other.
+//! The schedule of this server: when a run is due, and what is remembered from one to the next.
 
 use std::collections::hash_map::RandomState;
-use std::ffi::c_void;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis_module::raw;
 
-use super::api::{self, Level, RedisModuleCtx, rm};
-use super::keyspace;
-use super::linger;
-use super::order::Order;
-use super::signals::End;
-use super::state;
+use super::api::{self, Level, RedisModuleCtx};
 use super::system;
-use super::wakeup::Wakeup;
-use super::writers;
-use crate::commands::options::{CleanupOptions, IDS_DEFAULT};
 use crate::heartbeat::fingerprint::Prints;
 use crate::plan::second_look::{SecondLook, Seen, Sights};
 use crate::reply::value::Value;
 use crate::report::Report;
 use crate::schedule::kept_away::{Absence, Tried};
-use crate::schedule::{Change, Noticed, Outlook, Schedule, Wanted};
+use crate::schedule::{Busy, Change, Noticed, Outlook, Schedule, Wanted};
 use crate::settings;
 
 /// What belongs to the schedule; none while the module is not loaded.
@@ -49,21 +35,13 @@ fn with_schedule<T>(use_it: impl FnOnce(&mut Schedule) -> T) -> Option<T> {
     keeper().as_mut().map(|keeper| use_it(&mut keeper.schedule))
 }
 
-/// Begin with nothing known, and have the server's cron call back; at load only.
-pub fn load(ctx: *mut RedisModuleCtx) -> bool {
+/// Begin with nothing known; at load only.
+pub fn load(ctx: *mut RedisModuleCtx) {
     let is_replica = api::context_flags(ctx) & raw::REDISMODULE_CTX_FLAGS_MASTER == 0;
     *keeper() = Some(Keeper {
         schedule: Schedule::new(system::monotonic_us(), is_replica),
         prints: Prints::default(),
     });
-    writers::load();
-    let event = raw::RedisModuleEvent {
-        id: raw::REDISMODULE_EVENT_CRON_LOOP,
-        dataver: 1,
-    };
-    // SAFETY: 1, 2, 3; the callback lives as long as the module.
-    let status = unsafe { rm!(RedisModule_SubscribeToServerEvent)(ctx, event, Some(on_cron)) };
-    status == api::OK
 }
 
 /// Forget everything.
@@ -81,90 +59,29 @@ fn with_wanted<T>(use_them: impl FnOnce(Wanted) -> T) -> T {
     })
 }
 
-unsafe extern "C" fn on_cron(
-    ctx: *mut RedisModuleCtx,
-    _event: raw::RedisModuleEvent,
-    _subevent: u64,
-    _data: *mut c_void,
-) {
-    api::guard((), || {
-        writers::look_at_clocks();
-        writers::look_at_writes(ctx, false);
-        linger::tend(system::monotonic_us());
-        let busy = state::busy();
-        let now_us = system::monotonic_us();
-        let mut random = || RandomState::new().build_hasher().finish();
-        let due = with_wanted(|wanted| {
-            with_schedule(|schedule| schedule.tick(now_us, wanted, busy, &mut random)).flatten()
-        });
-        if let Some(database) = due
-            && !start(ctx, database)
-        {
-            with_schedule(Schedule::give_way);
-        }
-    });
+/// The database of a scheduled run that is due now, if the place is not taken.
+pub fn due(busy: Busy) -> Option<u32> {
+    let now_us = system::monotonic_us();
+    let mut random = || RandomState::new().build_hasher().finish();
+    with_wanted(|wanted| {
+        with_schedule(|schedule| schedule.tick(now_us, wanted, busy, &mut random)).flatten()
+    })
 }
 
-/// Begin a run; false if the server has no room for it, or is in no state to begin one.
-fn start(ctx: *mut RedisModuleCtx, database: u32) -> bool {
-    let flags = api::context_flags(ctx);
-    let loading = raw::REDISMODULE_CTX_FLAGS_LOADING | raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING;
-    let is_primary = flags & raw::REDISMODULE_CTX_FLAGS_MASTER != 0;
-    let number = i32::try_from(database).unwrap_or(i32::MAX);
-    if !is_primary || flags & loading != 0 || !keyspace::select(ctx, number) {
-        return false;
-    }
-    writers::look_at_writes(ctx, true);
-    if writers::refusal().is_some() {
-        return false;
-    }
-    let Some(wakeup) = Wakeup::new() else {
-        api::log(
-            ctx,
-            Level::Warning,
-            "scheduled cleanup not started: the server's event loop has no room",
-        );
-        return false;
-    };
-    let breaker = u32::try_from(settings::MAX_STALE_PERCENT.get()).ok();
-    let grace_s = u32::try_from(settings::ORPHAN_GRACE_SECONDS.get()).ok();
-    let threshold_s = settings::THRESHOLD_SECONDS.get();
-    let order = Order {
-        number: state::next_number(),
-        options: CleanupOptions {
-            threshold_s: None,
-            dry_run: settings::DRY_RUN.get(),
-            pattern: None,
-            limit: None,
-            breaker,
-            orphans: None,
-            ids: IDS_DEFAULT,
-            asynchronous: true,
-            json: false,
-            no_warm_up: false,
-        },
-        threshold_s: u32::try_from(threshold_s).unwrap_or(u32::MAX),
-        database: number,
-        user: None,
-        caller: None,
-        departure: None,
-        joined: false,
-        scheduled: true,
-        second_look: settings::SECOND_LOOK
-            .get()
-            .then(|| {
-                let (now_us, interval_s) =
-                    (system::monotonic_us(), settings::INTERVAL_SECONDS.get());
-                second_look(|schedule| schedule.sights_before(database, now_us, interval_s))
-            })
-            .flatten(),
-        orphan_grace_s: grace_s.filter(|seconds| *seconds > 0),
-        warm_up_left_s: 0,
-        look: None,
-    };
-    // Nothing but a look can be under way.
-    order.begin(ctx, wakeup, End::Cleanup);
-    true
+/// The run that was due could not begin.
+pub fn give_way() {
+    with_schedule(Schedule::give_way);
+}
+
+/// What the scheduled run of this database that begins now knows of the one before; `None` if it looks only
+/// once.
+pub fn sights_before(database: u32) -> Option<SecondLook> {
+    let (now_us, interval_s) = (system::monotonic_us(), settings::INTERVAL_SECONDS.get());
+    let before = |schedule: &Schedule| schedule.sights_before(database, now_us, interval_s);
+    settings::SECOND_LOOK
+        .get()
+        .then(|| second_look(before))
+        .flatten()
 }
 
 /// What the next scheduled run of this database would know of earlier ones; `None` if there is
@@ -260,10 +177,9 @@ pub fn outlook(database: u32) -> Outlook {
 }
 
 /// The field `schedule` of STATUS.
-pub fn status() -> Value {
+/// `refusal` is what the server says where it refuses writes.
+pub fn status(refusal: Option<&str>) -> Value {
     let (now_us, dry_run) = (system::monotonic_us(), settings::DRY_RUN.get());
-    let refusal = writers::refusal();
-    let refusal = refusal.as_deref();
     with_wanted(|wanted| with_schedule(|s| s.to_value(now_us, wanted, dry_run, refusal)))
         .unwrap_or(Value::Null)
 }

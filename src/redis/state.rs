@@ -1,6 +1,6 @@
 //! What the module remembers: the run under way, the last result, the totals.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use redis_module::raw;
 
@@ -10,12 +10,10 @@ pub use lingering::*;
 
 use super::order::Successor;
 use super::run::Run;
-use super::schedule;
 use super::signals::{self, End};
 use super::wakeup::Wakeup;
 use crate::commands::linger::Kept;
-use crate::reply::value::Value;
-use crate::report::progress::{Activity, Progress};
+use crate::report::progress::Progress;
 use crate::report::{Report, Totals};
 use crate::schedule::Busy;
 
@@ -30,7 +28,7 @@ enum Active {
     InSlice(Box<Progress>),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     last_run: u64,
     active: Active,
@@ -46,42 +44,8 @@ struct State {
 // callbacks of the server reach this state (2), and worker threads are given data, never the run.
 unsafe impl Send for State {}
 
-const EMPTY: State = State {
-    last_run: 0,
-    active: Active::None,
-    successor: None,
-    kept: None,
-    last_report: None,
-    totals: Totals {
-        runs: 0,
-        dry_runs: 0,
-        runs_complete: 0,
-        runs_partial: 0,
-        runs_limited: 0,
-        runs_cancelled: 0,
-        runs_truncated: 0,
-        runs_interrupted: 0,
-        runs_refused: 0,
-        keys_scanned: 0,
-        coordinators_removed: 0,
-        coordinators_revived: 0,
-        keys_removed: 0,
-        orphans_removed: 0,
-        slices: 0,
-        overruns: 0,
-        longest_slice_us: 0,
-        busy_us: 0,
-        long_slices: 0,
-        long_preempted: 0,
-        long_calls: 0,
-        longest_scan_us: 0,
-        longest_read_us: 0,
-        longest_unlink_us: 0,
-    },
-};
-
 /// Locked for moments only, and never while the server is called.
-static STATE: Mutex<State> = Mutex::new(EMPTY);
+static STATE: LazyLock<Mutex<State>> = LazyLock::new(Mutex::default);
 
 fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -89,7 +53,7 @@ fn state() -> MutexGuard<'static, State> {
 
 /// Forget everything; at load, for the library may have been in memory before.
 pub fn load() {
-    *state() = EMPTY;
+    *state() = State::default();
     signals::over();
 }
 
@@ -213,81 +177,8 @@ pub fn run_of_caller(handle: *mut raw::RedisModuleBlockedClient) -> Option<u64> 
     }
 }
 
-/// The reply of STATUS.
-pub fn status(json: bool) -> Value {
-    let progress = progress();
-    let schedule = schedule::status();
+/// What the last run reported, and the sums of all.
+pub fn with_reports<T>(use_them: impl FnOnce(Option<&Report>, &Totals) -> T) -> T {
     let state = state();
-    let word = progress.as_ref().map_or("idle", |p| p.activity.word());
-    let last = state.last_report.as_ref().map(|report| {
-        if json {
-            report.to_wrapper_value()
-        } else {
-            report.to_value()
-        }
-    });
-    let totals = state.totals.fields();
-    Value::Map(vec![
-        ("state", Value::text(word)),
-        ("current", progress.map_or(Value::Null, |p| p.to_value())),
-        ("last", last.unwrap_or(Value::Null)),
-        (
-            "totals",
-            Value::Map(totals.map(|(name, sum)| (name, sum.into())).to_vec()),
-        ),
-        ("schedule", schedule),
-    ])
-}
-
-/// The fields of INFO, without the module's name.
-pub fn info_fields() -> Vec<(String, u64)> {
-    let progress = progress();
-    let state = state();
-    let now = |read: fn(&Progress) -> u64| progress.as_ref().map(read).unwrap_or_default();
-    let mut fields = vec![
-        ("running".to_owned(), u64::from(progress.is_some())),
-        ("current_run".to_owned(), now(|p| p.run)),
-        (
-            "current_progress_percent".to_owned(),
-            now(Progress::percent),
-        ),
-        (
-            "current_paused".to_owned(),
-            now(|p| u64::from(matches!(p.activity, Activity::Paused(_)))),
-        ),
-    ];
-    if let Some(last) = &state.last_report {
-        let counts = &last.counts;
-        let last_fields = [
-            ("run", last.run),
-            ("dry_run", u64::from(last.dry_run)),
-            ("scheduled", u64::from(last.scheduled.is_some())),
-            (
-                "complete",
-                u64::from(last.status == crate::report::Status::Complete),
-            ),
-            ("coordinators_checked", counts.coordinators_checked),
-            ("coordinators_stale", counts.coordinators_stale),
-            ("coordinators_unreadable", counts.coordinators_unreadable),
-            ("coordinators_removed", counts.coordinators_removed),
-            ("coordinators_revived", counts.coordinators_revived),
-            ("coordinators_protected", counts.coordinators_protected),
-            ("coordinators_waiting", counts.coordinators_waiting),
-            ("keys_scanned", counts.keys_scanned),
-            ("keys_removed", counts.keys_removed()),
-            ("keys_vetoed", counts.keys_vetoed),
-            ("keys_orphaned", counts.keys_orphaned),
-            ("orphans_too_young", counts.orphans_too_young),
-            ("orphans_removed", counts.orphans_removed),
-            ("keys_not_owned", counts.keys_not_owned),
-            ("longest_slice_us", last.cost.longest_slice_us),
-            ("busy_us", last.cost.busy_us),
-            ("elapsed_us", last.cost.elapsed_us),
-        ];
-        let last_fields = last_fields.into_iter().chain(counts.held.fields());
-        fields.extend(last_fields.map(|(name, value)| (format!("last_{name}"), value)));
-    }
-    let totals = state.totals.fields();
-    fields.extend(totals.map(|(name, value)| (format!("total_{name}"), value)));
-    fields
+    use_them(state.last_report.as_ref(), &state.totals)
 }

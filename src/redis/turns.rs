@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use redis_module::raw;
 
 use super::api::{self, RedisModuleCtx, rm};
-use super::{system, wakeup};
+use super::{detached, system};
 
 /// Whoever is served in a turn with so many commands is one of many: it is the rest of them that he waits
 /// for rather than a slice, and the pace sees to it that they get their share.
@@ -84,7 +84,7 @@ fn begin_counting() {
     // ever seen to be served.
     let filter = unsafe {
         rm!(RedisModule_RegisterCommandFilter)(
-            wakeup::detached(),
+            detached::context(),
             Some(on_command),
             raw::REDISMODULE_CMDFILTER_NOSELF as i32,
         )
@@ -97,7 +97,7 @@ fn end_counting() {
     if !filter.is_null() {
         // SAFETY: 1, 2, 4; made by `begin_counting` and taken out of its place just above. The server
         // goes through its filters before a command runs, and no turn and no run ends meanwhile.
-        unsafe { rm!(RedisModule_UnregisterCommandFilter)(wakeup::detached(), filter) };
+        unsafe { rm!(RedisModule_UnregisterCommandFilter)(detached::context(), filter) };
     }
 }
 
@@ -108,7 +108,7 @@ fn subscribe(callback: raw::RedisModuleEventCallback) {
     };
     // SAFETY: 1, 2; the callback lives as long as the module. Should a server not know the event, then
     // nobody is ever seen to be served.
-    unsafe { rm!(RedisModule_SubscribeToServerEvent)(wakeup::detached(), event, callback) };
+    unsafe { rm!(RedisModule_SubscribeToServerEvent)(detached::context(), event, callback) };
 }
 
 /// Somebody's command, or one that a script calls; it is counted and left as it is.

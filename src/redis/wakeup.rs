@@ -21,24 +21,21 @@ use std::cell::Cell;
 use std::ffi::c_void;
 #[cfg(has_timerfd)]
 use std::sync::Arc;
+use std::sync::OnceLock;
 #[cfg(has_timerfd)]
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 #[cfg(has_timerfd)]
 use redis_module::raw;
 
 use super::api::{self, RedisModuleCtx, rm};
-use super::system;
 #[cfg(has_timerfd)]
 use super::system::{EventFd, TimerFd};
 #[cfg(has_timerfd)]
 use super::turns::{self, Turns};
-use super::{run, state};
+use super::{detached, system};
 use crate::util::yielding::Yielding;
-
-/// A context without client, to create timers with; made at load, freed at unload.
-static DETACHED: AtomicPtr<RedisModuleCtx> = AtomicPtr::new(std::ptr::null_mut());
 
 /// The module timer that is armed and has not fired.
 static ARMED_TIMER: AtomicU64 = AtomicU64::new(NO_TIMER);
@@ -59,26 +56,13 @@ static ARMED_US: AtomicU64 = AtomicU64::new(0);
 #[cfg(has_timerfd)]
 const WATCHDOG_US: u64 = 200_000;
 
-/// Keep the context that timers are created with.
-pub fn load(ctx: *mut RedisModuleCtx) {
-    // SAFETY: 1, 2, 3.
-    let detached = unsafe { rm!(RedisModule_GetDetachedThreadSafeContext)(ctx) };
-    DETACHED.store(detached, Ordering::Relaxed);
+/// What a turn of the run does.
+static ON_TURN: OnceLock<fn(*mut RedisModuleCtx)> = OnceLock::new();
+
+/// Say what a turn of the run does; at load only.
+pub fn load(on_turn: fn(*mut RedisModuleCtx)) {
     ARMED_TIMER.store(NO_TIMER, Ordering::Relaxed);
-}
-
-/// Give that context back.
-pub fn unload() {
-    let detached = DETACHED.swap(std::ptr::null_mut(), Ordering::Relaxed);
-    if !detached.is_null() {
-        // SAFETY: 1, 2; made by `load` and taken out of its place just above.
-        unsafe { rm!(RedisModule_FreeThreadSafeContext)(detached) };
-    }
-}
-
-/// The context without client, for log lines outside of any callback.
-pub fn detached() -> *mut RedisModuleCtx {
-    DETACHED.load(Ordering::Relaxed)
+    ON_TURN.get_or_init(|| on_turn);
 }
 
 /// Wakes the run it was made for, as long as it exists.
@@ -148,6 +132,12 @@ impl Wakeup {
         }
         #[cfg(not(has_timerfd))]
         arm_timer(us.div_ceil(1000));
+    }
+
+    /// A slice begins.
+    pub fn begin_slice(&self) {
+        self.yield_processor();
+        self.disarm();
     }
 
     /// The slice begins, whatever else was armed.
@@ -248,7 +238,12 @@ fn arm_timer(ms: u64) {
     // SAFETY: 1, 2; the callback lives as long as the module, and an armed timer keeps the server
     // from unloading it.
     let id = unsafe {
-        rm!(RedisModule_CreateTimer)(detached(), ms as i64, Some(on_timer), std::ptr::null_mut())
+        rm!(RedisModule_CreateTimer)(
+            detached::context(),
+            ms as i64,
+            Some(on_timer),
+            std::ptr::null_mut(),
+        )
     };
     ARMED_TIMER.store(id, Ordering::Relaxed);
 }
@@ -259,7 +254,7 @@ fn stop_timer() {
     let id = ARMED_TIMER.swap(NO_TIMER, Ordering::Relaxed);
     if id != NO_TIMER {
         // SAFETY: 1, 2; a timer that is gone is an error code, not undefined.
-        unsafe { rm!(RedisModule_StopTimer)(detached(), id, std::ptr::null_mut()) };
+        unsafe { rm!(RedisModule_StopTimer)(detached::context(), id, std::ptr::null_mut()) };
     }
 }
 
@@ -279,10 +274,8 @@ unsafe extern "C" fn on_timer(ctx: *mut RedisModuleCtx, _data: *mut c_void) {
         if is_put_off() {
             return;
         }
-        state::with_wakeup(|wakeup| {
-            wakeup.yield_processor();
-            wakeup.disarm();
-        });
-        run::slice(ctx);
+        if let Some(on_turn) = ON_TURN.get() {
+            on_turn(ctx);
+        }
     });
 }

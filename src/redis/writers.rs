@@ -9,7 +9,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use redis_module::raw;
 
 use super::api::{self, Answer, Level, OwnString, RedisModuleCtx, rm};
-use super::command::LOADING;
 use super::schedule;
 use super::signals::{self, End};
 use super::state;
@@ -92,7 +91,7 @@ pub fn look_at_writes(ctx: *mut RedisModuleCtx, at_once: bool) {
     }
     let flags = api::context_flags(ctx);
     let is_primary = flags & raw::REDISMODULE_CTX_FLAGS_MASTER != 0;
-    if !is_primary || flags & LOADING != 0 || api::writes_are_paused() {
+    if !is_primary || flags & api::LOADING != 0 || api::writes_are_paused() {
         return;
     }
     let (tried, refusal) = try_a_write(ctx);

@@ -1,14 +1,10 @@
 //! A batch of keys leaves the keyspace, and is counted.
 
-use super::super::api::OwnString;
 use super::super::keyspace::{self, Refusal};
-use super::{BATCH_KEYS, Reap, Slice};
-use crate::keys::family::{Family, FamilyMap};
+use super::super::slice::{Batch, Slice};
+use super::{BATCH_KEYS, Reap};
+use crate::keys::family::Family;
 use crate::report::hold::Hold;
-
-/// Keys of one batch, by family, each with the number of its owner among the obituaries; 0 without
-/// any.
-pub type Batch = FamilyMap<Vec<(OwnString, usize)>>;
 
 impl Reap {
     /// Remove a batch: one UNLINK a family, so that its count says what was removed of which

@@ -8,9 +8,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use super::super::api::OwnString;
+use super::super::slice::Slice;
 use super::super::{born, keyspace};
+use super::Reap;
 use super::owners::Standing;
-use super::{Reap, Slice};
 use crate::heartbeat::Verdict;
 use crate::keys::layout::{AllReadings, Layout};
 use crate::keys::name_bounds::MAX_OWNERS_BYTES;

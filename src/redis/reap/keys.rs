@@ -2,8 +2,9 @@
 
 use super::super::api::OwnString;
 use super::super::glimpse;
+use super::super::slice::{Batch, Slice};
 use super::owners::Standing;
-use super::{Batch, KEY_OVERHEAD_BYTES, Reap, Slice, heartbeat_name};
+use super::{KEY_OVERHEAD_BYTES, Reap, heartbeat_name};
 use crate::cluster::locality::Locality;
 use crate::plan::Doomed;
 use crate::report::hold::Hold;

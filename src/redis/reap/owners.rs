@@ -5,8 +5,9 @@
 //! again is only who is still there, or who could come back unheard.
 
 use super::super::api::OwnString;
+use super::super::slice::Slice;
 use super::super::{born, glimpse, keyspace};
-use super::{Reap, Slice, heartbeat_name};
+use super::{Reap, heartbeat_name};
 use crate::heartbeat::Verdict;
 use crate::keys::name_bounds::{MAX_OWNERS, MAX_OWNERS_BYTES};
 use crate::keys::owners::HeartbeatNumber;

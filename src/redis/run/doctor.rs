@@ -7,10 +7,8 @@ use super::super::acl::User;
 use super::super::api::RedisModuleCtx;
 use super::super::collect::{Collect, Limits, Purpose};
 use super::super::doctor::Measure;
-use super::super::schedule;
 use super::super::signals::{self, End};
 use super::super::system;
-use super::super::watch;
 use super::super::worker::Outcome;
 use super::look::Found;
 use super::{Next, Phase, Run};
@@ -125,8 +123,8 @@ impl Run {
             walked: diagnosis.walked,
             study,
             seen: measure.seen,
-            outlook: schedule::outlook(database),
-            last_runs: watch::last_runs(self.order.database),
+            outlook: self.observer.outlook(database),
+            last_runs: self.observer.last_runs(self.order.database),
             now_us: system::monotonic_us(),
             locality: self.ground.locality(&self.reader.layout),
         };

@@ -1,31 +1,21 @@
 //! How a run ends: with a status and a reason, giving back its memory, and then saying so.
 
-use super::super::api::RedisModuleCtx;
-use super::super::born;
-use super::super::linger;
 use super::super::reap::Reap;
-use super::super::schedule;
 use super::super::signals::{self, End};
-use super::super::state::{self, Answer};
-use super::super::watch;
 use super::super::weigh::Weigh;
 use super::super::worker::{Outcome, Worker};
-use super::super::writers;
 use super::judge::Judged;
 use super::look::Explained;
 use super::plan::Planned;
 use super::sift::Sifted;
-use super::{Next, Phase, Run, view};
+use super::{Next, Phase, Run};
 use crate::commands::doctor::Study;
-use crate::commands::linger::joined;
-use crate::commands::look::Look;
 use crate::keys::pattern::nothing_fits;
 use crate::plan::Sieve;
 use crate::plan::second_look::Seen;
+use crate::report::Status;
 use crate::report::hold::Hold;
-use crate::report::{Report, Status};
 use crate::scan::collection::Collection;
-use crate::schedule::Change;
 
 /// Memory that is freed on the spot; more is freed by a worker, for it takes long.
 const FREED_AT_ONCE_BYTES: usize = 1 << 20;
@@ -43,9 +33,9 @@ impl Run {
         };
         let held = reap.counts.held.reason();
         let (status, stay) = match reap.orphans_stay {
-            Some((Status::Complete, why)) => (end_status(reap), Some(why.to_owned())),
+            Some((Status::Complete, why)) => (reap.status(), Some(why.to_owned())),
             Some((status, why)) => (status, Some(why.to_owned())),
-            None => (end_status(reap), None),
+            None => (reap.status(), None),
         };
         let removed = reap.counts.keys_removed() > 0;
         let unmatched = reap.plan.unmatched.as_ref().filter(|_| !removed);
@@ -84,7 +74,7 @@ impl Run {
             _ => Status::Interrupted,
         };
         let said = match end {
-            End::WritesRefused => writers::refusal(),
+            End::WritesRefused => self.observer.refusal(),
             _ => None,
         };
         self.stop(status, Some(said.unwrap_or_else(|| end.reason().into())))
@@ -148,57 +138,6 @@ impl Run {
             _ => self.stop_for(End::InternalError),
         }
     }
-
-    /// The run is over: log, remember, answer.
-    pub(super) fn over(self: Box<Self>, ctx: *mut RedisModuleCtx, report: Report) {
-        if let Some(command) = self.order.look.as_ref().map(Look::command) {
-            return self.look_over(ctx, command, report);
-        }
-        let database = self.order.database;
-        let change = if self.order.scheduled {
-            schedule::ended(database, &report)
-        } else {
-            Change::None
-        };
-        watch::ended(database, &report);
-        view::log_end(ctx, &report, database);
-        schedule::log_change(ctx, change, &report, database);
-        born::end();
-        let answer = if self.order.options.json {
-            report.to_wrapper_value()
-        } else {
-            report.to_value()
-        };
-        self.tell(ctx, Ok(answer), || state::end(report));
-    }
-
-    /// Make room, then tell whoever waits, or keep it for one who may come, and begin what waits for room.
-    pub(super) fn tell(
-        mut self: Box<Self>,
-        ctx: *mut RedisModuleCtx,
-        answer: Answer,
-        make_room: impl FnOnce(),
-    ) {
-        let joiner = self.order.departure.filter(|_| !linger::is_ending());
-        let joiner = joiner.map(|departure| (self.order.request(), departure));
-        let caller = self.order.caller.take();
-        let has_joined = self.order.joined;
-        // The wakeup goes with the run, before anybody can begin another one.
-        drop(self);
-        make_room();
-        if let Some(caller) = caller {
-            caller.answer(if has_joined {
-                answer.map(joined)
-            } else {
-                answer
-            });
-        } else if let Some((request, departure)) = joiner {
-            linger::keep(request, departure, answer);
-        }
-        if let Some(successor) = state::take_successor() {
-            successor.begin(ctx);
-        }
-    }
 }
 
 /// What may take long to free.
@@ -212,20 +151,4 @@ enum Rest {
     Judging(Worker<Option<Judged>>),
     Explaining(Worker<Option<Explained>>),
     Studying(Worker<Option<Study>>),
-}
-
-/// The status that goes with a run that was not cut short.
-pub(super) fn end_status(reap: &Reap) -> Status {
-    let plan = &reap.plan;
-    if plan.refused.is_some() {
-        Status::Refused
-    } else if plan.truncated || plan.has_latecomers {
-        Status::Truncated
-    } else if plan.limited {
-        Status::Limited
-    } else if reap.counts.held.is_empty() && reap.counts.keys_not_owned == 0 {
-        Status::Complete
-    } else {
-        Status::Partial
-    }
 }

@@ -10,9 +10,7 @@ use super::super::collect::Limits;
 use super::super::list::List;
 use super::super::order::Order;
 use super::super::reap::Reap;
-use super::super::schedule;
 use super::super::signals;
-use super::super::state;
 use super::super::tell::Tell;
 use super::super::worker::Outcome;
 use super::{Next, Phase, Run, Walked};
@@ -122,14 +120,14 @@ impl Run {
             threshold_s: self.order.threshold_s,
             layout: Arc::clone(&self.reader.layout),
             warm_up_left_s: self.order.warm_up_left_s,
-            writers_away_s: schedule::absence().map_or(0, |absence| absence.away_s),
+            writers_away_s: self.observer.writers_away_s(),
             orphans_stay: explained.orphans_stay,
             is_truncated: walked.truncated,
             keys_scanned: walked.keys_scanned,
             names_denied: 0,
             heartbeats_denied: 0,
         };
-        let second_look = schedule::sights_of_the_next(self.order.database);
+        let second_look = self.observer.sights_of_the_next(self.order.database);
         let tell = Tell::new(
             *explained.explanation,
             around,
@@ -159,22 +157,16 @@ impl Run {
         self.stop(Status::Complete, None)
     }
 
-    /// The look is over: answer whoever asked. Nothing is logged or remembered.
-    pub(super) fn look_over(
-        mut self: Box<Self>,
-        ctx: *mut RedisModuleCtx,
-        command: &'static str,
-        report: Report,
-    ) {
-        let result = match self.found.take() {
+    /// What a look tells the client that asked, when it is over.
+    pub fn look_answer(&mut self, command: &'static str, report: Report) -> Result<Value, Error> {
+        match self.found.take() {
             Some(found) => Ok(found.to_value(&report)),
             None => Err(Error::LookEnded {
                 command,
                 cancelled: report.status == Status::Cancelled,
                 why: report.reason.unwrap_or_default(),
             }),
-        };
-        self.tell(ctx, result, state::end_look);
+        }
     }
 }
 

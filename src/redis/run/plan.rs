@@ -6,11 +6,9 @@ use super::super::api::RedisModuleCtx;
 use super::super::born;
 use super::super::collect::Collect;
 use super::super::reap::{Progress, Reap};
-use super::super::schedule;
 use super::super::signals::{self, End};
 use super::super::weigh::Weigh;
 use super::super::worker::Outcome;
-use super::end::end_status;
 use super::{Next, Phase, Run, Walked};
 use crate::commands::look::Look;
 use crate::orphans::{self, Orphans};
@@ -148,7 +146,7 @@ impl Run {
             .as_ref()
             .map(|l| Arc::clone(&l.before));
         if let Some(sights) = reap.plan.sights.take() {
-            schedule::remember(self.order.database, sights);
+            self.observer.remember(self.order.database, sights);
         }
         if self.order.options.dry_run {
             // What the plan says is what is told.
@@ -186,7 +184,7 @@ impl Run {
     /// All that was counted is there: refuse, weigh orphans, or remove.
     fn after_plan(&mut self, mut reap: Box<Reap>, orphans: Option<Orphans>) -> Next {
         if let Some(share) = &reap.plan.refused {
-            let (status, why) = (end_status(&reap), share.reason());
+            let (status, why) = (reap.status(), share.reason());
             self.phase = Phase::Reaping(reap);
             return self.stop(status, Some(why));
         }

@@ -50,7 +50,7 @@ impl Run {
         }
     }
 
-    pub(super) fn report(&mut self, status: Status, reason: Option<String>) -> Report {
+    pub fn report(&mut self, status: Status, reason: Option<String>) -> Report {
         let stale_ids = match &mut self.phase {
             Phase::Recounting(reap) | Phase::Weighing(reap, _) | Phase::Reaping(reap) => {
                 std::mem::take(&mut reap.plan.stale_ids)

@@ -1,6 +1,9 @@
 //! The border of the crate, read from its sources: one folder alone speaks to the server, and asks at load for every
 //! function that it uses. Must not judge style.
 
+/// Which folder and which file uses which.
+mod imports;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

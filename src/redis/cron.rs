@@ -1,0 +1,101 @@
+//! The server's cron: looks after writers and callers, and starts a run of the schedule when one is due.
+//!
+//! No timer and no descriptor: an armed one would keep the module from being unloaded, or outlive
+//! it. The server calls back some ten times a second as long as the module is there; nearly all of
+//! these calls compare two numbers. A run that is due is only begun here. It walks in slices of its
+//! own, like any other.
+
+use std::ffi::c_void;
+
+use redis_module::raw;
+
+use super::api::{self, Level, RedisModuleCtx, rm};
+use super::order::Order;
+use super::signals::End;
+use super::wakeup::Wakeup;
+use super::{keyspace, linger, runs, schedule, state, system, writers};
+use crate::commands::options::{CleanupOptions, IDS_DEFAULT};
+use crate::settings;
+
+/// Have the server's cron call back; at load only.
+pub fn load(ctx: *mut RedisModuleCtx) -> bool {
+    let event = raw::RedisModuleEvent {
+        id: raw::REDISMODULE_EVENT_CRON_LOOP,
+        dataver: 1,
+    };
+    // SAFETY: 1, 2, 3; the callback lives as long as the module.
+    let status = unsafe { rm!(RedisModule_SubscribeToServerEvent)(ctx, event, Some(on_cron)) };
+    status == api::OK
+}
+
+unsafe extern "C" fn on_cron(
+    ctx: *mut RedisModuleCtx,
+    _event: raw::RedisModuleEvent,
+    _subevent: u64,
+    _data: *mut c_void,
+) {
+    api::guard((), || {
+        writers::look_at_clocks();
+        writers::look_at_writes(ctx, false);
+        linger::tend(system::monotonic_us());
+        if let Some(database) = schedule::due(state::busy())
+            && !start(ctx, database)
+        {
+            schedule::give_way();
+        }
+    });
+}
+
+/// Begin a run; false if the server has no room for it, or is in no state to begin one.
+fn start(ctx: *mut RedisModuleCtx, database: u32) -> bool {
+    let flags = api::context_flags(ctx);
+    let is_primary = flags & raw::REDISMODULE_CTX_FLAGS_MASTER != 0;
+    let number = i32::try_from(database).unwrap_or(i32::MAX);
+    if !is_primary || flags & api::LOADING != 0 || !keyspace::select(ctx, number) {
+        return false;
+    }
+    writers::look_at_writes(ctx, true);
+    if writers::refusal().is_some() {
+        return false;
+    }
+    let Some(wakeup) = Wakeup::new() else {
+        api::log(
+            ctx,
+            Level::Warning,
+            "scheduled cleanup not started: the server's event loop has no room",
+        );
+        return false;
+    };
+    let breaker = u32::try_from(settings::MAX_STALE_PERCENT.get()).ok();
+    let grace_s = u32::try_from(settings::ORPHAN_GRACE_SECONDS.get()).ok();
+    let threshold_s = settings::THRESHOLD_SECONDS.get();
+    let order = Order {
+        number: state::next_number(),
+        options: CleanupOptions {
+            threshold_s: None,
+            dry_run: settings::DRY_RUN.get(),
+            pattern: None,
+            limit: None,
+            breaker,
+            orphans: None,
+            ids: IDS_DEFAULT,
+            asynchronous: true,
+            json: false,
+            no_warm_up: false,
+        },
+        threshold_s: u32::try_from(threshold_s).unwrap_or(u32::MAX),
+        database: number,
+        user: None,
+        caller: None,
+        departure: None,
+        joined: false,
+        scheduled: true,
+        second_look: schedule::sights_before(database),
+        orphan_grace_s: grace_s.filter(|seconds| *seconds > 0),
+        warm_up_left_s: 0,
+        look: None,
+    };
+    // Nothing but a look can be under way.
+    runs::begin(ctx, order, wakeup, End::Cleanup);
+    true
+}

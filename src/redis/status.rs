@@ -1,0 +1,83 @@
+//! The reply of STATUS and the fields of INFO that go with it, put together from those who know them.
+
+use super::{schedule, state, writers};
+use crate::reply::value::Value;
+use crate::report::progress::{Activity, Progress};
+use crate::report::{Report, Status};
+
+/// The reply of STATUS.
+pub fn value(json: bool) -> Value {
+    let progress = state::progress();
+    let schedule = schedule::status(writers::refusal().as_deref());
+    let word = progress.as_ref().map_or("idle", |p| p.activity.word());
+    let to_value = if json {
+        Report::to_wrapper_value
+    } else {
+        Report::to_value
+    };
+    let (last, totals) = state::with_reports(|last, totals| (last.map(to_value), totals.fields()));
+    Value::Map(vec![
+        ("state", Value::text(word)),
+        ("current", progress.map_or(Value::Null, |p| p.to_value())),
+        ("last", last.unwrap_or(Value::Null)),
+        (
+            "totals",
+            Value::Map(totals.map(|(name, sum)| (name, sum.into())).to_vec()),
+        ),
+        ("schedule", schedule),
+    ])
+}
+
+/// The fields of INFO, without the module's name.
+pub fn info_fields() -> Vec<(String, u64)> {
+    let progress = state::progress();
+    let now = |read: fn(&Progress) -> u64| progress.as_ref().map(read).unwrap_or_default();
+    let mut fields = vec![
+        ("running".to_owned(), u64::from(progress.is_some())),
+        ("current_run".to_owned(), now(|p| p.run)),
+        (
+            "current_progress_percent".to_owned(),
+            now(Progress::percent),
+        ),
+        (
+            "current_paused".to_owned(),
+            now(|p| u64::from(matches!(p.activity, Activity::Paused(_)))),
+        ),
+    ];
+    let (last, totals) =
+        state::with_reports(|last, totals| (last.map(last_fields), totals.fields()));
+    fields.extend(last.into_iter().flatten());
+    fields.extend(totals.map(|(name, value)| (format!("total_{name}"), value)));
+    fields
+}
+
+fn last_fields(last: &Report) -> Vec<(String, u64)> {
+    let counts = &last.counts;
+    let last_fields = [
+        ("run", last.run),
+        ("dry_run", u64::from(last.dry_run)),
+        ("scheduled", u64::from(last.scheduled.is_some())),
+        ("complete", u64::from(last.status == Status::Complete)),
+        ("coordinators_checked", counts.coordinators_checked),
+        ("coordinators_stale", counts.coordinators_stale),
+        ("coordinators_unreadable", counts.coordinators_unreadable),
+        ("coordinators_removed", counts.coordinators_removed),
+        ("coordinators_revived", counts.coordinators_revived),
+        ("coordinators_protected", counts.coordinators_protected),
+        ("coordinators_waiting", counts.coordinators_waiting),
+        ("keys_scanned", counts.keys_scanned),
+        ("keys_removed", counts.keys_removed()),
+        ("keys_vetoed", counts.keys_vetoed),
+        ("keys_orphaned", counts.keys_orphaned),
+        ("orphans_too_young", counts.orphans_too_young),
+        ("orphans_removed", counts.orphans_removed),
+        ("keys_not_owned", counts.keys_not_owned),
+        ("longest_slice_us", last.cost.longest_slice_us),
+        ("busy_us", last.cost.busy_us),
+        ("elapsed_us", last.cost.elapsed_us),
+    ];
+    let last_fields = last_fields.into_iter().chain(counts.held.fields());
+    last_fields
+        .map(|(name, value)| (format!("last_{name}"), value))
+        .collect()
+}
