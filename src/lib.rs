@@ -23,6 +23,7 @@ mod keys;
 mod orphans;
 mod plan;
 mod redis;
+mod removal;
 mod reply;
 mod report;
 mod scan;

@@ -2,23 +2,23 @@
 
 use redis_module::raw;
 
-use super::acl;
-use super::api::{self, RedisModuleCtx, RedisModuleString};
-use super::caller::Caller;
-use super::keyspace;
-use super::linger;
-use super::order::Order;
-use super::reply;
-use super::runs;
-use super::schedule;
-use super::signals::{self, End};
-use super::state;
-use super::status;
-use super::wakeup::Wakeup;
-use super::writers;
 use crate::commands;
 use crate::commands::linger::Request;
 use crate::commands::options::{self, CleanupOptions};
+use crate::redis::api::acl;
+use crate::redis::api::keyspace;
+use crate::redis::api::reply;
+use crate::redis::api::{self, RedisModuleCtx, RedisModuleString};
+use crate::redis::runner::caller::Caller;
+use crate::redis::runner::linger;
+use crate::redis::runner::order::Order;
+use crate::redis::runner::runs;
+use crate::redis::runner::signals::{self, End};
+use crate::redis::runner::state;
+use crate::redis::runner::wakeup::Wakeup;
+use crate::redis::schedule;
+use crate::redis::status;
+use crate::redis::writers;
 use crate::reply::error::Error;
 use crate::reply::value::Value;
 use crate::schedule::kept_away::objection;

@@ -9,12 +9,18 @@ use std::ffi::c_void;
 
 use redis_module::raw;
 
-use super::api::{self, Level, RedisModuleCtx, rm};
-use super::order::Order;
-use super::signals::End;
-use super::wakeup::Wakeup;
-use super::{keyspace, linger, runs, schedule, state, system, writers};
 use crate::commands::options::{CleanupOptions, IDS_DEFAULT};
+use crate::redis::api::keyspace;
+use crate::redis::api::system;
+use crate::redis::api::{self, Level, RedisModuleCtx, rm};
+use crate::redis::runner::linger;
+use crate::redis::runner::order::Order;
+use crate::redis::runner::runs;
+use crate::redis::runner::signals::End;
+use crate::redis::runner::state;
+use crate::redis::runner::wakeup::Wakeup;
+use crate::redis::schedule;
+use crate::redis::writers;
 use crate::settings;
 
 /// Have the server's cron call back; at load only.

@@ -4,8 +4,11 @@ use std::ffi::CString;
 
 use redis_module::raw;
 
-use super::api::{self, RedisModuleCtx, rm};
-use super::{obituaries, schedule, status, watch};
+use crate::redis::api::{self, RedisModuleCtx, rm};
+use crate::redis::obituaries;
+use crate::redis::schedule;
+use crate::redis::status;
+use crate::redis::watch;
 
 /// Register the section; at load only.
 pub fn load(ctx: *mut RedisModuleCtx) -> bool {

@@ -7,15 +7,30 @@ use std::ffi::{CStr, CString, c_char};
 
 use redis_module::raw;
 
-use super::api::{self, Level, RedisModuleCtx, RedisModuleString, rm};
-use super::born::Events;
-use super::caller::{self, Going};
-use super::command::{self, Handler};
-use super::{
-    acl, born, cron, detached, events, info, keyspace, linger, look, obituaries, runs, scan,
-    schedule, settings, sightings, state, wakeup, watch, writers,
-};
 use crate::commands::{self, ArgumentKind, Command};
+use crate::redis::api::acl;
+use crate::redis::api::detached;
+use crate::redis::api::keyspace;
+use crate::redis::api::{self, Level, RedisModuleCtx, RedisModuleString, rm};
+use crate::redis::command::{self, Handler};
+use crate::redis::cron;
+use crate::redis::events::dataset;
+use crate::redis::events::new_keys;
+use crate::redis::events::new_keys::Events;
+use crate::redis::info;
+use crate::redis::look;
+use crate::redis::obituaries;
+use crate::redis::runner::caller::{self, Going};
+use crate::redis::runner::linger;
+use crate::redis::runner::runs;
+use crate::redis::runner::state;
+use crate::redis::runner::wakeup;
+use crate::redis::schedule;
+use crate::redis::settings;
+use crate::redis::sightings;
+use crate::redis::source;
+use crate::redis::watch;
+use crate::redis::writers;
 
 /// The module's memory is the server's: it is counted, and shows in INFO memory. Unit tests have
 /// no server.
@@ -112,7 +127,7 @@ fn load(ctx: *mut RedisModuleCtx, argc: i32) -> Result<(), String> {
     }
     let first_to_embed_long = if is_valkey() { (8, 0, 0) } else { (8, 1, 0) };
     keyspace::load(version.is_none_or(|version| version >= first_to_embed_long));
-    scan::load(is_valkey() && version.is_some_and(|version| version >= (8, 1, 0)));
+    source::load(is_valkey() && version.is_some_and(|version| version >= (8, 1, 0)));
     state::load();
     watch::load();
     obituaries::load();
@@ -136,7 +151,7 @@ fn load(ctx: *mut RedisModuleCtx, argc: i32) -> Result<(), String> {
     schedule::load(ctx);
     writers::load();
     let births = events_of_births(version);
-    let subscribed = born::load(ctx, births) && events::load(ctx) && cron::load(ctx);
+    let subscribed = new_keys::load(ctx, births) && dataset::load(ctx) && cron::load(ctx);
     if !subscribed {
         leave_nothing();
     }

@@ -3,19 +3,19 @@
 //! One place, so that two walks never share the main thread. A cleanup, by hand or by the schedule,
 //! does not wait for a look: the look makes room, and its caller is told.
 
-use super::acl;
-use super::api::{self, RedisModuleCtx, RedisModuleString};
-use super::caller::Caller;
-use super::command;
-use super::keyspace;
-use super::linger;
-use super::order::Order;
-use super::runs;
-use super::schedule;
-use super::state;
-use super::wakeup::Wakeup;
 use crate::commands::linger::Request;
 use crate::commands::look::{self, Look};
+use crate::redis::api::acl;
+use crate::redis::api::keyspace;
+use crate::redis::api::{self, RedisModuleCtx, RedisModuleString};
+use crate::redis::command;
+use crate::redis::runner::caller::Caller;
+use crate::redis::runner::linger;
+use crate::redis::runner::order::Order;
+use crate::redis::runner::runs;
+use crate::redis::runner::state;
+use crate::redis::runner::wakeup::Wakeup;
+use crate::redis::schedule;
 use crate::reply::error::Error;
 use crate::reply::value::Value;
 use crate::settings;

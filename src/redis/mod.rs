@@ -14,51 +14,20 @@
 //!    callback also runs in the middle of scripts and of loading, so it only arms the timer.
 //! 7. Every blocked client is unblocked exactly once, by the `Caller` that owns its handle.
 
-mod acl;
-mod acl_rules;
 mod api;
-mod born;
-mod bury;
-mod caller;
-mod cluster;
-mod collect;
 mod command;
 mod cron;
-mod detached;
-mod doctor;
 mod events;
-mod glimpse;
-mod hash;
 mod info;
-mod keyspace;
-mod linger;
-mod list;
+mod jobs;
 mod load;
 mod look;
 mod obituaries;
-mod observer;
-mod open_key;
-mod order;
-mod reap;
-mod replicas;
-mod reply;
-mod run;
-mod runs;
-mod scan;
+mod runner;
 mod schedule;
-mod server_info;
 mod settings;
 mod sightings;
-mod signals;
-mod slice;
-mod state;
+mod source;
 mod status;
-mod system;
-mod tell;
-#[cfg(has_timerfd)]
-mod turns;
-mod wakeup;
 mod watch;
-mod weigh;
-mod worker;
 mod writers;

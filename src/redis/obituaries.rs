@@ -6,8 +6,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::api::{self, Answer, Level, OwnString, RedisModuleCtx, RedisModuleString, rm};
 use crate::keys::layout::Layout;
+use crate::redis::api::{self, Answer, Level, OwnString, RedisModuleCtx, RedisModuleString, rm};
 use crate::report::obituary::Obituaries;
 use crate::settings;
 

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis_module::raw;
 
-use super::api::{self, Level, RedisModuleCtx};
-use super::system;
 use crate::heartbeat::fingerprint::Prints;
 use crate::plan::second_look::{SecondLook, Seen, Sights};
+use crate::redis::api::system;
+use crate::redis::api::{self, Level, RedisModuleCtx};
 use crate::reply::value::Value;
 use crate::report::Report;
 use crate::schedule::kept_away::{Absence, Tried};

@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 
 use redis_module::raw;
 
-use super::api::{self, OwnString, RedisModuleCtx, RedisModuleString, rm};
-use super::keyspace;
-use super::signals::{self, End};
-use super::state;
+use crate::redis::api::keyspace;
+use crate::redis::api::{self, OwnString, RedisModuleCtx, RedisModuleString, rm};
+use crate::redis::runner::signals::{self, End};
+use crate::redis::runner::state;
 use crate::settings::{self, AnyText, NUMBERS, SWITCHES, Setting, Switch, TEXTS};
 
 /// A setting as the server hands it back: text settings by the place where they stand, for a

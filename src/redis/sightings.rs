@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::hash::RandomState;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::system;
 use crate::keys::layout::Layout;
 use crate::orphans::first_seen::{FirstSeen, MAX_KEYS};
+use crate::redis::api::system;
 
 #[derive(Debug)]
 struct Memory {

@@ -1,6 +1,8 @@
 //! The reply of STATUS and the fields of INFO that go with it, put together from those who know them.
 
-use super::{schedule, state, writers};
+use crate::redis::runner::state;
+use crate::redis::schedule;
+use crate::redis::writers;
 use crate::reply::value::Value;
 use crate::report::progress::{Activity, Progress};
 use crate::report::{Report, Status};

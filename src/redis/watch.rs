@@ -2,7 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{schedule, system};
+use crate::redis::api::system;
+use crate::redis::schedule;
 use crate::report::Report;
 use crate::report::watch::{LastRuns, Watch};
 

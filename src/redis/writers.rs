@@ -8,11 +8,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use redis_module::raw;
 
-use super::api::{self, Answer, Level, OwnString, RedisModuleCtx, rm};
-use super::schedule;
-use super::signals::{self, End};
-use super::state;
-use super::system;
+use crate::redis::api::system;
+use crate::redis::api::{self, Answer, Level, OwnString, RedisModuleCtx, rm};
+use crate::redis::runner::signals::{self, End};
+use crate::redis::runner::state;
+use crate::redis::schedule;
 use crate::reply::error::CLUSTER_DOWN;
 use crate::schedule::kept_away::{Clocks, Moment, Tried, standstill_ms};
 use crate::settings;

@@ -11,11 +11,12 @@ use syn::{Attribute, Item, Path, UseTree};
 use super::{root, sources};
 
 /// The folders of `src`, from top to bottom. Each may use those below it, and no other.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 14] = [
     "redis",
     "settings",
     "commands",
     "schedule",
+    "removal",
     "plan",
     "orphans",
     "scan",

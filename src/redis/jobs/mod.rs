@@ -1,0 +1,8 @@
+//! What a command does in a slice.
+
+pub mod collect;
+pub mod doctor;
+pub mod list;
+pub mod server_keyspace;
+pub mod tell;
+pub mod weigh;

@@ -1,0 +1,81 @@
+//! The part of a run between plan and reap, with ORPHANS only: read what the keys of nobody say.
+//!
+//! Only what needs the main thread happens here; nothing is judged.
+
+use std::hash::RandomState;
+use std::sync::Arc;
+
+use crate::heartbeat::reader::Reader;
+use crate::orphans::Orphans;
+use crate::orphans::first_seen::FirstSeen;
+use crate::redis::api::glimpse;
+use crate::redis::api::{OwnString, RedisModuleCtx};
+use crate::redis::sightings;
+use crate::scan::collection::Collection;
+
+/// Orphans on their way from the plan to the reap.
+#[derive(Debug)]
+pub struct Weigh {
+    pub orphans: Orphans,
+    pub seen: Arc<FirstSeen>,
+    /// Makes the prints.
+    pub key: RandomState,
+    reader: Reader,
+}
+
+impl Weigh {
+    /// Nothing read yet.
+    pub fn new(orphans: Orphans, database: i32, reader: Reader) -> Self {
+        let (seen, key) = sightings::of(database, &reader.layout);
+        Self {
+            orphans,
+            seen,
+            key,
+            reader,
+        }
+    }
+
+    /// Keys to be read, and keys read so far.
+    pub fn progress(&self) -> (u64, u64) {
+        let Orphans {
+            keys,
+            witnesses,
+            sightings,
+            testimonies_ms,
+            ..
+        } = &self.orphans;
+        let all = keys.len().saturating_add(witnesses.len());
+        let done = sightings.len().saturating_add(testimonies_ms.len());
+        (all as u64, done as u64)
+    }
+
+    /// Read until `time_is_up`, which is asked after every key; true when all are read.
+    pub fn slice(
+        &mut self,
+        ctx: *mut RedisModuleCtx,
+        collection: &Collection,
+        time_is_up: &mut dyn FnMut() -> bool,
+    ) -> bool {
+        loop {
+            let orphans = &mut self.orphans;
+            let orphan = orphans.keys.get(orphans.sightings.len()).copied();
+            let witness = orphans.witnesses.get(orphans.testimonies_ms.len()).copied();
+            let Some(position) = orphan.or(witness) else {
+                return true;
+            };
+            let sighting = collection.get(position).and_then(|record| {
+                let name = OwnString::new(record.name);
+                glimpse::sighting(ctx, record.name, &name, &self.reader, &self.key)
+            });
+            if orphan.is_some() {
+                orphans.sightings.push(sighting);
+            } else {
+                let newest_ms = sighting.and_then(|seen| seen.evidence.newest_ms);
+                orphans.testimonies_ms.push(newest_ms);
+            }
+            if time_is_up() {
+                return false;
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Callers who go, and callers who come for the same: a run lingers for a while when its caller's connection
+//! goes away, and the same command of the same user joins it.
+//!
+//! A client that gave up waiting, or that a network lost, hangs up as one does whose user pressed Ctrl-C; a client
+//! that an operator took away has gone in the same way. But the server tells of the latter in the middle of the
+//! operator's command, which is not yet in its statistics then, and is there a moment later. No run lingers for
+//! that client.
+
+use redis_module::raw;
+
+use crate::commands::linger::{Departure, Kept, Request, calls, joined};
+use crate::redis::api::RedisModuleCtx;
+use crate::redis::api::server_info::Info;
+use crate::redis::api::system;
+use crate::redis::runner::caller::Caller;
+use crate::redis::runner::signals::{self, End};
+use crate::redis::runner::state::{self, Ended};
+use crate::reply::error::Error;
+use crate::reply::value::Value;
+use crate::settings::LINGER_SECONDS;
+
+/// How many commands that take a client away, or end its wait, are over since the server started. Asked
+/// twice for each caller who goes; 0.3 ms where every command of the server has been in use.
+fn takings() -> u64 {
+    let Some(info) = Info::new(c"commandstats") else {
+        return 0;
+    };
+    [c"cmdstat_client|kill", c"cmdstat_client|unblock"]
+        .map(|name| info.field(name).map(calls).unwrap_or_default())
+        .into_iter()
+        .fold(0, u64::saturating_add)
+}
+
+/// This client's connection went away. False if nothing lingers for it.
+fn leave(handle: *mut raw::RedisModuleBlockedClient) -> bool {
+    if LINGER_SECONDS.get() == 0 || !state::is_waiting(handle) {
+        return false;
+    }
+    let departure = Departure::new(system::monotonic_us(), takings());
+    let caller = state::leave(handle, departure);
+    let has_left = caller.is_some();
+    // Lets the handle go, now that nothing is locked.
+    drop(caller);
+    // The next slice, which comes soon, settles whether a command took the client away.
+    state::wake();
+    has_left
+}
+
+/// End what lingers for one that a command took away; before each slice, and before somebody may join.
+pub fn settle() {
+    if state::has_unsettled() {
+        end(state::settle(takings()));
+    }
+}
+
+/// End what nobody has joined in time; with the server's clock.
+pub fn tend(now_us: u64) {
+    let linger_s = LINGER_SECONDS.get();
+    state::forget_kept(now_us, linger_s);
+    end(state::run_out(now_us, linger_s));
+}
+
+fn end(ended: Ended) {
+    if ended.run {
+        signals::wish(End::CallerGone);
+        state::wake();
+    }
+    if ended.successor {
+        state::wish_for_successor(End::CallerGone);
+    }
+}
+
+/// Whether the run under way ends, and nobody may join it or get its answer later: nobody waits for it any
+/// more, or the server itself sent away who did, because the user is gone or its role has changed. One who
+/// asks after that is another user, or asks about other data.
+pub fn is_ending() -> bool {
+    let ends = [End::CallerGone, End::UserGone, End::RoleChanged];
+    let wished = signals::wished();
+    state::progress().is_some() && wished.is_some_and(|end| ends.contains(&end))
+}
+
+/// The data of this database, or of all with -1, is another one now: nobody gets an answer about what was there
+/// before.
+pub fn forget(database: i32) {
+    state::forget_kept_of(database);
+}
+
+/// Let the client of this command join what lingers for its request; `None` if nothing does. It gets what is
+/// kept for it at once, and else waits.
+pub fn join(
+    ctx: *mut RedisModuleCtx,
+    request: &Request,
+) -> Option<Result<Option<(Value, bool)>, Error>> {
+    if request.options.asynchronous {
+        return None;
+    }
+    let (now_us, linger_s) = (system::monotonic_us(), LINGER_SECONDS.get());
+    if let Some(answer) = state::take_kept(request, now_us, linger_s) {
+        return Some(answer.map(|value| Some((joined(value), request.options.json))));
+    }
+    settle();
+    // Asked before, for it locks the state as well.
+    let is_ending = is_ending();
+    if !state::lingers_for(request, is_ending) {
+        return None;
+    }
+    let why = "the client cannot be blocked";
+    let Some(caller) = Caller::block(ctx, request.options.json) else {
+        return Some(Err(Error::CannotStart { why }));
+    };
+    let joined = state::join(request, is_ending, caller);
+    joined.ok().map(|()| Ok(None))
+}
+
+/// A run that lingers has ended: keep its answer for as long as it would have lingered.
+pub fn keep(request: Request, departure: Departure, answer: Result<Value, Error>) {
+    let now_us = system::monotonic_us();
+    if departure.left_us(now_us, LINGER_SECONDS.get()).is_some() {
+        state::keep(Kept {
+            request,
+            departure,
+            answer,
+        });
+    }
+}
+
+/// The connection of this client closed, or the server took it away: its run lingers, if it may.
+pub fn disconnected(handle: *mut raw::RedisModuleBlockedClient) {
+    if !leave(handle) {
+        gone(handle);
+    }
+}
+
+/// End the run that this client waits for, if it still does; gives the run's number. The callback
+/// can come after the run has ended, so the handle is compared and never followed.
+pub fn gone(handle: *mut raw::RedisModuleBlockedClient) -> Option<u64> {
+    if let Some(run) = state::successor_of_caller(handle) {
+        state::wish_for_successor(End::CallerGone);
+        return Some(run);
+    }
+    let run = state::run_of_caller(handle)?;
+    signals::wish(End::CallerGone);
+    state::wake();
+    Some(run)
+}

@@ -1,0 +1,14 @@
+//! Runs: how they begin, wait, have their slices and end, and who waits for them.
+
+pub mod caller;
+pub mod linger;
+pub mod observer;
+pub mod order;
+pub mod run;
+pub mod runs;
+pub mod signals;
+pub mod state;
+#[cfg(has_timerfd)]
+pub mod turns;
+pub mod wakeup;
+pub mod worker;
