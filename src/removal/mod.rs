@@ -449,3 +449,8 @@ fn heartbeat_name<'c>(
         .map(|record| record.name)
         .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod memory;
+#[cfg(test)]
+mod tests;
