@@ -10,7 +10,7 @@ use crate::report::hold::Hold;
 
 impl Reap {
     /// Put the next key of the family into the batch, unless something speaks against it; gives
-    /// the length of its name.
+    /// the length of its name. `None` if it has to come again, for its owners are too many for one piece of work.
     pub(super) fn take_key<K: Keyspace>(
         &mut self,
         space: &mut K,
@@ -19,13 +19,18 @@ impl Reap {
         owner: usize,
         heartbeat: &mut Option<K::Name>,
         batch: &mut Batch<K::Name>,
-    ) -> usize {
+    ) -> Option<usize> {
         let place = self.next_key;
         self.next_key = place.saturating_add(1);
         let owners = self.owners_at(place);
         let mut others = owners.map_or(Standing::Dead, |owners| {
             self.standing_of_owners(space, slice, owners)
         });
+        if others == Standing::NotYet {
+            self.next_key = place;
+            self.put_back_owners();
+            return None;
+        }
         if self.by_name.is_some() && others != Standing::Alive {
             let by_name = self.standing_by_name(space, slice, place);
             if by_name != Standing::Dead {
@@ -34,7 +39,7 @@ impl Reap {
         }
         let position = self.plan.removals.get(place);
         let Some(record) = position.and_then(|position| self.collection.get(*position)) else {
-            return 0;
+            return Some(0);
         };
         let name = record.name;
         let is_heartbeat = !family.keeps_heartbeat && self.next_key == family.end;
@@ -42,7 +47,7 @@ impl Reap {
         let length = name.len();
         if others == Standing::Alive || self.born.protects(name) {
             self.counts.keys_vetoed = self.counts.keys_vetoed.saturating_add(1);
-            return length;
+            return Some(length);
         }
         let lies_here = match is_heartbeat {
             true => Locality::has_all_of,
@@ -62,21 +67,21 @@ impl Reap {
             if let Some(owners) = owners {
                 self.hold_owners(owners);
             }
-            return length;
+            return Some(length);
         }
         let heartbeat = heartbeat.take_if(|_| is_heartbeat);
         let string = heartbeat.unwrap_or_else(|| space.name(name));
         if !space.may_delete(&string) {
             if !space.exists(&string) {
-                return length;
+                return Some(length);
             }
             self.counts.held.add(Hold::Denied);
             self.hold(family.heartbeat);
-            return length;
+            return Some(length);
         }
         // What was kept can be found again only through the heartbeat.
         if is_heartbeat && self.held.get(family.heartbeat as usize) == Some(&true) {
-            return length;
+            return Some(length);
         }
         let bytes = KEY_OVERHEAD_BYTES.saturating_add(name.len() as u64);
         self.written_bytes = self.written_bytes.saturating_add(bytes);
@@ -85,7 +90,7 @@ impl Reap {
         if is_heartbeat {
             self.leaving.push(family.heartbeat);
         }
-        length
+        Some(length)
     }
 
     /// Leave the next key of a family whose heartbeat is gone. A key that others could own as well can

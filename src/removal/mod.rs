@@ -282,6 +282,9 @@ impl Reap {
                     return;
                 }
             }
+            if self.has_crowds_to_hold() && !self.hold_crowds(time_is_up) {
+                return;
+            }
             if room == 0 || bytes > BATCH_BYTES || self.has_large || (is_small && left > room) {
                 return;
             }
@@ -297,14 +300,18 @@ impl Reap {
                     let mut heartbeat = Some(heartbeat);
                     let mut own_bytes = 0usize;
                     for _ in 0..left.min(room) {
-                        let name_bytes =
-                            self.take_key(space, slice, &family, owner, &mut heartbeat, batch);
+                        let Some(name_bytes) =
+                            self.take_key(space, slice, &family, owner, &mut heartbeat, batch)
+                        else {
+                            return;
+                        };
                         own_bytes = own_bytes.saturating_add(name_bytes);
                         room = room.saturating_sub(1);
                         // Only a family that is too long by itself is cut, or one that takes long.
                         if own_bytes > BATCH_BYTES
                             || self.has_large
                             || self.others.steps > BATCH_STEPS
+                            || self.has_crowds_to_hold()
                         {
                             break;
                         }

@@ -20,12 +20,17 @@ pub(super) enum Standing {
     Alive,
     /// It stays, for a cause that is no life.
     Held(Hold),
+    /// There is more to look at than a piece of work is for: ask again.
+    NotYet,
 }
 
 /// The heartbeat of an owner has gone in another way than by this run, because its TTL passed or by
 /// somebody's hand. That may have left the key to another: a key of a swarm belongs to the
 /// unscoped heartbeat where its swarm has none. Who that is now, the next run will know.
 const GONE: Standing = Standing::Held(Hold::OwnerGone);
+
+/// So many members of a crowd are looked at in one piece of work.
+const CROWD_PIECE: usize = 4096;
 
 /// What is known of a crowd.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +56,8 @@ pub(super) struct Others {
     read_before: usize,
     /// Steps since the clock was looked at, about as long as a key takes that nobody else could own.
     pub steps: usize,
+    /// A crowd whose heartbeats stay, and from which of them on that is still to be noted.
+    to_hold: Vec<(u32, usize)>,
 }
 
 impl Reap {
@@ -75,11 +82,16 @@ impl Reap {
             };
             match standing {
                 Standing::Dead => {}
-                Standing::Alive => return Standing::Alive,
+                Standing::Alive | Standing::NotYet => return standing,
                 Standing::Held(_) => worst = standing,
             }
         }
         worst
+    }
+
+    /// The key at hand comes again.
+    pub(super) fn put_back_owners(&mut self) {
+        self.others.next_shared = self.others.next_shared.saturating_sub(1);
     }
 
     /// The owners of the key at this place, if they are several. Places are asked for in order.
@@ -167,11 +179,22 @@ impl Reap {
             self.hears_births && self.removed.get(*number as usize) == Some(&true)
         };
         let rest = heartbeats.get(known.gone..).unwrap_or_default();
-        let more = rest.iter().take_while(|number| is_gone(number)).count();
+        let piece = rest.iter().take(CROWD_PIECE);
+        let more = piece.take_while(|number| is_gone(number)).count();
         let gone = known.gone.saturating_add(more);
         self.others.steps = self.others.steps.saturating_add(more / 16);
+        if more == CROWD_PIECE {
+            if let Some(known) = self.others.crowds.get_mut(crowd as usize) {
+                known.gone = gone;
+            }
+            return Standing::NotYet;
+        }
         let mut worst = Standing::Dead;
-        for at in gone..heartbeats.len() {
+        let end = gone.saturating_add(CROWD_PIECE);
+        if heartbeats.len() > end {
+            worst = Standing::Held(Hold::OverBound);
+        }
+        for at in gone..heartbeats.len().min(end) {
             self.others.steps = self
                 .others
                 .steps
@@ -185,6 +208,7 @@ impl Reap {
                     worst = Standing::Alive;
                     break;
                 }
+                Standing::NotYet => {}
                 standing => {
                     worst = standing;
                     if standing == Standing::Held(Hold::OverBound) {
@@ -261,14 +285,35 @@ impl Reap {
 
     fn hold_crowd(&mut self, crowd: u32) {
         if let Some(known) = self.others.crowds.get_mut(crowd as usize)
-            && std::mem::replace(&mut known.is_held, true)
+            && !std::mem::replace(&mut known.is_held, true)
         {
-            return;
+            self.others.to_hold.push((crowd, 0));
         }
-        for number in self.plan.sets.crowd(crowd) {
-            if let Some(held) = self.held.get_mut(*number as usize) {
-                *held = true;
+    }
+
+    /// Note of crowds that their heartbeats stay, until `time_is_up`, which is asked after every piece; true when
+    /// that is done. Until then nothing more may go.
+    pub(super) fn hold_crowds(&mut self, time_is_up: &mut dyn FnMut() -> bool) -> bool {
+        while let Some((crowd, at)) = self.others.to_hold.pop() {
+            let rest = self.plan.sets.crowd(crowd).get(at..).unwrap_or_default();
+            for number in rest.iter().take(CROWD_PIECE) {
+                if let Some(held) = self.held.get_mut(*number as usize) {
+                    *held = true;
+                }
+            }
+            if rest.len() > CROWD_PIECE {
+                let next = at.saturating_add(CROWD_PIECE);
+                self.others.to_hold.push((crowd, next));
+                if time_is_up() {
+                    return false;
+                }
             }
         }
+        true
+    }
+
+    /// Whether heartbeats have to be held before anything else is looked at.
+    pub(super) fn has_crowds_to_hold(&self) -> bool {
+        !self.others.to_hold.is_empty()
     }
 }

@@ -365,6 +365,58 @@ fn a_heartbeat_is_read_once_a_slice() {
     assert_eq!(space.reads, 2);
 }
 
+const SWARMS: usize = 20_000;
+
+/// As many swarms with a stale coordinator of one id, and a key that all of them could own.
+fn crowd() -> MemoryKeyspace {
+    let heartbeats = (0..SWARMS).map(|n| (format!("swarm:{n}:blocking:heartbeat:a"), stale()));
+    let keys: Vec<_> = heartbeats
+        .chain([("blocking:signal:a".to_owned(), some())])
+        .collect();
+    let mut space = space_of(&keys);
+    space.is_unchecked = true;
+    space
+}
+
+/// How many slices of one batch it takes until all is done.
+fn slices(reap: &mut Reap, space: &mut MemoryKeyspace) -> u64 {
+    let mut slices = 0;
+    run(reap, space, |number, _, _| slices = number);
+    slices
+}
+
+#[test]
+fn however_many_have_one_id_they_are_looked_at_in_pieces() {
+    let mut space = crowd();
+    let mut reap = removal(&space, question());
+    let with_shared = slices(&mut reap, &mut space);
+    assert_eq!(space.names(), [""; 0]);
+    let mut space = crowd();
+    space.keys.remove(b"blocking:signal:a".as_slice());
+    let mut reap = removal(&space, question());
+    let without = slices(&mut reap, &mut space);
+    let pieces = SWARMS as u64 / 4096;
+    assert!(
+        with_shared >= without + pieces,
+        "{with_shared} of {without}"
+    );
+}
+
+/// The heartbeat of one of them is gone, which may have left the key to another.
+#[test]
+fn however_many_have_one_id_what_is_still_there_stays_with_the_key() {
+    let mut space = crowd();
+    let mut reap = removal(&space, question());
+    space
+        .keys
+        .remove(b"swarm:5:blocking:heartbeat:a".as_slice());
+    slices(&mut reap, &mut space);
+    let left = space.names();
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert_eq!(left[0], "blocking:signal:a");
+    assert!(reap.held.iter().all(|is_held| *is_held));
+}
+
 /// What may happen between two slices.
 #[derive(Clone, Debug)]
 enum Event {

@@ -49,7 +49,7 @@ fn is_for_tests(attributes: &[Attribute]) -> bool {
 
 impl Named {
     /// A path as it is written, from the root of the crate; `None` if it is of another crate or of this file.
-    fn from_root(&self, words: &[String]) -> Option<Module> {
+    fn absolute(&self, words: &[String]) -> Option<Module> {
         let (first, mut rest) = words.split_first()?;
         let mut from = match first.as_str() {
             "crate" => Vec::new(),
@@ -69,7 +69,7 @@ impl Named {
     }
 
     fn add(&mut self, words: &[String]) {
-        let path = self.from_root(words);
+        let path = self.absolute(words);
         self.paths.extend(path);
     }
 
