@@ -1,32 +1,15 @@
 //! What `BLOCKING.LIST`, `BLOCKING.EXPLAIN` and `BLOCKING.DOCTOR` are asked: looks, which change nothing.
-//!
-//! Argument bytes become typed options, by the rules of `options.rs`.
 
-use std::ops::RangeInclusive;
-
-use crate::commands::options::{
-    CleanupOptions, MATCH_ACCEPTED, THRESHOLD_ACCEPTED, THRESHOLD_RANGE_S, canonical, integer,
-    once, unknown, value,
-};
+use crate::commands::args::Given;
+use crate::commands::options::CleanupOptions;
+use crate::commands::table::{DOCTOR, EXPLAIN, LIST};
 use crate::heartbeat::state::State;
 use crate::keys::name_bounds::MAX_NAME_BYTES;
 use crate::keys::pattern::Pattern;
 use crate::reply::error::Error;
 
-/// How many coordinators LIST may list. The reply is written in one piece, and ten thousand take
-/// some 20 ms.
-pub const COUNT_RANGE: RangeInclusive<u32> = 1..=1_000;
-/// How many it lists unless told.
+/// How many coordinators LIST lists unless told.
 pub const COUNT_DEFAULT: u32 = 100;
-
-/// The options of `BLOCKING.LIST`, as an error names them and as the parser finds them.
-pub const LIST_OPTIONS: &str = "STALE, LIVE, UNREADABLE, THRESHOLD, MATCH, COUNT, JSON";
-/// The same for `BLOCKING.EXPLAIN`.
-pub const EXPLAIN_OPTIONS: &str = "THRESHOLD, JSON";
-/// The same for `BLOCKING.DOCTOR`.
-pub const DOCTOR_OPTIONS: &str = "JSON";
-
-const COUNT_ACCEPTED: &str = "an integer from 1 to 1000 coordinators";
 
 /// What `BLOCKING.LIST` was asked.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,9 +48,9 @@ impl Look {
     /// The command, as replies and errors name it.
     pub const fn command(&self) -> &'static str {
         match self {
-            Self::List(_) => "BLOCKING.LIST",
-            Self::Explain(_) => "BLOCKING.EXPLAIN",
-            Self::Doctor(_) => "BLOCKING.DOCTOR",
+            Self::List(_) => LIST.name,
+            Self::Explain(_) => EXPLAIN.name,
+            Self::Doctor(_) => DOCTOR.name,
         }
     }
 
@@ -84,96 +67,52 @@ impl Look {
         CleanupOptions {
             threshold_s,
             dry_run: true,
-            orphans: None,
             pattern,
-            limit: None,
-            breaker: None,
-            ids: 0,
-            asynchronous: false,
             json,
-            no_warm_up: false,
+            ..CleanupOptions::default()
         }
     }
 }
 
 /// Reads the arguments of `BLOCKING.LIST`, the command name left out.
 pub fn parse_list(args: &[&[u8]]) -> Result<ListOptions, Error> {
-    let (mut threshold_s, mut pattern, mut count, mut json) = (None, None, None, None);
-    let (mut stale, mut live, mut unreadable) = (None, None, None);
-    let mut words = args.iter();
-    while let Some(word) = words.next() {
-        match canonical(word, LIST_OPTIONS) {
-            Some(option @ "STALE") => once(&mut stale, option, || Ok(State::Stale))?,
-            Some(option @ "LIVE") => once(&mut live, option, || Ok(State::Live))?,
-            Some(option @ "UNREADABLE") => {
-                once(&mut unreadable, option, || Ok(State::Unreadable))?;
-            }
-            Some(option @ "THRESHOLD") => once(&mut threshold_s, option, || {
-                integer(&mut words, option, THRESHOLD_RANGE_S, THRESHOLD_ACCEPTED)
-            })?,
-            Some(option @ "MATCH") => once(&mut pattern, option, || {
-                Pattern::new(value(&mut words, option, MATCH_ACCEPTED)?)
-            })?,
-            Some(option @ "COUNT") => once(&mut count, option, || {
-                integer(&mut words, option, COUNT_RANGE, COUNT_ACCEPTED)
-            })?,
-            Some(option @ "JSON") => once(&mut json, option, || Ok(()))?,
-            _ => return Err(unknown(word, "BLOCKING.LIST", LIST_OPTIONS)),
-        }
-    }
-    let mut states = [stale, live, unreadable].into_iter().flatten();
-    let state = states.next();
-    if states.next().is_some() {
-        let accepted = "STALE, LIVE and UNREADABLE";
-        return Err(Error::ExclusiveOptions { accepted });
-    }
+    let given = Given::read(&LIST, args)?;
+    let states = [
+        ("STALE", State::Stale),
+        ("LIVE", State::Live),
+        ("UNREADABLE", State::Unreadable),
+    ];
+    let state = states.into_iter().find(|(option, _)| given.has(option));
     Ok(ListOptions {
-        state,
-        threshold_s,
-        pattern,
-        count: count.unwrap_or(COUNT_DEFAULT),
-        json: json.is_some(),
+        state: state.map(|(_, state)| state),
+        threshold_s: given.integer("THRESHOLD"),
+        pattern: given.pattern("MATCH"),
+        count: given.integer("COUNT").unwrap_or(COUNT_DEFAULT),
+        json: given.has("JSON"),
     })
 }
 
 /// Reads the arguments of `BLOCKING.EXPLAIN`, the command name left out. The first is the id,
 /// whatever it looks like.
 pub fn parse_explain(args: &[&[u8]]) -> Result<ExplainOptions, Error> {
-    let (mut threshold_s, mut json) = (None, None);
-    let mut words = args.iter();
-    let id = words.next().copied().unwrap_or_default();
+    let id = args.first().copied().unwrap_or_default();
+    let options = args.get(1..).unwrap_or_default();
     if id.is_empty() || id.len() > MAX_NAME_BYTES {
         let got_bytes = id.len();
         return Err(Error::IdLength { got_bytes });
     }
-    while let Some(word) = words.next() {
-        match canonical(word, EXPLAIN_OPTIONS) {
-            Some(option @ "THRESHOLD") => once(&mut threshold_s, option, || {
-                integer(&mut words, option, THRESHOLD_RANGE_S, THRESHOLD_ACCEPTED)
-            })?,
-            Some(option @ "JSON") => once(&mut json, option, || Ok(()))?,
-            _ => return Err(unknown(word, "BLOCKING.EXPLAIN", EXPLAIN_OPTIONS)),
-        }
-    }
+    let given = Given::read(&EXPLAIN, options)?;
     Ok(ExplainOptions {
         id: id.to_vec(),
-        threshold_s,
-        json: json.is_some(),
+        threshold_s: given.integer("THRESHOLD"),
+        json: given.has("JSON"),
     })
 }
 
 /// Reads the arguments of `BLOCKING.DOCTOR`, the command name left out.
 pub fn parse_doctor(args: &[&[u8]]) -> Result<DoctorOptions, Error> {
-    let mut json = None;
-    for word in args {
-        match canonical(word, DOCTOR_OPTIONS) {
-            Some(option @ "JSON") => once(&mut json, option, || Ok(()))?,
-            _ => return Err(unknown(word, "BLOCKING.DOCTOR", DOCTOR_OPTIONS)),
-        }
-    }
-    Ok(DoctorOptions {
-        json: json.is_some(),
-    })
+    let json = Given::read(&DOCTOR, args)?.has("JSON");
+    Ok(DoctorOptions { json })
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Tests of `options.rs`.
 
 use super::*;
+use crate::commands::look::{COUNT_DEFAULT, parse_doctor, parse_explain, parse_list};
+use crate::commands::table::{ALL, Command, DOCTOR, EXPLAIN, Kind, LIST};
+use crate::reply::error::shown;
 use proptest::prelude::*;
 
 /// The words of a line, split at single spaces.
@@ -212,31 +215,6 @@ fn arguments_need_not_be_text() {
 }
 
 #[test]
-fn integers_are_strict() {
-    let table: [(&[u8], Option<u32>); 16] = [
-        (b"0", Some(0)),
-        (b"7", Some(7)),
-        (b"600", Some(600)),
-        (b"4294967295", Some(u32::MAX)),
-        (b"4294967296", None),
-        (b"99999999999999999999999", None),
-        (b"", None),
-        (b"00", None),
-        (b"07", None),
-        (b"+7", None),
-        (b"-7", None),
-        (b" 7", None),
-        (b"7 ", None),
-        (b"7\0", None),
-        (b"1e3", None),
-        (b"0x10", None),
-    ];
-    for (word, expected) in table {
-        assert_eq!(strict_u32(word), expected, "{}", shown(word));
-    }
-}
-
-#[test]
 fn statuses() {
     assert_eq!(parse_status(&[]), Ok(StatusOptions { json: false }));
     assert_eq!(parse_status(&[b"Json"]), Ok(StatusOptions { json: true }));
@@ -250,38 +228,79 @@ fn statuses() {
     );
 }
 
-#[test]
-fn texts_name_the_real_ranges() {
-    let table = [
-        (THRESHOLD_RANGE_S, THRESHOLD_ACCEPTED),
-        (LIMIT_RANGE, LIMIT_ACCEPTED),
-        (BREAKER_RANGE, BREAKER_ACCEPTED),
-        (IDS_RANGE, IDS_ACCEPTED),
-        (
-            1..=crate::keys::pattern::MAX_PATTERN_BYTES as u32,
-            MATCH_ACCEPTED,
-        ),
-    ];
-    for (range, accepted) in table {
-        let named = format!("{} to {} ", range.start(), range.end());
-        let named = if accepted == MATCH_ACCEPTED {
-            named
-        } else {
-            format!("from {named}")
-        };
-        assert!(accepted.contains(&named), "{accepted}");
-    }
-    assert!(IDS_RANGE.contains(&IDS_DEFAULT));
+/// What a command was asked, as one comparable line.
+fn parsed(command: &Command, args: &[&str]) -> Result<String, String> {
+    let args: Vec<&[u8]> = args.iter().map(|word| word.as_bytes()).collect();
+    let id_and_args = [&[b"a".as_slice()], args.as_slice()].concat();
+    let line = match command.topic() {
+        "CLEANUP" => parse_cleanup(&args).map(|options| format!("{options:?}")),
+        "LIST" => parse_list(&args).map(|options| format!("{options:?}")),
+        "EXPLAIN" => parse_explain(&id_and_args).map(|options| format!("{options:?}")),
+        "DOCTOR" => parse_doctor(&args).map(|options| format!("{options:?}")),
+        "STATUS" => parse_status(&args).map(|options| format!("{options:?}")),
+        topic => panic!("{topic} has no options"),
+    };
+    line.map_err(|error| error.to_string())
 }
 
+/// An argument that is in the table and that nobody asks for would be accepted and do nothing.
 #[test]
-fn every_listed_option_is_known() {
-    for option in CLEANUP_OPTIONS.split(", ") {
-        let error = parse_cleanup(&[option.as_bytes()]).err();
-        assert!(
-            matches!(error, None | Some(Error::MissingValue { .. })),
-            "{option}: {error:?}"
-        );
+fn every_argument_of_the_table_is_taken_and_means_something() {
+    for command in [&CLEANUP, &LIST, &EXPLAIN, &DOCTOR, &STATUS] {
+        let mut known = vec![parsed(command, &[]).unwrap()];
+        for argument in command.arguments {
+            for option in argument.tokens() {
+                let mut lines = vec![vec![*option]];
+                match argument.kind {
+                    Kind::Keyword | Kind::OneOf(_) | Kind::Id => {}
+                    Kind::Integer(_) | Kind::Pattern => lines = vec![vec![option, "7"]],
+                    Kind::OptionalInteger(_) => lines.push(vec![option, "7"]),
+                }
+                for line in lines {
+                    let what = parsed(command, &line).unwrap();
+                    assert!(!known.contains(&what), "{line:?} means no more than {what}");
+                    known.push(what);
+                }
+                if let Kind::Integer(range) | Kind::OptionalInteger(range) = argument.kind {
+                    for (number, is_taken) in [
+                        (i64::from(range.min), true),
+                        (i64::from(range.max), true),
+                        (i64::from(range.min) - 1, false),
+                        (i64::from(range.max) + 1, false),
+                    ] {
+                        let number = number.to_string();
+                        let line = [*option, &number];
+                        let result = parsed(command, &line);
+                        assert_eq!(result.is_ok(), is_taken, "{line:?} {result:?}");
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(
+        ALL.len(),
+        7,
+        "a command more has a line above, or no options"
+    );
+}
+
+/// HELP says what is listed unless told.
+#[test]
+fn defaults_are_within_their_ranges_and_in_help() {
+    for (command, option, default) in [
+        (&CLEANUP, "IDS", IDS_DEFAULT),
+        (&LIST, "COUNT", COUNT_DEFAULT),
+    ] {
+        let argument = command
+            .arguments
+            .iter()
+            .find(|a| a.token == option)
+            .unwrap();
+        let Kind::Integer(range) = argument.kind else {
+            panic!("{option} takes no integer");
+        };
+        assert!((range.min..=range.max).contains(&default), "{option}");
+        assert!(argument.help.contains(&format!("({default})")), "{option}");
     }
 }
 

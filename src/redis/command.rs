@@ -2,9 +2,10 @@
 
 use redis_module::raw;
 
-use crate::commands;
+use crate::commands::help;
 use crate::commands::linger::Request;
 use crate::commands::options::{self, CleanupOptions};
+use crate::commands::table::CLEANUP;
 use crate::redis::api::acl;
 use crate::redis::api::keyspace;
 use crate::redis::api::reply;
@@ -87,7 +88,7 @@ fn start(
         return Err(Error::NotPrimary);
     }
     if flags & api::LOADING != 0 {
-        let command = "BLOCKING.CLEANUP";
+        let command = CLEANUP.name;
         return Err(Error::Loading { command });
     }
     if flags & NO_WAITING != 0 && !options.asynchronous {
@@ -197,9 +198,10 @@ pub unsafe extern "C" fn help(
     api::guard(api::ERR, || {
         // SAFETY: 3.
         let arguments = unsafe { arguments(argv, argc) };
-        let lines = commands::help(&arguments);
-        let value = |line: &&'static str| Value::Status(line);
-        let value = |lines: &[&'static str]| Value::Array(lines.iter().map(value).collect());
-        answer(ctx, lines.map(|lines| Some((value(lines), false))))
+        match help::help(&arguments) {
+            Ok(lines) => reply::lines(ctx, &lines),
+            Err(error) => reply::error(ctx, &error),
+        }
+        api::OK
     })
 }

@@ -78,16 +78,11 @@ fn start(ctx: *mut RedisModuleCtx, database: u32) -> bool {
     let order = Order {
         number: state::next_number(),
         options: CleanupOptions {
-            threshold_s: None,
             dry_run: settings::DRY_RUN.get(),
-            pattern: None,
-            limit: None,
             breaker,
-            orphans: None,
             ids: IDS_DEFAULT,
             asynchronous: true,
-            json: false,
-            no_warm_up: false,
+            ..CleanupOptions::default()
         },
         threshold_s: u32::try_from(threshold_s).unwrap_or(u32::MAX),
         database: number,

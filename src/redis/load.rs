@@ -4,10 +4,11 @@
 //! ours could run, and its own INFO callback formats a backtrace inside the crash handler.
 
 use std::ffi::{CStr, CString, c_char};
+use std::slice;
 
 use redis_module::raw;
 
-use crate::commands::{self, ArgumentKind, Command};
+use crate::commands::table::{self, Command, Kind};
 use crate::redis::api::acl;
 use crate::redis::api::detached;
 use crate::redis::api::keyspace;
@@ -58,13 +59,13 @@ const OLDEST: (i32, i32, i32) = (7, 0, 6);
 const OPTIONS_HANDLE_ATOMIC_SLOT_MIGRATION: u32 = 1 << 5;
 
 const COMMANDS: [(&Command, Handler); 7] = [
-    (&commands::CLEANUP, command::cleanup),
-    (&commands::LIST, look::list),
-    (&commands::EXPLAIN, look::explain),
-    (&commands::DOCTOR, look::doctor),
-    (&commands::STATUS, command::status),
-    (&commands::CANCEL, command::cancel),
-    (&commands::HELP, command::help),
+    (&table::CLEANUP, command::cleanup),
+    (&table::LIST, look::list),
+    (&table::EXPLAIN, look::explain),
+    (&table::DOCTOR, look::doctor),
+    (&table::STATUS, command::status),
+    (&table::CANCEL, command::cancel),
+    (&table::HELP, command::help),
 ];
 
 /// Called by the server when it loads the module.
@@ -134,7 +135,8 @@ fn load(ctx: *mut RedisModuleCtx, argc: i32) -> Result<(), String> {
     sightings::forget(-1);
     set_options(ctx);
     for (command, handler) in COMMANDS {
-        register(ctx, command, handler).map_err(|what| format!("{}: {what}", command.name))?;
+        let name = command.name.to_lowercase();
+        register(ctx, &name, command, handler).map_err(|what| format!("{name}: {what}"))?;
     }
     let done = |ok: bool, what: &str| ok.then_some(()).ok_or_else(|| what.to_owned());
     done(
@@ -244,11 +246,12 @@ fn set_options(ctx: *mut RedisModuleCtx) {
 
 fn register(
     ctx: *mut RedisModuleCtx,
+    name: &str,
     command: &Command,
     handler: Handler,
 ) -> Result<(), &'static str> {
     let text = |text: &str| CString::new(text).map_err(|_| "a text holds a NUL");
-    let (name, flags) = (text(command.name)?, text(command.flags)?);
+    let (name, flags) = (text(name)?, text(command.flags)?);
     // SAFETY: 1, 2, 3; the server copies the texts, and the handler lives as long as the module.
     let created = unsafe {
         rm!(RedisModule_CreateCommand)(ctx, name.as_ptr(), Some(handler), flags.as_ptr(), 0, 0, 0)
@@ -293,9 +296,9 @@ fn describe(
         .map(|a| Ok((text(a.name)?, text(a.token)?)));
     let names: Vec<(CString, CString)> = names.collect::<Result<_, &'static str>>()?;
     let parts = command.arguments.iter().map(|argument| {
-        let words: &[&str] = match argument.kind {
-            ArgumentKind::KeywordAndInteger(integer) => &[integer],
-            ArgumentKind::OneOf(keywords) => keywords,
+        let words = match argument.kind {
+            Kind::OptionalInteger(_) => slice::from_ref(&argument.value),
+            Kind::OneOf(keywords) => keywords,
             _ => &[],
         };
         // The server shows names in lower case and keywords as they are.
@@ -310,10 +313,10 @@ fn describe(
         .zip(&parts)
         .map(
             |((argument, (name, token)), parts)| match (argument.kind, parts.first()) {
-                (ArgumentKind::KeywordAndInteger(_), Some((integer, _))) => {
+                (Kind::OptionalInteger(_), Some((integer, _))) => {
                     keyword_and_integer(name, token, integer)
                 }
-                (ArgumentKind::OneOf(_), _) => one_of(parts),
+                (Kind::OneOf(_), _) => one_of(parts),
                 _ => Vec::new(),
             },
         )
@@ -331,13 +334,11 @@ fn describe(
                 ..no_argument()
             };
             match argument.kind {
-                ArgumentKind::KeywordAndInteger(_) | ArgumentKind::OneOf(_) => {
-                    raw::RedisModuleCommandArg {
-                        subargs: parts.as_mut_ptr(),
-                        ..whole
-                    }
-                }
-                ArgumentKind::Id => raw::RedisModuleCommandArg { flags: 0, ..whole },
+                Kind::OptionalInteger(_) | Kind::OneOf(_) => raw::RedisModuleCommandArg {
+                    subargs: parts.as_mut_ptr(),
+                    ..whole
+                },
+                Kind::Id => raw::RedisModuleCommandArg { flags: 0, ..whole },
                 _ => raw::RedisModuleCommandArg {
                     token: token.as_ptr(),
                     ..whole
@@ -380,13 +381,13 @@ fn keyword_and_integer(
 ) -> Vec<raw::RedisModuleCommandArg> {
     let keyword = raw::RedisModuleCommandArg {
         name: name.as_ptr(),
-        type_: argument_type(ArgumentKind::Keyword),
+        type_: argument_type(Kind::Keyword),
         token: token.as_ptr(),
         ..no_argument()
     };
     let integer = raw::RedisModuleCommandArg {
         name: integer.as_ptr(),
-        type_: argument_type(ArgumentKind::Integer),
+        type_: raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER,
         flags: raw::REDISMODULE_CMD_ARG_OPTIONAL as i32,
         ..no_argument()
     };
@@ -397,7 +398,7 @@ fn keyword_and_integer(
 fn one_of(keywords: &[(CString, CString)]) -> Vec<raw::RedisModuleCommandArg> {
     let keyword = |(name, token): &(CString, CString)| raw::RedisModuleCommandArg {
         name: name.as_ptr(),
-        type_: argument_type(ArgumentKind::Keyword),
+        type_: argument_type(Kind::Keyword),
         token: token.as_ptr(),
         ..no_argument()
     };
@@ -408,16 +409,14 @@ fn one_of(keywords: &[(CString, CString)]) -> Vec<raw::RedisModuleCommandArg> {
         .collect()
 }
 
-fn argument_type(kind: ArgumentKind) -> raw::RedisModuleCommandArgType {
+fn argument_type(kind: Kind) -> raw::RedisModuleCommandArgType {
     match kind {
-        ArgumentKind::Integer => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER,
-        ArgumentKind::KeywordAndInteger(_) => {
-            raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_BLOCK
-        }
-        ArgumentKind::Pattern => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PATTERN,
-        ArgumentKind::Keyword => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN,
-        ArgumentKind::OneOf(_) => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_ONEOF,
-        ArgumentKind::Id => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING,
+        Kind::Integer(_) => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER,
+        Kind::OptionalInteger(_) => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_BLOCK,
+        Kind::Pattern => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PATTERN,
+        Kind::Keyword => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN,
+        Kind::OneOf(_) => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_ONEOF,
+        Kind::Id => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING,
     }
 }
 

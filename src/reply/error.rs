@@ -18,32 +18,32 @@ pub enum Error {
     /// HELP was asked about something else.
     UnknownCommand {
         shown: String,
-        accepted: &'static str,
+        accepted: String,
     },
     UnknownOption {
         shown: String,
         command: &'static str,
         /// The accepted options, separated by a comma and a space.
-        accepted: &'static str,
+        accepted: String,
     },
     RepeatedOption {
         option: &'static str,
     },
     MissingValue {
         option: &'static str,
-        accepted: &'static str,
+        accepted: String,
     },
     BadValue {
         option: &'static str,
         shown: String,
-        accepted: &'static str,
+        accepted: String,
     },
     PatternLength {
         got_bytes: usize,
     },
-    /// States of which only one can be asked for.
+    /// Options of which only one can be asked for; two at least.
     ExclusiveOptions {
-        accepted: &'static str,
+        options: &'static [&'static str],
     },
     IdLength {
         got_bytes: usize,
@@ -125,8 +125,10 @@ impl fmt::Display for Error {
                 out,
                 "ERR MATCH takes a glob pattern of 1 to 512 bytes, got {got_bytes}"
             ),
-            Self::ExclusiveOptions { accepted } => {
-                write!(out, "ERR at most one of {accepted} is accepted")
+            Self::ExclusiveOptions { options } => {
+                let (last, others) = options.split_last().unwrap_or((&"", &[]));
+                let others = others.join(", ");
+                write!(out, "ERR at most one of {others} and {last} is accepted")
             }
             Self::IdLength { got_bytes } => {
                 write!(out, "ERR the id must be 1 to 262144 bytes, got {got_bytes}")

@@ -40,7 +40,7 @@ fn samples() -> Vec<(Error, &'static str)> {
         (
             Error::UnknownCommand {
                 shown: shown(b"FOO"),
-                accepted: "CLEANUP, LIST",
+                accepted: "CLEANUP, LIST".into(),
             },
             "ERR BLOCKING.HELP takes one of CLEANUP, LIST, or nothing, got 'FOO'",
         ),
@@ -48,7 +48,7 @@ fn samples() -> Vec<(Error, &'static str)> {
             Error::UnknownOption {
                 shown: shown(b"FOO"),
                 command: "BLOCKING.CLEANUP",
-                accepted: "THRESHOLD, DRYRUN",
+                accepted: "THRESHOLD, DRYRUN".into(),
             },
             "ERR unknown option 'FOO' for BLOCKING.CLEANUP; accepted are THRESHOLD, DRYRUN",
         ),
@@ -56,7 +56,7 @@ fn samples() -> Vec<(Error, &'static str)> {
             Error::UnknownOption {
                 shown: shown(b"FOO"),
                 command: "BLOCKING.STATUS",
-                accepted: "JSON",
+                accepted: "JSON".into(),
             },
             "ERR unknown option 'FOO' for BLOCKING.STATUS; accepted is JSON",
         ),
@@ -67,7 +67,7 @@ fn samples() -> Vec<(Error, &'static str)> {
         (
             Error::MissingValue {
                 option: "THRESHOLD",
-                accepted: INTEGER,
+                accepted: INTEGER.into(),
             },
             "ERR THRESHOLD needs a value: an integer from 1 to 315360000 seconds",
         ),
@@ -75,7 +75,7 @@ fn samples() -> Vec<(Error, &'static str)> {
             Error::BadValue {
                 option: "THRESHOLD",
                 shown: shown(b"abc"),
-                accepted: INTEGER,
+                accepted: INTEGER.into(),
             },
             "ERR THRESHOLD must be an integer from 1 to 315360000 seconds, got 'abc'",
         ),
@@ -85,7 +85,7 @@ fn samples() -> Vec<(Error, &'static str)> {
         ),
         (
             Error::ExclusiveOptions {
-                accepted: "STALE, LIVE and UNREADABLE",
+                options: &["STALE", "LIVE", "UNREADABLE"],
             },
             "ERR at most one of STALE, LIVE and UNREADABLE is accepted",
         ),

@@ -163,7 +163,7 @@ impl<T: Default + Send + Sync> AnyText for Text<T> {
 pub static THRESHOLD_SECONDS: Setting = Setting::new(
     "threshold-seconds",
     600,
-    crate::commands::options::THRESHOLD_S_MIN as i64,
+    crate::commands::table::THRESHOLD_S.min as i64,
     MAX_SECONDS,
 );
 
@@ -207,7 +207,7 @@ pub static WARM_UP_SECONDS: Setting = Setting::new("warm-up-seconds", -1, -1, MA
 pub static MAX_STALE_PERCENT: Setting = Setting::new("max-stale-percent", 50, 1, 100);
 
 /// Ten years, as long as the longest threshold.
-const MAX_SECONDS: i64 = crate::commands::options::THRESHOLD_S_MAX as i64;
+const MAX_SECONDS: i64 = crate::commands::table::THRESHOLD_S.max as i64;
 
 /// Scheduled runs remove nothing and report what would go.
 pub static DRY_RUN: Switch = Switch::new("dry-run", false);

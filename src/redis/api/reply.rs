@@ -20,11 +20,7 @@ pub fn value(ctx: *mut RedisModuleCtx, value: &Value) {
             unsafe { rm!(RedisModule_ReplyWithBool)(ctx, i32::from(*truth)) };
         }
         Value::Text(text) => bulk(ctx, text),
-        Value::Status(word) => {
-            let word = CString::new(*word).unwrap_or_default();
-            // SAFETY: see above.
-            unsafe { rm!(RedisModule_ReplyWithSimpleString)(ctx, word.as_ptr()) };
-        }
+        Value::Status(word) => simple(ctx, word),
         Value::Null => {
             // SAFETY: see above.
             unsafe { rm!(RedisModule_ReplyWithNull)(ctx) };
@@ -57,6 +53,19 @@ pub fn error(ctx: *mut RedisModuleCtx, error: &Error) {
     let text = CString::new(error.to_string()).unwrap_or_default();
     // SAFETY: 1, 2, 3; the server copies the text.
     unsafe { rm!(RedisModule_ReplyWithError)(ctx, text.as_ptr()) };
+}
+
+/// Reply with lines of text.
+pub fn lines(ctx: *mut RedisModuleCtx, lines: &[String]) {
+    // SAFETY: 1, 2, 3.
+    unsafe { rm!(RedisModule_ReplyWithArray)(ctx, lines.len() as c_long) };
+    lines.iter().for_each(|line| simple(ctx, line));
+}
+
+fn simple(ctx: *mut RedisModuleCtx, text: &str) {
+    let text = CString::new(text).unwrap_or_default();
+    // SAFETY: 1, 2, 3; the server copies the text.
+    unsafe { rm!(RedisModule_ReplyWithSimpleString)(ctx, text.as_ptr()) };
 }
 
 fn bulk(ctx: *mut RedisModuleCtx, text: &[u8]) {
