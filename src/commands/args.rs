@@ -49,7 +49,8 @@ impl Given {
 
     fn value(&self, option: &str) -> Option<&Value> {
         let mut values = self.values.iter();
-        values.find_map(|(token, value)| (*token == option).then_some(value))
+        let found = values.find(|(token, _)| token.eq_ignore_ascii_case(option));
+        found.map(|(_, value)| value)
     }
 
     /// Whether the option is there, with or without a value.

@@ -18,12 +18,11 @@ pub fn help(args: &[&[u8]]) -> Result<Vec<String>, Error> {
         [word] => *word,
         [_, more, ..] => more,
     };
-    let is_asked = |command: &&&Command| {
-        [command.name, command.topic()]
-            .iter()
-            .any(|name| name.as_bytes().eq_ignore_ascii_case(asked))
-    };
-    let topic = ALL.iter().find(is_asked).filter(|_| args.len() == 1);
+    let is_asked = |name: &str| name.as_bytes().eq_ignore_ascii_case(asked);
+    let topic = ALL
+        .into_iter()
+        .find(|command| is_asked(command.name) || is_asked(command.topic()))
+        .filter(|_| args.len() == 1);
     let topic = topic.ok_or_else(|| Error::UnknownCommand {
         shown: shown(asked),
         accepted: HELP.accepted(),

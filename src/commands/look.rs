@@ -77,14 +77,10 @@ impl Look {
 /// Reads the arguments of `BLOCKING.LIST`, the command name left out.
 pub fn parse_list(args: &[&[u8]]) -> Result<ListOptions, Error> {
     let given = Given::read(&LIST, args)?;
-    let states = [
-        ("STALE", State::Stale),
-        ("LIVE", State::Live),
-        ("UNREADABLE", State::Unreadable),
-    ];
-    let state = states.into_iter().find(|(option, _)| given.has(option));
+    // Their keywords are their words in replies.
+    let mut states = [State::Stale, State::Live, State::Unreadable].into_iter();
     Ok(ListOptions {
-        state: state.map(|(_, state)| state),
+        state: states.find(|state| given.has(state.word())),
         threshold_s: given.integer("THRESHOLD"),
         pattern: given.pattern("MATCH"),
         count: given.integer("COUNT").unwrap_or(COUNT_DEFAULT),

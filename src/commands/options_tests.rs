@@ -70,28 +70,28 @@ fn accepted_cleanups() {
 }
 
 #[test]
+fn unknown_options_of_cleanup() {
+    let accepted = "THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, NOWARMUP, ASYNC, JSON";
+    let table: [(&[&[u8]], &str); 7] = [
+        (&[b"FOO"], "FOO"),
+        (&[b"ORPHAN"], "ORPHAN"),
+        (&[b"ORPHANS", b"soon"], "soon"),
+        (&[b"ORPHANS", b"5", b"5"], "5"),
+        // The separator of the list of options is no option.
+        (&[b"DRYRUN,", b"MATCH"], "DRYRUN,"),
+        (&[b"\xff'"], "\\xff\\x27"),
+        (&[b""], ""),
+    ];
+    for (args, shown) in table {
+        let expected =
+            format!("ERR unknown option '{shown}' for BLOCKING.CLEANUP; accepted are {accepted}");
+        assert_eq!(parse_cleanup(args).unwrap_err().to_string(), expected);
+    }
+}
+
+#[test]
 fn refused_cleanups() {
     let table = [
-        (
-            "FOO",
-            "ERR unknown option 'FOO' for BLOCKING.CLEANUP; \
-             accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, NOWARMUP, ASYNC, JSON",
-        ),
-        (
-            "ORPHAN",
-            "ERR unknown option 'ORPHAN' for BLOCKING.CLEANUP; \
-             accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, NOWARMUP, ASYNC, JSON",
-        ),
-        (
-            "ORPHANS soon",
-            "ERR unknown option 'soon' for BLOCKING.CLEANUP; \
-             accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, NOWARMUP, ASYNC, JSON",
-        ),
-        (
-            "ORPHANS 5 5",
-            "ERR unknown option '5' for BLOCKING.CLEANUP; \
-             accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, NOWARMUP, ASYNC, JSON",
-        ),
         (
             "ORPHANS orphans 5",
             "ERR ORPHANS is given more than once; each option is accepted at most once",
@@ -111,12 +111,6 @@ fn refused_cleanups() {
         (
             "ORPHANS 60s",
             "ERR ORPHANS must be an integer from 1 to 315360000 seconds, got '60s'",
-        ),
-        (
-            // The separator of the list of options is no option.
-            "DRYRUN, MATCH",
-            "ERR unknown option 'DRYRUN,' for BLOCKING.CLEANUP; \
-             accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, NOWARMUP, ASYNC, JSON",
         ),
         (
             "DRYRUN dryrun",
@@ -189,17 +183,7 @@ fn refused_cleanups() {
 fn arguments_need_not_be_text() {
     let options = parse_cleanup(&[b"MATCH", b"\xff*\x00"]).unwrap();
     assert_eq!(options.pattern.unwrap().source(), b"\xff*\x00");
-    let table: [(&[&[u8]], &str); 4] = [
-        (
-            &[b"\xff'"],
-            "ERR unknown option '\\xff\\x27' for BLOCKING.CLEANUP; \
-             accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, NOWARMUP, ASYNC, JSON",
-        ),
-        (
-            &[b""],
-            "ERR unknown option '' for BLOCKING.CLEANUP; \
-             accepted are THRESHOLD, DRYRUN, ORPHANS, MATCH, LIMIT, BREAKER, IDS, NOWARMUP, ASYNC, JSON",
-        ),
+    let table: [(&[&[u8]], &str); 2] = [
         (
             &[b"IDS", b"\xd9\xa3"],
             "ERR IDS must be an integer from 0 to 10000 ids, got '\\xd9\\xa3'",

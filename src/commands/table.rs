@@ -14,10 +14,6 @@ pub struct Range {
     pub unit: &'static str,
 }
 
-const fn range(min: u32, max: u32, unit: &'static str) -> Range {
-    Range { min, max, unit }
-}
-
 /// What follows an argument's keyword.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -31,6 +27,10 @@ pub enum Kind {
     OneOf(&'static [&'static str]),
     /// A string without a keyword, which must be there.
     Id,
+}
+
+const fn integer(min: u32, max: u32, unit: &'static str) -> Kind {
+    Kind::Integer(Range { min, max, unit })
 }
 
 impl Kind {
@@ -58,11 +58,19 @@ pub struct Argument {
     /// What stands for its value in HELP, and in COMMAND DOCS where the value is a part of its own. Empty where
     /// HELP shows the keywords of which one may be given.
     pub value: &'static str,
-    /// What HELP says of it, the keyword left out; empty where it says so at an earlier command.
+    /// What HELP says of it, the keyword left out; empty where the lines of an earlier command do.
     pub help: &'static str,
 }
 
 impl Argument {
+    const fn value(self, value: &'static str) -> Self {
+        Self { value, ..self }
+    }
+
+    const fn help(self, help: &'static str) -> Self {
+        Self { help, ..self }
+    }
+
     /// The keywords that introduce it.
     pub fn tokens(&self) -> &[&'static str] {
         match self.kind {
@@ -73,47 +81,26 @@ impl Argument {
     }
 }
 
-const fn option(
-    token: &'static str,
-    name: &'static str,
-    kind: Kind,
-    help: &'static str,
-) -> Argument {
+const fn option(token: &'static str, name: &'static str, kind: Kind) -> Argument {
     Argument {
         name,
         token,
         kind,
         value: name,
-        help,
-    }
-}
-
-/// The same argument of another command, which HELP does not explain again.
-const fn again(argument: Argument) -> Argument {
-    Argument {
         help: "",
-        ..argument
     }
 }
 
 /// How old is stale: from a second to ten years.
-pub const THRESHOLD_S: Range = range(1, 315_360_000, "seconds");
+pub const THRESHOLD_S: Range = Range {
+    min: 1,
+    max: 315_360_000,
+    unit: "seconds",
+};
 
-const THRESHOLD: Argument = option(
-    "THRESHOLD",
-    "seconds",
-    Kind::Integer(THRESHOLD_S),
-    "age in seconds above which a coordinator is stale (blocking.threshold-seconds).",
-);
-
-const MATCH: Argument = option(
-    "MATCH",
-    "id-pattern",
-    Kind::Pattern,
-    "remove only coordinators whose id fits this glob pattern.",
-);
-
-const JSON: Argument = option("JSON", "json", Kind::Keyword, "reply with one JSON object.");
+const THRESHOLD: Argument = option("THRESHOLD", "seconds", Kind::Integer(THRESHOLD_S));
+const MATCH: Argument = option("MATCH", "id-pattern", Kind::Pattern);
+const JSON: Argument = option("JSON", "json", Kind::Keyword);
 
 /// Each primary of a cluster has keys, runs and a schedule of its own. A client that knows tips asks all of
 /// them; there is no tip for how to put the answers together, for a client that is given one it does not
@@ -171,54 +158,24 @@ pub const CLEANUP: Command = Command {
     since: "0.1.0",
     tips: ON_EACH_PRIMARY,
     arguments: &[
-        THRESHOLD,
-        option(
-            "DRYRUN",
-            "dryrun",
-            Kind::Keyword,
-            "remove nothing, report what would go.",
+        THRESHOLD.help(
+            "age in seconds above which a coordinator is stale (blocking.threshold-seconds).",
         ),
-        Argument {
-            value: "grace-seconds",
-            ..option(
-                "ORPHANS",
-                "orphans",
-                Kind::OptionalInteger(THRESHOLD_S),
-                "remove keys of nobody, too, when nothing about them is younger than this (threshold).",
-            )
-        },
-        MATCH,
-        option(
-            "LIMIT",
-            "coordinators",
-            Kind::Integer(range(1, u32::MAX, "coordinators")),
-            "remove at most this many coordinators, the oldest first.",
-        ),
-        option(
-            "BREAKER",
-            "percent",
-            Kind::Integer(range(1, 100, "percent")),
-            "remove nothing if more than this share of at least 20 coordinators is stale.",
-        ),
-        option(
-            "IDS",
-            "count",
-            Kind::Integer(range(0, 10_000, "ids")),
-            "list at most this many stale ids (100).",
-        ),
-        option(
-            "NOWARMUP",
-            "nowarmup",
-            Kind::Keyword,
-            "remove although writers were kept away a moment ago.",
-        ),
-        option(
-            "ASYNC",
-            "async",
-            Kind::Keyword,
-            "reply at once with the run's number.",
-        ),
-        JSON,
+        option("DRYRUN", "dryrun", Kind::Keyword).help("remove nothing, report what would go."),
+        option("ORPHANS", "orphans", Kind::OptionalInteger(THRESHOLD_S))
+            .value("grace-seconds")
+            .help("remove keys of nobody, too, when nothing about them is younger than this (threshold)."),
+        MATCH.help("remove only coordinators whose id fits this glob pattern."),
+        option("LIMIT", "coordinators", integer(1, u32::MAX, "coordinators"))
+            .help("remove at most this many coordinators, the oldest first."),
+        option("BREAKER", "percent", integer(1, 100, "percent"))
+            .help("remove nothing if more than this share of at least 20 coordinators is stale."),
+        option("IDS", "count", integer(0, 10_000, "ids"))
+            .help("list at most this many stale ids (100)."),
+        option("NOWARMUP", "nowarmup", Kind::Keyword)
+            .help("remove although writers were kept away a moment ago."),
+        option("ASYNC", "async", Kind::Keyword).help("reply at once with the run's number."),
+        JSON.help("reply with one JSON object."),
     ],
 };
 
@@ -234,28 +191,16 @@ pub const LIST: Command = Command {
     since: "0.2.0",
     tips: ON_EACH_PRIMARY,
     arguments: &[
-        Argument {
-            value: "",
-            ..option(
-                "",
-                "state",
-                Kind::OneOf(&["STALE", "LIVE", "UNREADABLE"]),
-                "list only these; all are counted.",
-            )
-        },
-        again(THRESHOLD),
-        again(MATCH),
-        Argument {
-            value: "n",
-            ..option(
-                "COUNT",
-                "count",
-                // The reply is written in one piece, and ten thousand take some 20 ms.
-                Kind::Integer(range(1, 1_000, "coordinators")),
-                "list at most this many (100).",
-            )
-        },
-        again(JSON),
+        option("", "state", Kind::OneOf(&["STALE", "LIVE", "UNREADABLE"]))
+            .value("")
+            .help("list only these; all are counted."),
+        THRESHOLD,
+        MATCH,
+        // The reply is written in one piece, and ten thousand take some 20 ms.
+        option("COUNT", "count", integer(1, 1_000, "coordinators"))
+            .value("n")
+            .help("list at most this many (100)."),
+        JSON,
     ],
 };
 
@@ -270,11 +215,7 @@ pub const EXPLAIN: Command = Command {
                  blocking.slice-us, plus one GET for each orphan if any of its keys is one.",
     since: "0.2.0",
     tips: ON_EACH_PRIMARY,
-    arguments: &[
-        option("", "id", Kind::Id, ""),
-        again(THRESHOLD),
-        again(JSON),
-    ],
+    arguments: &[option("", "id", Kind::Id), THRESHOLD, JSON],
 };
 
 pub const DOCTOR: Command = Command {
@@ -289,7 +230,7 @@ pub const DOCTOR: Command = Command {
                  1,000 orphans a family.",
     since: "0.2.0",
     tips: ON_EACH_PRIMARY,
-    arguments: &[again(JSON)],
+    arguments: &[JSON],
 };
 
 pub const STATUS: Command = Command {
@@ -302,7 +243,7 @@ pub const STATUS: Command = Command {
     complexity: "O(M) with M being the number of ids listed in the last result.",
     since: "0.1.0",
     tips: ON_EACH_PRIMARY,
-    arguments: &[again(JSON)],
+    arguments: &[JSON],
 };
 
 pub const CANCEL: Command = Command {
@@ -334,7 +275,6 @@ pub const HELP: Command = Command {
         Kind::OneOf(&[
             "CLEANUP", "LIST", "EXPLAIN", "DOCTOR", "STATUS", "CANCEL", "HELP",
         ]),
-        "",
     )],
 };
 
