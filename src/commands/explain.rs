@@ -9,8 +9,8 @@ use crate::heartbeat::vitals::Vitals;
 use crate::keys::family::Family;
 use crate::keys::layout::{AllReadings, Layout};
 use crate::keys::name_bounds::MAX_OWNERS;
-use crate::plan::census;
 use crate::plan::explanation::{Beating, Explanation, KeyFate, Shown};
+use crate::plan::heartbeats;
 use crate::reply::error::shown;
 use crate::reply::value::Value;
 use crate::report::cost::Cost;
@@ -160,7 +160,7 @@ impl Answer {
             };
             let key = &read.beating.key;
             let layout = &self.around.layout;
-            let now = census::judge(key, vitals.reading, read.read_ms, threshold_s, layout);
+            let now = heartbeats::judge(key, vitals.reading, read.read_ms, threshold_s, layout);
             let now = State::from(now);
             if now != *state {
                 out.push(format!(

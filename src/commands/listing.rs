@@ -13,7 +13,7 @@ use crate::heartbeat::trouble::Trouble;
 use crate::heartbeat::vitals::Vitals;
 use crate::keys::layout::Layout;
 use crate::keys::pattern;
-use crate::plan::census;
+use crate::plan::heartbeats;
 use crate::reply::room;
 use crate::reply::value::Value;
 use crate::report::cost::Cost;
@@ -76,7 +76,8 @@ impl Listing {
 
     /// A heartbeat of this name, seen at this moment.
     pub fn add(&mut self, name: &[u8], vitals: Vitals, now_ms: i64) {
-        let verdict = census::judge(name, vitals.reading, now_ms, self.threshold_s, &self.layout);
+        let verdict =
+            heartbeats::judge(name, vitals.reading, now_ms, self.threshold_s, &self.layout);
         let count = |sum: &mut u64| *sum = sum.saturating_add(1);
         count(&mut self.checked);
         count(match verdict {
@@ -90,7 +91,7 @@ impl Listing {
             return;
         }
         if let Some(pattern) = &self.options.pattern {
-            let id = census::id_of(name, &self.layout);
+            let id = heartbeats::id_of(name, &self.layout);
             if !pattern.matches(id) {
                 self.unmatched.get_or_insert_with(|| id.to_vec());
                 return;
@@ -168,7 +169,7 @@ impl Listing {
 
 impl Entry {
     fn to_value(&self, heartbeat: &[u8], layout: &Layout) -> Value {
-        let reading = census::coordinator(heartbeat, layout);
+        let reading = heartbeats::coordinator(heartbeat, layout);
         let id = reading.map(|r| r.id_of(heartbeat)).unwrap_or_default();
         let swarm = reading.and_then(|r| r.swarm_of(heartbeat));
         let field = self.field.as_ref();

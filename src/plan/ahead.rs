@@ -6,7 +6,7 @@ use std::hint::black_box;
 use super::Planner;
 use crate::keys::name_bounds;
 use crate::keys::owners::HeartbeatNumber;
-use crate::plan::census::Seen;
+use crate::plan::heartbeats::Seen;
 use crate::scan::collection::Position;
 
 /// How many keys are looked at together.

@@ -8,7 +8,7 @@ use super::{Member, Planner};
 use crate::cluster::locality::Locality;
 use crate::keys::name_bounds::MAX_OWNERS;
 use crate::keys::owners::HeartbeatNumber;
-use crate::plan::census::{id_of, shown_id};
+use crate::plan::heartbeats::{id_of, shown_id};
 use crate::reply::room::Room;
 use crate::report::hold::Hold;
 

@@ -9,7 +9,7 @@ use crate::keys::layout::AllReadings;
 use crate::keys::name_bounds;
 use crate::keys::owners::{Crowd, HeartbeatNumber, Names, Owner};
 use crate::keys::reading::Reading;
-use crate::plan::census::HeartbeatNames;
+use crate::plan::heartbeats::HeartbeatNames;
 use crate::report::hold::Hold;
 
 /// What becomes of a key.

@@ -5,11 +5,11 @@
 //! stale coordinator could own it and no live or unreadable one could.
 
 mod ahead;
-pub mod census;
 mod choose;
 mod explain;
 pub mod explanation;
 mod fate;
+pub mod heartbeats;
 mod order;
 #[cfg(test)]
 pub mod plan_model;
@@ -41,7 +41,7 @@ use crate::keys::name_hash::NameHasher;
 use crate::keys::owners::{Crowd, HeartbeatNumber, Names, Owners};
 use crate::keys::pattern::Pattern;
 use crate::keys::reading::Reading;
-use crate::plan::census::{HeartbeatNames, Heartbeats, Seen, judge_heartbeats};
+use crate::plan::heartbeats::{HeartbeatNames, Heartbeats, Seen, judge_heartbeats};
 use crate::plan::safety::{Caught, Safety, Share};
 use crate::plan::second_look::Sights;
 use crate::report::Counts;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Doomed, Incomplete, Plan, Planner, Shared};
 use crate::keys::family::Family;
 use crate::keys::owners::{HeartbeatNumber, Owners};
-use crate::plan::census::id_of;
+use crate::plan::heartbeats::id_of;
 use crate::scan::collection::Position;
 
 impl Planner<'_> {

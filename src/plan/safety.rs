@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::heartbeat::Verdict;
 use crate::keys::layout::Layout;
-use crate::plan::census::{Heartbeats, id_of};
+use crate::plan::heartbeats::{Heartbeats, id_of};
 use crate::plan::protect::Protected;
 use crate::plan::second_look::{SecondLook, Sights};
 use crate::report::Counts;

@@ -13,7 +13,7 @@ use crate::keys::layout::AllReadings;
 use crate::keys::name_bounds::{self, MAX_TRIES_IN_WALK};
 use crate::keys::name_hash::NameHasher;
 use crate::keys::owners::{HeartbeatNumber, Names, Owners};
-use crate::plan::census::{HeartbeatNames, judge_heartbeats};
+use crate::plan::heartbeats::{HeartbeatNames, judge_heartbeats};
 use crate::report::Counts;
 use crate::report::hold::Hold;
 use crate::scan::collection::{Collection, Position};

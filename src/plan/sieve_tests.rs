@@ -244,7 +244,7 @@ proptest! {
         }
         let Question { layout, now_ms, threshold_s, .. } = question();
         let judge = |(name, beat): (Vec<u8>, Reading)| {
-            let verdict = crate::plan::census::judge(&name, beat, now_ms, threshold_s, &layout);
+            let verdict = crate::plan::heartbeats::judge(&name, beat, now_ms, threshold_s, &layout);
             (name, verdict)
         };
         let all: BTreeMap<Vec<u8>, Verdict> = beats.into_iter().map(judge).collect();
@@ -300,7 +300,7 @@ proptest! {
         // What is left can be found again.
         let judge = |(name, beat): &(Vec<u8>, Option<Reading>)| {
             let Question { layout, now_ms, threshold_s, .. } = question();
-            Some((name.clone(), crate::plan::census::judge(name, (*beat)?, now_ms, threshold_s, &layout)))
+            Some((name.clone(), crate::plan::heartbeats::judge(name, (*beat)?, now_ms, threshold_s, &layout)))
         };
         let heartbeats: BTreeMap<Vec<u8>, Verdict> = keys.iter().filter_map(judge).collect();
         for left in all.difference(&gone).filter(|name| !heartbeats.contains_key(*name)) {

@@ -15,7 +15,7 @@ use crate::heartbeat::Verdict;
 use crate::keys::layout::{AllReadings, Layout};
 use crate::keys::name_bounds::MAX_OWNERS_BYTES;
 use crate::keys::owners::Names;
-use crate::plan::census::HeartbeatNames;
+use crate::plan::heartbeats::HeartbeatNames;
 use crate::report::hold::Hold;
 
 /// In so many swarms owners are looked up, the first that the walk saw: each costs a look for each way to read

@@ -29,7 +29,7 @@ use crate::heartbeat::{self, Verdict};
 use crate::keys::family::Family;
 use crate::keys::layout::Layout;
 use crate::keys::owners::HeartbeatNumber;
-use crate::plan::census::{self, HeartbeatNames};
+use crate::plan::heartbeats::{self, HeartbeatNames};
 use crate::plan::second_look::Sights;
 use crate::plan::{Doomed, Plan};
 use crate::report::obituary::{Dead, MAX_VALUE_BYTES, Obituaries, Rule};
@@ -386,7 +386,7 @@ impl Reap {
             return 0;
         };
         let name = heartbeat_name(&self.collection, &self.plan, family.heartbeat);
-        let reading = census::coordinator(name, &slice.reader.layout);
+        let reading = heartbeats::coordinator(name, &slice.reader.layout);
         let string = space.name(name);
         let beat = space.beginning(&string, slice.reader, MAX_VALUE_BYTES);
         obituaries.open(Dead {

@@ -3,7 +3,7 @@
 use super::finding::{Code, Finding, Severity, count, name_or_null, pick, quoted, such_as};
 use super::survey::Lives;
 use super::{Facts, Ids};
-use crate::plan::census;
+use crate::plan::heartbeats;
 use crate::reply::error::shown;
 use crate::reply::value::Value;
 
@@ -97,7 +97,7 @@ fn unreadable(facts: &Facts) -> Option<Finding> {
     let survey = &facts.survey;
     let all = survey.troubles.values();
     let number = all.fold(0u64, |sum, trouble| sum.saturating_add(trouble.heartbeats));
-    let id_of = |name: &Vec<u8>| census::shown_id(name, &facts.survey.layout);
+    let id_of = |name: &Vec<u8>| heartbeats::shown_id(name, &facts.survey.layout);
     let reasons = || {
         let troubles = survey.troubles.iter();
         troubles.map(|(why, alike)| (why, alike, alike.example.as_ref().map(id_of)))
@@ -409,7 +409,7 @@ fn ids(facts: &Facts) -> Option<&Ids> {
 
 fn ambiguous(facts: &Facts) -> Option<Finding> {
     let ids = ids(facts).filter(|ids| ids.ambiguous > 0)?;
-    let id_of = |name: &[u8]| census::id_of(name, &facts.survey.layout).to_vec();
+    let id_of = |name: &[u8]| heartbeats::id_of(name, &facts.survey.layout).to_vec();
     let pair = facts.seen.pair.as_ref();
     let pair = pair.map(|(one, other)| (id_of(one), id_of(other)));
     let example = pair.as_ref().map_or_else(String::new, |(one, other)| {
@@ -441,7 +441,7 @@ fn ambiguous(facts: &Facts) -> Option<Finding> {
 fn colons(facts: &Facts) -> Option<Finding> {
     let ids = ids(facts).filter(|ids| ids.with_colon > 0)?;
     let name = facts.seen.colon.as_ref();
-    let example = name.map(|name| census::id_of(name, &facts.survey.layout).to_vec());
+    let example = name.map(|name| heartbeats::id_of(name, &facts.survey.layout).to_vec());
     let number = ids.with_colon;
     Some(Finding {
         severity: Severity::Note,

@@ -7,7 +7,7 @@ use hashbrown::HashTable;
 
 use crate::keys::layout::Layout;
 use crate::keys::name_hash::NameHasher;
-use crate::plan::census;
+use crate::plan::heartbeats;
 use crate::reply::room;
 use crate::scan::collection::{Collection, Position};
 use crate::util::breath::Breath;
@@ -61,7 +61,7 @@ pub fn look(collection: &Collection, layout: &Arc<Layout>, stop: &AtomicBool) ->
             continue;
         }
         breath.name(record.name)?;
-        let Some(reading) = census::coordinator(record.name, layout) else {
+        let Some(reading) = heartbeats::coordinator(record.name, layout) else {
             continue;
         };
         let (Ok(start), Ok(end)) = (u32::try_from(reading.id.0), u32::try_from(reading.id.1))
