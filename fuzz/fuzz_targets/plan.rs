@@ -12,7 +12,7 @@ use blocking_cleanup_fuzz::keys::pattern::Pattern;
 use blocking_cleanup_fuzz::oracle_pattern::stringmatchlen;
 use blocking_cleanup_fuzz::plan::{self, Plan, Question};
 use blocking_cleanup_fuzz::plan_model::{self, Outcome};
-use blocking_cleanup_fuzz::scan::collection::{Collection, Position, Record};
+use blocking_cleanup_fuzz::scan::scanned_keys::{Position, Record, ScannedKeys};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 
@@ -135,8 +135,8 @@ fn keys(from: &mut Unstructured) -> Result<Keys> {
     Ok(keys)
 }
 
-fn collect(keys: &Keys) -> Collection {
-    let mut collection = Collection::default();
+fn collect(keys: &Keys) -> ScannedKeys {
+    let mut collection = ScannedKeys::default();
     for (name, beat) in keys {
         if let Some(family) = BUILT_IN.family_of(name) {
             collection.push(Record {

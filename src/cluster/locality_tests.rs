@@ -6,7 +6,7 @@ use crate::keys::family::Family;
 use crate::keys::slots::slot_of;
 use crate::plan::{Plan, Question, plan};
 use crate::report::hold::Hold;
-use crate::scan::collection::{Collection, Record};
+use crate::scan::scanned_keys::{Record, ScannedKeys};
 
 /// A node that has the slots of these keys.
 fn node(tags: ClusterTags, families: &str, keys: &[&str]) -> Locality {
@@ -159,7 +159,7 @@ const NOW_MS: i64 = 1_700_000_000_000;
 
 /// What a plan makes of these keys; heartbeats with a dash in front are live, all others stale.
 fn planned(locality: Option<Locality>, keys: &[&str]) -> (Plan, Vec<String>) {
-    let mut collection = Collection::default();
+    let mut collection = ScannedKeys::default();
     for key in keys {
         let (name, age_ms) = match key.strip_prefix('-') {
             Some(name) => (name.as_bytes(), 0),

@@ -20,7 +20,7 @@ use crate::orphans::evidence::Evidence;
 use crate::orphans::first_seen::FirstSeen;
 use crate::report::Counts;
 use crate::report::hold::Hold;
-use crate::scan::collection::{Collection, Position};
+use crate::scan::scanned_keys::{Position, ScannedKeys};
 use crate::util::breath::Breath;
 
 /// Memory that an orphan takes beside its record, at most and about.
@@ -99,7 +99,7 @@ pub fn only_reading(name: &[u8], sole: &mut AllReadings) -> Option<Reading> {
 
 /// Everything that must be read before the orphans `keys` can be judged; `None` if told to stop.
 pub fn gather(
-    collection: &Collection,
+    collection: &ScannedKeys,
     keys: Vec<Position>,
     layout: &Arc<Layout>,
     stop: &AtomicBool,
@@ -156,7 +156,7 @@ pub fn gather(
 
 impl Orphans {
     /// The record of an orphan.
-    pub fn name<'c>(&self, collection: &'c Collection, place: u32) -> Option<&'c [u8]> {
+    pub fn name<'c>(&self, collection: &'c ScannedKeys, place: u32) -> Option<&'c [u8]> {
         let position = self.keys.get(place as usize)?;
         collection.get(*position).map(|record| record.name)
     }
@@ -165,7 +165,7 @@ impl Orphans {
     /// added to `counts`. Gives what is to be remembered as seen; `None` if told to stop.
     pub fn judge(
         &mut self,
-        collection: &Collection,
+        collection: &ScannedKeys,
         question: &Question,
         seen: &FirstSeen,
         counts: &mut Counts,
@@ -268,7 +268,7 @@ impl Orphans {
     /// Let every key speak for the ids it could belong to.
     fn hear_everybody(
         &mut self,
-        collection: &Collection,
+        collection: &ScannedKeys,
         newest_ms: &[Option<i64>],
         breath: &Breath,
     ) -> Option<()> {

@@ -4,7 +4,7 @@
 use super::*;
 use crate::keys::layout::Layout;
 use crate::report::hold::Hold;
-use crate::scan::collection::Record;
+use crate::scan::scanned_keys::Record;
 
 const NOW_MS: i64 = 1_700_000_000_000;
 const OLD: Option<i64> = Some(NOW_MS - 900_000);
@@ -46,7 +46,7 @@ struct Judged {
 
 fn judged(keys: Keys, question: &Question, seen: &FirstSeen) -> Judged {
     let stop = AtomicBool::new(false);
-    let mut collection = Collection::default();
+    let mut collection = ScannedKeys::default();
     let bare = |name: &str| name.trim_start_matches(['!', '-']).to_owned();
     for (name, _) in keys {
         let bytes = bare(name).into_bytes();
@@ -255,7 +255,7 @@ fn names_full_of_colons_are_judged_quickly() {
 #[test]
 fn told_to_stop_it_stops() {
     let stop = AtomicBool::new(true);
-    let mut collection = Collection::default();
+    let mut collection = ScannedKeys::default();
     collection.push(Record {
         name: b"blocking:signal:a",
         family: Family::Signal,

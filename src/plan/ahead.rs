@@ -7,7 +7,7 @@ use super::Planner;
 use crate::keys::name_bounds;
 use crate::keys::owners::HeartbeatNumber;
 use crate::plan::heartbeats::Seen;
-use crate::scan::collection::Position;
+use crate::scan::scanned_keys::Position;
 
 /// How many keys are looked at together.
 pub(super) const KEYS: usize = 32;

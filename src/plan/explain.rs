@@ -18,11 +18,11 @@ use crate::plan::explanation::{Beating, Explanation, KeyFate};
 use crate::plan::heartbeats::{HeartbeatNames, id_of};
 use crate::plan::safety::Safety;
 use crate::report::hold::Hold;
-use crate::scan::collection::{Collection, Position, Record};
+use crate::scan::scanned_keys::{Position, Record, ScannedKeys};
 
 /// The plan, and what it means for this id. `breaker_percent` is what a scheduled run would ask.
 pub fn plan_and_explain(
-    collection: &Collection,
+    collection: &ScannedKeys,
     question: &Question,
     id: &[u8],
     breaker_percent: u32,

@@ -14,7 +14,7 @@ type Names = BTreeSet<Vec<u8>>;
 fn explained(
     keys: &[(Vec<u8>, Option<crate::heartbeat::Reading>)],
     id: &[u8],
-) -> (Collection, Plan, Explanation) {
+) -> (ScannedKeys, Plan, Explanation) {
     let collection = collect(&keys.to_vec());
     let question = Question {
         pattern: Some(Pattern::exactly(id)),

@@ -11,7 +11,7 @@ use crate::orphans::{Orphans, Outcome};
 use crate::plan::safety::Share;
 use crate::reply::room::Room;
 use crate::report::Counts;
-use crate::scan::collection::{Collection, Position};
+use crate::scan::scanned_keys::{Position, ScannedKeys};
 use crate::util::breath::Breath;
 use crate::util::named_enum::named_enum;
 
@@ -181,7 +181,7 @@ impl Explanation {
     /// Write down what became of the keys of nobody, if they were judged; `None` if told to stop.
     pub fn close(
         &mut self,
-        collection: &Collection,
+        collection: &ScannedKeys,
         judged: Option<&Orphans>,
         stop: &AtomicBool,
     ) -> Option<()> {

@@ -12,12 +12,12 @@ use crate::keys::name_hash::NameHasher;
 use crate::keys::owners::{HeartbeatNumber, Names};
 use crate::keys::reading::Reading;
 use crate::plan::Question;
-use crate::scan::collection::{Collection, Position};
+use crate::scan::scanned_keys::{Position, ScannedKeys};
 use crate::util::breath::Breath;
 
 /// A heartbeat's name by its number, as the owners index wants it.
 pub struct HeartbeatNames<'c> {
-    pub collection: &'c Collection,
+    pub collection: &'c ScannedKeys,
     pub positions: &'c [Position],
 }
 
@@ -41,7 +41,7 @@ pub struct Heartbeats {
 /// Every different heartbeat of the collection with its verdict. One that the walk saw twice
 /// counts with its newest beat and with every doubt.
 pub fn judge_heartbeats(
-    collection: &Collection,
+    collection: &ScannedKeys,
     question: &Question,
     hasher: &mut NameHasher,
     breath: &Breath,
@@ -130,7 +130,7 @@ impl Seen {
     /// Whether this name, which has this hash, comes for the first time.
     pub fn is_new(
         &mut self,
-        collection: &Collection,
+        collection: &ScannedKeys,
         name: &[u8],
         position: Position,
         hash: u64,

@@ -46,7 +46,7 @@ use crate::plan::safety::{Caught, Safety, Share};
 use crate::plan::second_look::Sights;
 use crate::report::Counts;
 use crate::report::hold::Hold;
-use crate::scan::collection::{Collection, Position, Record};
+use crate::scan::scanned_keys::{Position, Record, ScannedKeys};
 use crate::util::breath::Breath;
 use crate::util::chunked::Chunked;
 
@@ -167,7 +167,7 @@ enum Incomplete {
 }
 
 /// Answer the question, or `None` if told to stop.
-pub fn plan(collection: &Collection, question: &Question, stop: &AtomicBool) -> Option<Plan> {
+pub fn plan(collection: &ScannedKeys, question: &Question, stop: &AtomicBool) -> Option<Plan> {
     let mut planner = Planner::new(collection, question, stop)?;
     planner.choose()?;
     planner.assign()?;
@@ -177,7 +177,7 @@ pub fn plan(collection: &Collection, question: &Question, stop: &AtomicBool) -> 
 /// The work in progress; the steps are called in the order they stand.
 struct Planner<'c> {
     breath: Breath<'c>,
-    collection: &'c Collection,
+    collection: &'c ScannedKeys,
     question: &'c Question,
     hasher: NameHasher,
     heartbeats: Heartbeats,
@@ -230,7 +230,7 @@ struct Planner<'c> {
 impl<'c> Planner<'c> {
     /// Read every heartbeat, judge it, and index it by id.
     fn new(
-        collection: &'c Collection,
+        collection: &'c ScannedKeys,
         question: &'c Question,
         stop: &'c AtomicBool,
     ) -> Option<Self> {

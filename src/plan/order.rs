@@ -6,7 +6,7 @@ use super::{Doomed, Incomplete, Plan, Planner, Shared};
 use crate::keys::family::Family;
 use crate::keys::owners::{HeartbeatNumber, Owners};
 use crate::plan::heartbeats::id_of;
-use crate::scan::collection::Position;
+use crate::scan::scanned_keys::Position;
 
 impl Planner<'_> {
     /// Bring the keys into the order of their coordinators, heartbeats last. `None` if told to stop.

@@ -11,7 +11,7 @@ use crate::plan::heartbeats::{Heartbeats, id_of};
 use crate::plan::protect::Protected;
 use crate::plan::second_look::{SecondLook, Sights};
 use crate::report::Counts;
-use crate::scan::collection::Collection;
+use crate::scan::scanned_keys::ScannedKeys;
 use crate::util::breath::Breath;
 
 /// The breaker does not look at fewer coordinators: of three, two dead are an ordinary day.
@@ -61,7 +61,7 @@ impl Safety {
     /// stop.
     pub fn spare(
         &self,
-        collection: &Collection,
+        collection: &ScannedKeys,
         layout: &Layout,
         heartbeats: &mut Heartbeats,
         counts: &mut Counts,

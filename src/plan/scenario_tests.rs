@@ -17,7 +17,7 @@ use crate::orphans::evidence::{self, Content};
 use crate::orphans::first_seen::FirstSeen;
 use crate::orphans::{self, Sighting};
 use crate::plan::{self, Plan, Question};
-use crate::scan::collection::{Collection, Record};
+use crate::scan::scanned_keys::{Record, ScannedKeys};
 use crate::settings;
 
 #[path = "../../tests/scenarios/format.rs"]
@@ -40,10 +40,10 @@ fn reader() -> Reader {
 }
 
 /// What a walk would gather if it met the keys in this order.
-fn gathered<'k>(keys: impl Iterator<Item = &'k KeySpec>) -> Collection {
+fn gathered<'k>(keys: impl Iterator<Item = &'k KeySpec>) -> ScannedKeys {
     let reader = reader();
     let layout = Layout::default();
-    let mut collection = Collection::default();
+    let mut collection = ScannedKeys::default();
     for key in keys.filter(|key| key.ttl != Ttl::Passed) {
         let name = key.name(NOW_MS);
         let Some(family) = layout.family_of(&name) else {
@@ -89,7 +89,7 @@ fn question(case: &Case) -> Question {
     }
 }
 
-fn check(case: &Case, collection: &Collection) {
+fn check(case: &Case, collection: &ScannedKeys) {
     let stop = AtomicBool::new(false);
     let mut plan = plan::plan(collection, &question(case), &stop).unwrap();
     let name = |position: &_| collection.get(*position).unwrap().name.to_vec();
@@ -114,7 +114,7 @@ fn check(case: &Case, collection: &Collection) {
 }
 
 /// The orphans that go, if the case asks for any; what is counted of them is added to the plan's counts.
-fn judged(case: &Case, collection: &Collection, plan: &mut Plan) -> Vec<Key> {
+fn judged(case: &Case, collection: &ScannedKeys, plan: &mut Plan) -> Vec<Key> {
     let arguments: Vec<Key> = case.arguments();
     let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
     let options = options::parse_cleanup(&arguments).unwrap();

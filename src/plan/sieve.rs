@@ -16,14 +16,14 @@ use crate::keys::owners::{HeartbeatNumber, Names, Owners};
 use crate::plan::heartbeats::{HeartbeatNames, judge_heartbeats};
 use crate::report::Counts;
 use crate::report::hold::Hold;
-use crate::scan::collection::{Collection, Position};
+use crate::scan::scanned_keys::{Position, ScannedKeys};
 use crate::util::breath::Breath;
 
 /// Who was stale after the first walk, and what the second one left out.
 #[derive(Debug)]
 pub struct Sieve {
     /// Every heartbeat once, and nothing else.
-    heartbeats: Collection,
+    heartbeats: ScannedKeys,
     positions: Vec<Position>,
     /// Of the heartbeats that may have to go. They have an index of their own, so that no heartbeat of
     /// somebody else hides them: it may be gone when the plan is made.
@@ -42,7 +42,7 @@ pub struct Sieve {
 
 impl Sieve {
     /// From all that a walk brought, of which only the heartbeats are used; `None` if told to stop.
-    pub fn new(collection: &Collection, question: &Question, stop: &AtomicBool) -> Option<Self> {
+    pub fn new(collection: &ScannedKeys, question: &Question, stop: &AtomicBool) -> Option<Self> {
         let breath = Breath::new(stop);
         let mut hasher = NameHasher::default();
         let mut judged = judge_heartbeats(collection, question, &mut hasher, &breath)?;
@@ -50,7 +50,7 @@ impl Sieve {
         // Whom the nets catch keeps everything, and may fill the memory as the living do.
         let mut counts = Counts::default();
         safety.spare(collection, layout, &mut judged, &mut counts, &breath)?;
-        let mut heartbeats = Collection::default();
+        let mut heartbeats = ScannedKeys::default();
         for position in &judged.positions {
             if let Some(record) = collection.get(*position) {
                 breath.name(record.name)?;

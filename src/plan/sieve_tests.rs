@@ -24,7 +24,7 @@ fn sieve_of(keys: &Keys, question: &Question) -> Sieve {
 }
 
 /// What a second walk over these keys brings, and the plan of that.
-fn sifted(mut sieve: Sieve, keys: &Keys, question: &Question) -> (Collection, Plan) {
+fn sifted(mut sieve: Sieve, keys: &Keys, question: &Question) -> (ScannedKeys, Plan) {
     let is_kept = |(name, beat): &&(Vec<u8>, Option<Reading>)| {
         let is_family = question.layout.family_of(name).is_some();
         beat.is_some() || (is_family && sieve.keeps(name))
@@ -39,7 +39,7 @@ fn sifted(mut sieve: Sieve, keys: &Keys, question: &Question) -> (Collection, Pl
     (collection, plan)
 }
 
-fn removed(collection: &Collection, plan: &Plan) -> BTreeSet<Vec<u8>> {
+fn removed(collection: &ScannedKeys, plan: &Plan) -> BTreeSet<Vec<u8>> {
     names(collection, &plan.removals).into_iter().collect()
 }
 

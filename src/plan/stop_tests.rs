@@ -14,7 +14,7 @@ use crate::orphans::first_seen::FirstSeen;
 use crate::orphans::{self, Orphans, Sighting};
 use crate::plan::protect::Protected;
 use crate::plan::second_look::{SecondLook, Seen};
-use crate::scan::collection::Record;
+use crate::scan::scanned_keys::Record;
 use crate::util::breath::gauge;
 
 /// Records read and hashes made between two looks, at most. A hundred thousand take some 20 ms.
@@ -24,7 +24,7 @@ static GO_ON: AtomicBool = AtomicBool::new(false);
 
 /// Heartbeats of ids of many lengths and of one id in many swarms, keys full of colons, markers in names,
 /// keys of nobody, and enough of all that sorts and passes over everything are long.
-fn hostile() -> Collection {
+fn hostile() -> ScannedKeys {
     let mut names: Vec<(String, Family)> = Vec::new();
     let mut add = |name: String, family| names.push((name, family));
     for segments in 1..30 {
@@ -51,7 +51,7 @@ fn hostile() -> Collection {
         );
         add(format!("blocking:ack:{middle}{end}"), Family::Ack);
     }
-    let mut collection = Collection::default();
+    let mut collection = ScannedKeys::default();
     for (name, family) in &names {
         let beat = Reading {
             newest_ms: Some(1),
@@ -68,7 +68,7 @@ fn hostile() -> Collection {
     collection
 }
 
-fn second_look(collection: &Collection, breath: &Breath) -> Option<SecondLook> {
+fn second_look(collection: &ScannedKeys, breath: &Breath) -> Option<SecondLook> {
     let mut look = SecondLook {
         prints: Prints::default(),
         before: Arc::default(),
@@ -94,12 +94,12 @@ fn asked() -> Question {
     }
 }
 
-fn orphaned(collection: &Collection) -> Option<Orphans> {
+fn orphaned(collection: &ScannedKeys) -> Option<Orphans> {
     let keys = plan(collection, &asked(), &GO_ON)?.orphans;
     orphans::gather(collection, keys, &question().layout, &GO_ON)
 }
 
-fn judged(collection: &Collection, mut orphans: Orphans) -> Option<FirstSeen> {
+fn judged(collection: &ScannedKeys, mut orphans: Orphans) -> Option<FirstSeen> {
     let sighting = |conclusive| Sighting {
         evidence: Evidence {
             newest_ms: Some(1),
@@ -124,7 +124,7 @@ fn judged(collection: &Collection, mut orphans: Orphans) -> Option<FirstSeen> {
 
 type Work<'c> = Box<dyn Fn() -> Option<()> + 'c>;
 
-fn phases(collection: &Collection) -> Vec<(&'static str, Work<'_>)> {
+fn phases(collection: &ScannedKeys) -> Vec<(&'static str, Work<'_>)> {
     let settings = Settings {
         threshold_s: 600,
         max_stale_percent: 50,

@@ -57,8 +57,8 @@ static BUILT_IN: LazyLock<Arc<Layout>> = LazyLock::new(Arc::default);
 
 pub(super) type Keys = Vec<(Vec<u8>, Option<Reading>)>;
 
-pub(super) fn collect(keys: &Keys) -> Collection {
-    let mut collection = Collection::default();
+pub(super) fn collect(keys: &Keys) -> ScannedKeys {
+    let mut collection = ScannedKeys::default();
     for (name, beat) in keys {
         if let Some(family) = BUILT_IN.family_of(name) {
             collection.push(Record {
@@ -73,18 +73,18 @@ pub(super) fn collect(keys: &Keys) -> Collection {
     collection
 }
 
-fn planned(keys: &Keys, question: &Question) -> (Collection, Plan) {
+fn planned(keys: &Keys, question: &Question) -> (ScannedKeys, Plan) {
     let collection = collect(keys);
     let plan = plan(&collection, question, &AtomicBool::new(false)).unwrap();
     (collection, plan)
 }
 
-pub(super) fn names(collection: &Collection, positions: &[Position]) -> Vec<Vec<u8>> {
+pub(super) fn names(collection: &ScannedKeys, positions: &[Position]) -> Vec<Vec<u8>> {
     let name = |p: &Position| collection.get(*p).unwrap().name.to_vec();
     positions.iter().map(name).collect()
 }
 
-fn outcome(collection: &Collection, plan: &Plan) -> Outcome {
+fn outcome(collection: &ScannedKeys, plan: &Plan) -> Outcome {
     let removed: Vec<Vec<u8>> = names(collection, &plan.removals);
     let set: BTreeSet<Vec<u8>> = removed.iter().cloned().collect();
     assert_eq!(set.len(), removed.len(), "a key is named twice");
@@ -156,7 +156,7 @@ fn oldest_first_heartbeat_last_and_limit() {
 }
 
 /// What several could own, with the names of all of them, in the order of removal.
-fn shared(collection: &Collection, plan: &Plan) -> Vec<(String, Vec<String>)> {
+fn shared(collection: &ScannedKeys, plan: &Plan) -> Vec<(String, Vec<String>)> {
     let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
     let order = names(collection, &plan.removals);
     let heartbeats = names(collection, &plan.heartbeats);
@@ -799,7 +799,7 @@ fn two_templates_that_fit_one_key_are_resolved_for_life() {
             (700, 0, vec!["h:a"]),
             (0, 0, vec![]),
         ] {
-            let mut collection = Collection::default();
+            let mut collection = ScannedKeys::default();
             for (name, beat) in [
                 beat("h:a", age_of_a_s),
                 beat("h:a:b", age_of_ab_s),

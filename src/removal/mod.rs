@@ -35,7 +35,7 @@ use crate::plan::{Doomed, Plan};
 use crate::report::obituary::{Dead, MAX_VALUE_BYTES, Obituaries, Rule};
 use crate::report::progress::Waiting;
 use crate::report::{Counts, Status};
-use crate::scan::collection::Collection;
+use crate::scan::scanned_keys::ScannedKeys;
 
 /// Keys that one batch unlinks. It is the smallest piece of work between two looks at the clock;
 /// measured, a batch of small keys takes some 40 us.
@@ -68,7 +68,7 @@ pub enum Progress {
 /// A removal under way.
 #[derive(Debug)]
 pub struct Reap {
-    pub collection: Collection,
+    pub collection: ScannedKeys,
     pub plan: Plan,
     pub born: NewKeys,
     /// The server tells of every heartbeat that comes into being.
@@ -128,7 +128,7 @@ impl Reap {
     ///
     /// Called on the worker thread: at a million heartbeats it would take a slice of its own.
     pub fn new(
-        collection: Collection,
+        collection: ScannedKeys,
         plan: Plan,
         layout: &Arc<Layout>,
         hears_births: bool,
@@ -446,7 +446,7 @@ impl Reap {
 
 /// The key of a heartbeat by its number.
 fn heartbeat_name<'c>(
-    collection: &'c Collection,
+    collection: &'c ScannedKeys,
     plan: &Plan,
     number: HeartbeatNumber,
 ) -> &'c [u8] {

@@ -19,7 +19,7 @@ use crate::orphans::{self, Doomed, Orphans, Sighting};
 use crate::report::Counts;
 use crate::report::hold::Hold;
 use crate::report::obituary::{Dead, Obituaries, Rule};
-use crate::scan::collection::Collection;
+use crate::scan::scanned_keys::ScannedKeys;
 use crate::util::breath::Breath;
 
 /// Orphans on their way out.
@@ -44,7 +44,7 @@ pub struct Bury {
 /// What of the rest of the run a removal needs.
 #[derive(Debug)]
 pub struct Rest<'r> {
-    pub collection: &'r Collection,
+    pub collection: &'r ScannedKeys,
     pub born: &'r mut NewKeys,
     pub counts: &'r mut Counts,
     pub obituaries: Option<&'r mut Obituaries>,
@@ -218,7 +218,7 @@ impl Bury {
         &mut self,
         space: &mut K,
         slice: Slice,
-        collection: &Collection,
+        collection: &ScannedKeys,
         string: &K::Name,
         doomed: Doomed,
     ) -> Fate {

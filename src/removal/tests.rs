@@ -11,13 +11,13 @@ use crate::heartbeat::Stored;
 use crate::plan::plan_model::owners;
 use crate::plan::{Question, plan};
 use crate::report::hold::Hold;
-use crate::scan::collection::Record;
+use crate::scan::scanned_keys::Record;
 
 const STALE_S: i64 = 700;
 
 /// What a walk and a plan make of the keys.
 fn removal(space: &MemoryKeyspace, question: Question) -> Reap {
-    let mut collection = Collection::default();
+    let mut collection = ScannedKeys::default();
     for (name, value) in &space.keys {
         let Some(family) = question.layout.family_of(name) else {
             continue;

@@ -1,4 +1,4 @@
 //! What a walk over the keyspace keeps.
 
-pub mod collection;
 pub mod expired_share;
+pub mod scanned_keys;

@@ -9,7 +9,7 @@ use crate::keys::layout::Layout;
 use crate::keys::name_hash::NameHasher;
 use crate::plan::heartbeats;
 use crate::reply::room;
-use crate::scan::collection::{Collection, Position};
+use crate::scan::scanned_keys::{Position, ScannedKeys};
 use crate::util::breath::Breath;
 
 /// How many examples are kept, for the caller may not be allowed to see the first.
@@ -38,12 +38,12 @@ struct Known {
 }
 
 impl Known {
-    fn name(self, collection: &Collection) -> &[u8] {
+    fn name(self, collection: &ScannedKeys) -> &[u8] {
         let record = collection.get(self.position);
         record.map(|record| record.name).unwrap_or_default()
     }
 
-    fn id(self, collection: &Collection) -> &[u8] {
+    fn id(self, collection: &ScannedKeys) -> &[u8] {
         let name = self.name(collection);
         let (start, end) = self.id;
         name.get(start as usize..end as usize).unwrap_or_default()
@@ -51,7 +51,7 @@ impl Known {
 }
 
 /// Looks at every id; `None` if told to stop.
-pub fn look(collection: &Collection, layout: &Arc<Layout>, stop: &AtomicBool) -> Option<Ids> {
+pub fn look(collection: &ScannedKeys, layout: &Arc<Layout>, stop: &AtomicBool) -> Option<Ids> {
     let mut hasher = NameHasher::default();
     let mut known: HashTable<Known> = HashTable::new();
     let breath = Breath::new(stop);
@@ -124,10 +124,10 @@ mod tests {
     use super::*;
     use crate::heartbeat::Reading;
     use crate::keys::family::Family;
-    use crate::scan::collection::Record;
+    use crate::scan::scanned_keys::Record;
 
     fn of(heartbeats: &[&str]) -> Ids {
-        let mut collection = Collection::default();
+        let mut collection = ScannedKeys::default();
         for name in heartbeats {
             collection.push(Record {
                 name: name.as_bytes(),

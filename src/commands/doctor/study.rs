@@ -12,7 +12,7 @@ use crate::plan::protect::Protected;
 use crate::plan::safety::{Safety, Share};
 use crate::plan::{self, Question};
 use crate::report::Counts;
-use crate::scan::collection::{Collection, Position};
+use crate::scan::scanned_keys::{Position, ScannedKeys};
 use crate::util::breath::Breath;
 
 /// Thresholds that are tried beside the one of the settings, in seconds.
@@ -79,7 +79,7 @@ impl Study {
 /// Everything that the collection tells; `None` if told to stop. One plan is made after the other, so
 /// that memory is that of one.
 pub fn study(
-    collection: &Collection,
+    collection: &ScannedKeys,
     walked: Walked,
     settings: &Settings,
     names: &Naming,
@@ -151,7 +151,7 @@ fn share(counts: &Counts, percent: u32) -> Option<Share> {
 }
 
 fn sample(
-    collection: &Collection,
+    collection: &ScannedKeys,
     orphans: &[Position],
     all: u64,
     breath: &Breath,

@@ -1,13 +1,13 @@
 use super::*;
 use crate::heartbeat::Reading;
-use crate::scan::collection::Record;
+use crate::scan::scanned_keys::Record;
 
 const NOW_MS: i64 = 1_700_000_000_000;
 
 /// Keys as they are read by the built-in layout; heartbeats with their age in seconds.
-fn collected(keys: &[(&str, Option<i64>)]) -> Collection {
+fn collected(keys: &[(&str, Option<i64>)]) -> ScannedKeys {
     let layout = Layout::default();
-    let mut collection = Collection::default();
+    let mut collection = ScannedKeys::default();
     for (name, age_s) in keys {
         let name = name.as_bytes();
         collection.push(Record {
@@ -32,7 +32,7 @@ fn settings(threshold_s: u32) -> Settings {
     }
 }
 
-fn studied(collection: &Collection, walked: Walked, threshold_s: u32, protect: &str) -> Study {
+fn studied(collection: &ScannedKeys, walked: Walked, threshold_s: u32, protect: &str) -> Study {
     let names = Naming {
         protected: Arc::new(Protected::parse(protect.as_bytes()).unwrap()),
         ..Naming::default()

@@ -15,7 +15,7 @@ use crate::redis::api::keyspace;
 use crate::redis::api::replicas::Replicas;
 use crate::redis::api::{OwnString, RedisModuleCtx};
 use crate::redis::source::{Cursor, SeenKey};
-use crate::scan::collection::{Collection, Record};
+use crate::scan::scanned_keys::{Record, ScannedKeys};
 
 /// What limits a walk.
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ impl Limits {
 }
 
 /// What takes the memory for keys other than heartbeats: everything, unless it is known what heartbeats take.
-fn bytes_in_the_way(kept: &Collection, seen: &Seen, sieve: Option<&Sieve>) -> usize {
+fn bytes_in_the_way(kept: &ScannedKeys, seen: &Seen, sieve: Option<&Sieve>) -> usize {
     match sieve {
         Some(_) => kept.bytes().saturating_sub(kept.heartbeat_bytes()),
         None => kept.bytes().saturating_add(seen.bytes()),
@@ -97,11 +97,11 @@ impl Purpose {
 #[derive(Debug)]
 pub struct Collect {
     cursor: Cursor,
-    pub collection: Collection,
+    pub collection: ScannedKeys,
     /// Fingerprints of every heartbeat, if the reader takes them.
     pub seen: Seen,
     /// What was gathered before the walk began anew. To free it takes long.
-    pub forgotten: (Collection, Seen),
+    pub forgotten: (ScannedKeys, Seen),
     pub keys_scanned: u64,
     /// Family keys were left out for lack of memory.
     pub truncated: bool,
@@ -133,7 +133,7 @@ impl Collect {
     pub fn new(ctx: *mut RedisModuleCtx, limits: Limits, purpose: Purpose) -> Self {
         Self {
             cursor: Cursor::new(ctx, purpose == Purpose::Telling),
-            collection: Collection::default(),
+            collection: ScannedKeys::default(),
             seen: Seen::default(),
             forgotten: Default::default(),
             keys_scanned: 0,
@@ -315,7 +315,7 @@ impl Collect {
     }
 }
 
-fn push_heartbeat(collection: &mut Collection, name: &[u8], denied: bool, beat: Beat) {
+fn push_heartbeat(collection: &mut ScannedKeys, name: &[u8], denied: bool, beat: Beat) {
     collection.push(Record {
         name,
         family: Family::Heartbeat,
@@ -327,7 +327,7 @@ fn push_heartbeat(collection: &mut Collection, name: &[u8], denied: bool, beat: 
 
 /// What a visit to a key may look at and add to.
 struct Found<'c> {
-    collection: &'c mut Collection,
+    collection: &'c mut ScannedKeys,
     seen: &'c mut Seen,
     keys_scanned: &'c mut u64,
     to_read: &'c mut Vec<Vec<u8>>,

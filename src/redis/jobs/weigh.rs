@@ -11,7 +11,7 @@ use crate::orphans::first_seen::FirstSeen;
 use crate::redis::api::glimpse;
 use crate::redis::api::{OwnString, RedisModuleCtx};
 use crate::redis::sightings;
-use crate::scan::collection::Collection;
+use crate::scan::scanned_keys::ScannedKeys;
 
 /// Orphans on their way from the plan to the reap.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Weigh {
     pub fn slice(
         &mut self,
         ctx: *mut RedisModuleCtx,
-        collection: &Collection,
+        collection: &ScannedKeys,
         time_is_up: &mut dyn FnMut() -> bool,
     ) -> bool {
         loop {

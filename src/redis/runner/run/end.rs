@@ -15,7 +15,7 @@ use crate::redis::runner::worker::{Outcome, Worker};
 use crate::removal::Reap;
 use crate::report::Status;
 use crate::report::hold::Hold;
-use crate::scan::collection::Collection;
+use crate::scan::scanned_keys::ScannedKeys;
 
 /// Memory that is freed on the spot; more is freed by a worker, for it takes long.
 const FREED_AT_ONCE_BYTES: usize = 1 << 20;
@@ -143,7 +143,7 @@ impl Run {
 /// What may take long to free.
 #[expect(dead_code, reason = "held only to be dropped by a worker")]
 enum Rest {
-    Walk(Collection, Seen, Option<Box<Sieve>>),
+    Walk(ScannedKeys, Seen, Option<Box<Sieve>>),
     Sifting(Worker<Option<Sifted>>, Option<Box<Sieve>>),
     Reap(Box<Reap>),
     Planning(Worker<Option<Planned>>),

@@ -51,7 +51,7 @@ pub struct Record<'c> {
 
 /// The records of one walk, in the order they came, duplicates included.
 #[derive(Debug, Default)]
-pub struct Collection {
+pub struct ScannedKeys {
     full: Vec<Vec<u8>>,
     open: Vec<u8>,
     bytes: usize,
@@ -59,7 +59,7 @@ pub struct Collection {
     records: u64,
 }
 
-impl Drop for Collection {
+impl Drop for ScannedKeys {
     /// A worker does this, and each chunk takes long: breathe, as in [`crate::util::breath`].
     fn drop(&mut self) {
         for chunk in self.full.drain(..) {
@@ -69,7 +69,7 @@ impl Drop for Collection {
     }
 }
 
-impl Collection {
+impl ScannedKeys {
     /// Bytes that all records take, headers included; what `blocking.collect-max-bytes` caps.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -253,7 +253,7 @@ mod tests {
                 0..200,
             ),
         ) {
-            let mut collection = Collection::default();
+            let mut collection = ScannedKeys::default();
             let records: Vec<Record> = keys
                 .iter()
                 .map(|(name, family, denied, beat)| record(name, Family::ALL[*family], *denied, *beat))
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn chunks_never_move_and_long_names_get_their_own() {
-        let mut collection = Collection::default();
+        let mut collection = ScannedKeys::default();
         let long = vec![b'x'; 200 * 1024];
         for _ in 0..40 {
             collection.push(record(b"short", Family::Ack, false, None));
