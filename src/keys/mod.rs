@@ -6,7 +6,7 @@ pub mod family;
 pub mod layout;
 pub mod name_bounds;
 pub mod name_hash;
-pub mod owners;
+pub mod owner_index;
 pub mod pattern;
 pub mod reading;
 pub mod slots;

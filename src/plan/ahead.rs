@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use super::Planner;
 use crate::keys::name_bounds;
-use crate::keys::owners::HeartbeatNumber;
+use crate::keys::owner_index::HeartbeatNumber;
 use crate::plan::heartbeats::Seen;
 use crate::scan::scanned_keys::Position;
 

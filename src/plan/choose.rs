@@ -7,7 +7,7 @@ use super::fate::Fate;
 use super::{Member, Planner};
 use crate::cluster::locality::Locality;
 use crate::keys::name_bounds::MAX_OWNERS;
-use crate::keys::owners::HeartbeatNumber;
+use crate::keys::owner_index::HeartbeatNumber;
 use crate::plan::heartbeats::{id_of, shown_id};
 use crate::reply::room::Room;
 use crate::report::hold::Hold;

@@ -12,7 +12,7 @@ use crate::heartbeat::Verdict;
 use crate::heartbeat::state::State;
 use crate::keys::family::Family;
 use crate::keys::name_bounds::Tries;
-use crate::keys::owners::{HeartbeatNumber, Owner};
+use crate::keys::owner_index::{HeartbeatNumber, Owner};
 use crate::keys::reading::{Reading, SegmentCounts};
 use crate::plan::explanation::{Beating, Explanation, KeyFate};
 use crate::plan::heartbeats::{HeartbeatNames, id_of};

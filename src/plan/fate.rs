@@ -7,7 +7,7 @@ use crate::cluster::locality::Locality;
 use crate::heartbeat::Verdict;
 use crate::keys::layout::AllReadings;
 use crate::keys::name_bounds;
-use crate::keys::owners::{Crowd, HeartbeatNumber, Names, Owner};
+use crate::keys::owner_index::{Crowd, HeartbeatNumber, Names, Owner};
 use crate::keys::reading::Reading;
 use crate::plan::heartbeats::HeartbeatNames;
 use crate::report::hold::Hold;
@@ -191,7 +191,7 @@ impl Planner<'_> {
 fn summary(
     summaries: &mut std::collections::HashMap<Crowd, Summary>,
     sets: &mut super::OwnerSets,
-    owners: &crate::keys::owners::Owners,
+    owners: &crate::keys::owner_index::OwnerIndex,
     verdicts: &[Verdict],
     names: &HeartbeatNames,
     crowd: Crowd,

@@ -9,7 +9,7 @@ use crate::heartbeat::{self, Verdict};
 use crate::keys::layout::Layout;
 use crate::keys::name_bounds;
 use crate::keys::name_hash::NameHasher;
-use crate::keys::owners::{HeartbeatNumber, Names};
+use crate::keys::owner_index::{HeartbeatNumber, Names};
 use crate::keys::reading::Reading;
 use crate::plan::Question;
 use crate::scan::scanned_keys::{Position, ScannedKeys};

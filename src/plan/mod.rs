@@ -38,7 +38,7 @@ use crate::keys::family::Family;
 use crate::keys::layout::{AllReadings, Layout};
 use crate::keys::name_bounds::Tries;
 use crate::keys::name_hash::NameHasher;
-use crate::keys::owners::{Crowd, HeartbeatNumber, Names, Owners};
+use crate::keys::owner_index::{Crowd, HeartbeatNumber, Names, OwnerIndex};
 use crate::keys::pattern::Pattern;
 use crate::keys::reading::Reading;
 use crate::plan::heartbeats::{HeartbeatNames, Heartbeats, Seen, judge_heartbeats};
@@ -181,7 +181,7 @@ struct Planner<'c> {
     question: &'c Question,
     hasher: NameHasher,
     heartbeats: Heartbeats,
-    owners: Owners,
+    owners: OwnerIndex,
     counts: Counts,
     caught: Caught,
     limited: bool,
@@ -246,7 +246,7 @@ impl<'c> Planner<'c> {
             collection,
             positions: &heartbeats.positions,
         };
-        let mut owners = Owners::new(Arc::clone(&question.layout));
+        let mut owners = OwnerIndex::new(Arc::clone(&question.layout));
         // Whoever protects comes in last and so is visited first among the swarms of an id.
         for protecting in [false, true] {
             for (verdict, number) in heartbeats.verdicts.iter().zip(0..) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Doomed, Incomplete, Plan, Planner, Shared};
 use crate::keys::family::Family;
-use crate::keys::owners::{HeartbeatNumber, Owners};
+use crate::keys::owner_index::{HeartbeatNumber, OwnerIndex};
 use crate::plan::heartbeats::id_of;
 use crate::scan::scanned_keys::Position;
 
@@ -39,7 +39,7 @@ impl Planner<'_> {
             self.incomplete.fill(Some(Incomplete::Held));
         }
         // Nobody is looked up any more, and what follows takes as much memory.
-        self.owners = Owners::new(Arc::clone(&self.question.layout));
+        self.owners = OwnerIndex::new(Arc::clone(&self.question.layout));
         let ranks = &self.ranks;
         let rank = |number: &HeartbeatNumber| {
             let rank = ranks.get(*number as usize).copied().flatten();

@@ -9,7 +9,7 @@ use std::hash::BuildHasher;
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 
-use crate::keys::owners::HeartbeatNumber;
+use crate::keys::owner_index::HeartbeatNumber;
 
 /// The number of a set.
 pub type SetNumber = u32;

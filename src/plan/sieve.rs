@@ -12,7 +12,7 @@ use crate::heartbeat::Verdict;
 use crate::keys::layout::AllReadings;
 use crate::keys::name_bounds::{self, MAX_TRIES_IN_WALK};
 use crate::keys::name_hash::NameHasher;
-use crate::keys::owners::{HeartbeatNumber, Names, Owners};
+use crate::keys::owner_index::{HeartbeatNumber, Names, OwnerIndex};
 use crate::plan::heartbeats::{HeartbeatNames, judge_heartbeats};
 use crate::report::Counts;
 use crate::report::hold::Hold;
@@ -27,8 +27,8 @@ pub struct Sieve {
     positions: Vec<Position>,
     /// Of the heartbeats that may have to go. They have an index of their own, so that no heartbeat of
     /// somebody else hides them: it may be gone when the plan is made.
-    stale: Owners,
-    others: Owners,
+    stale: OwnerIndex,
+    others: OwnerIndex,
     /// The stale ones in the order of their names.
     by_name: Vec<HeartbeatNumber>,
     hasher: NameHasher,
@@ -66,8 +66,8 @@ impl Sieve {
             collection: &heartbeats,
             positions: &positions,
         };
-        let mut stale = Owners::new(Arc::clone(layout));
-        let mut others = Owners::new(Arc::clone(layout));
+        let mut stale = OwnerIndex::new(Arc::clone(layout));
+        let mut others = OwnerIndex::new(Arc::clone(layout));
         let mut by_name = Vec::new();
         for (verdict, number) in judged.verdicts.iter().zip(0..) {
             breath.name(names.name(number))?;
@@ -122,7 +122,7 @@ impl Sieve {
         false
     }
 
-    fn has_owner(&self, owners: &Owners, name: &[u8]) -> bool {
+    fn has_owner(&self, owners: &OwnerIndex, name: &[u8]) -> bool {
         let names = self.names();
         let mut found = false;
         let mut look = |_, _| {

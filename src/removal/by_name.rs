@@ -14,7 +14,7 @@ use super::slice::Slice;
 use crate::heartbeat::Verdict;
 use crate::keys::layout::{AllReadings, Layout};
 use crate::keys::name_bounds::MAX_OWNERS_BYTES;
-use crate::keys::owners::Names;
+use crate::keys::owner_index::Names;
 use crate::plan::heartbeats::HeartbeatNames;
 use crate::report::hold::Hold;
 

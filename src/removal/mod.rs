@@ -28,7 +28,7 @@ use crate::heartbeat::reader::Beat;
 use crate::heartbeat::{self, Verdict};
 use crate::keys::family::Family;
 use crate::keys::layout::Layout;
-use crate::keys::owners::HeartbeatNumber;
+use crate::keys::owner_index::HeartbeatNumber;
 use crate::plan::heartbeats::{self, HeartbeatNames};
 use crate::plan::second_look::Sights;
 use crate::plan::{Doomed, Plan};

@@ -11,7 +11,7 @@ use crate::keys::family::Family;
 use crate::keys::layout::Layout;
 use crate::keys::name_bounds;
 use crate::keys::name_hash::NameHasher;
-use crate::keys::owners::{HeartbeatNumber, Names, Owners};
+use crate::keys::owner_index::{HeartbeatNumber, Names, OwnerIndex};
 use crate::util::breath::Breath;
 
 /// Everything born since the run began, indexed by what it could own.
@@ -23,7 +23,7 @@ pub struct NewKeys {
     /// Which of them are known already.
     known: HashTable<HeartbeatNumber>,
     key: RandomState,
-    owners: Owners,
+    owners: OwnerIndex,
     hasher: NameHasher,
 }
 
@@ -31,7 +31,7 @@ impl NewKeys {
     /// None yet; names are read by this layout.
     pub fn new(layout: &Arc<Layout>) -> Self {
         Self {
-            owners: Owners::new(Arc::clone(layout)),
+            owners: OwnerIndex::new(Arc::clone(layout)),
             ..Self::default()
         }
     }

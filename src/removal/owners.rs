@@ -9,7 +9,7 @@ use super::slice::Slice;
 use super::{Reap, heartbeat_name};
 use crate::heartbeat::Verdict;
 use crate::keys::name_bounds::{MAX_OWNERS, MAX_OWNERS_BYTES};
-use crate::keys::owners::HeartbeatNumber;
+use crate::keys::owner_index::HeartbeatNumber;
 use crate::plan::{Member, SetNumber};
 use crate::report::hold::Hold;
 

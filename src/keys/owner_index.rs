@@ -82,7 +82,7 @@ pub enum Owner {
 
 /// The index. Fill it with heartbeats, then ask for the possible owners of any key.
 #[derive(Debug, Default)]
-pub struct Owners {
+pub struct OwnerIndex {
     layout: Arc<Layout>,
     // Of several heartbeats that are alike in what a table goes by, one is in it; the others follow in the
     // chain.
@@ -99,7 +99,7 @@ pub struct Owners {
     segment_counts: SegmentCounts,
 }
 
-impl Owners {
+impl OwnerIndex {
     /// An empty index of heartbeats whose names this layout reads.
     pub fn new(layout: Arc<Layout>) -> Self {
         Self {
@@ -361,7 +361,7 @@ mod tests {
     fn owners_by(layout: &Arc<Layout>, heartbeats: &[&str], key: &str) -> Vec<String> {
         let names: Vec<Vec<u8>> = heartbeats.iter().map(|n| n.as_bytes().to_vec()).collect();
         let mut hasher = NameHasher::default();
-        let mut owners = Owners::new(Arc::clone(layout));
+        let mut owners = OwnerIndex::new(Arc::clone(layout));
         for number in 0..names.len() {
             owners.add(number as u32, &names, &mut hasher);
         }
@@ -441,7 +441,7 @@ mod tests {
                 .map(|n| format!("swarm:s{n}:blocking:heartbeat:a"))
                 .collect();
             let mut hasher = NameHasher::default();
-            let mut owners = Owners::default();
+            let mut owners = OwnerIndex::default();
             let names: Vec<Vec<u8>> = heartbeats.iter().map(|n| n.clone().into_bytes()).collect();
             (0..swarms).for_each(|n| owners.add(n as u32, &names, &mut hasher));
             let key = b"blocking:signal:a";
@@ -515,7 +515,7 @@ mod tests {
             use name_bounds::{MAX_READINGS, MAX_SEGMENTS, is_over};
             let names: Vec<Vec<u8>> = heartbeats.iter().map(|n| n.clone().into_bytes()).collect();
             let mut hasher = NameHasher::default();
-            let mut owners = Owners::default();
+            let mut owners = OwnerIndex::default();
             let layout = Layout::default();
             for (number, name) in names.iter().enumerate() {
                 let before = owners.entries();
@@ -552,7 +552,7 @@ mod tests {
             .into();
         let key = format!("blocking:idempotency:{}", "a:".repeat(32 * 1024));
         let mut hasher = NameHasher::default();
-        let mut owners = Owners::default();
+        let mut owners = OwnerIndex::default();
         for number in 0..2 {
             owners.add(number, &names, &mut hasher);
         }
