@@ -8,8 +8,8 @@ use hashbrown::HashTable;
 
 use crate::keys::layout::Layout;
 use crate::keys::name_bounds::{self, MAX_OWNERS};
-use crate::keys::name_hash::NameHasher;
 use crate::keys::reading::{Reading, SegmentCounts};
+use crate::keys::segment_hash::SegmentHasher;
 use crate::util::breath::Breath;
 
 /// A heartbeat's number, given by whoever fills the index.
@@ -129,7 +129,12 @@ impl OwnerIndex {
 
     /// Add the heartbeat with this number. Of several scoped heartbeats of one id, the ones added
     /// last are visited first by [`Self::visit`].
-    pub fn add(&mut self, heartbeat: HeartbeatNumber, names: &impl Names, hasher: &mut NameHasher) {
+    pub fn add(
+        &mut self,
+        heartbeat: HeartbeatNumber,
+        names: &impl Names,
+        hasher: &mut SegmentHasher,
+    ) {
         let name = names.name(heartbeat);
         if name_bounds::is_over(name) {
             return self.add_over(heartbeat, names, hasher);
@@ -171,7 +176,7 @@ impl OwnerIndex {
         &mut self,
         heartbeat: HeartbeatNumber,
         names: &impl Names,
-        hasher: &mut NameHasher,
+        hasher: &mut SegmentHasher,
     ) {
         let name = names.name(heartbeat);
         let end_at = name_bounds::end_of(name);
@@ -220,7 +225,7 @@ impl OwnerIndex {
 
     /// Add hashes of the ids that the key `name` could belong to, up to so many in all. The name must be
     /// the one that `hasher` has loaded.
-    pub fn hashes(&self, name: &[u8], hasher: &NameHasher, most: usize, hashes: &mut Vec<u64>) {
+    pub fn hashes(&self, name: &[u8], hasher: &SegmentHasher, most: usize, hashes: &mut Vec<u64>) {
         self.layout
             .readings(name, &self.segment_counts, &mut |reading| {
                 let has_room = hashes.len() < most;
@@ -256,7 +261,7 @@ impl OwnerIndex {
         &self,
         name: &[u8],
         names: &impl Names,
-        hasher: &NameHasher,
+        hasher: &SegmentHasher,
         breath: &Breath,
         visit: &mut dyn FnMut(Owner, Reading) -> bool,
     ) {
@@ -360,7 +365,7 @@ mod tests {
 
     fn owners_by(layout: &Arc<Layout>, heartbeats: &[&str], key: &str) -> Vec<String> {
         let names: Vec<Vec<u8>> = heartbeats.iter().map(|n| n.as_bytes().to_vec()).collect();
-        let mut hasher = NameHasher::default();
+        let mut hasher = SegmentHasher::default();
         let mut owners = OwnerIndex::new(Arc::clone(layout));
         for number in 0..names.len() {
             owners.add(number as u32, &names, &mut hasher);
@@ -440,7 +445,7 @@ mod tests {
             let heartbeats: Vec<String> = (0..swarms)
                 .map(|n| format!("swarm:s{n}:blocking:heartbeat:a"))
                 .collect();
-            let mut hasher = NameHasher::default();
+            let mut hasher = SegmentHasher::default();
             let mut owners = OwnerIndex::default();
             let names: Vec<Vec<u8>> = heartbeats.iter().map(|n| n.clone().into_bytes()).collect();
             (0..swarms).for_each(|n| owners.add(n as u32, &names, &mut hasher));
@@ -514,7 +519,7 @@ mod tests {
             use crate::keys::layout::AllReadings;
             use name_bounds::{MAX_READINGS, MAX_SEGMENTS, is_over};
             let names: Vec<Vec<u8>> = heartbeats.iter().map(|n| n.clone().into_bytes()).collect();
-            let mut hasher = NameHasher::default();
+            let mut hasher = SegmentHasher::default();
             let mut owners = OwnerIndex::default();
             let layout = Layout::default();
             for (number, name) in names.iter().enumerate() {
@@ -551,7 +556,7 @@ mod tests {
             .map(|name| name.as_bytes().to_vec())
             .into();
         let key = format!("blocking:idempotency:{}", "a:".repeat(32 * 1024));
-        let mut hasher = NameHasher::default();
+        let mut hasher = SegmentHasher::default();
         let mut owners = OwnerIndex::default();
         for number in 0..2 {
             owners.add(number, &names, &mut hasher);

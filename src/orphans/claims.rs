@@ -18,8 +18,8 @@ use hashbrown::HashTable;
 
 use crate::keys::layout::Layout;
 use crate::keys::name_bounds;
-use crate::keys::name_hash::NameHasher;
 use crate::keys::reading::{Reading, SegmentCounts};
+use crate::keys::segment_hash::SegmentHasher;
 use crate::util::breath::Breath;
 
 /// Told apart from an id without a swarm: the same id in whatever swarm.
@@ -41,7 +41,7 @@ struct Claim {
 #[derive(Debug, Default)]
 pub struct Claims {
     layout: Arc<Layout>,
-    hasher: NameHasher,
+    hasher: SegmentHasher,
     lengths: SegmentCounts,
     table: HashTable<Claim>,
     /// A place among the orphans, and the next link.

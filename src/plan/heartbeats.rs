@@ -8,9 +8,9 @@ use hashbrown::HashTable;
 use crate::heartbeat::{self, Verdict};
 use crate::keys::layout::Layout;
 use crate::keys::name_bounds;
-use crate::keys::name_hash::NameHasher;
 use crate::keys::owner_index::{HeartbeatNumber, Names};
 use crate::keys::reading::Reading;
+use crate::keys::segment_hash::SegmentHasher;
 use crate::plan::Question;
 use crate::scan::scanned_keys::{Position, ScannedKeys};
 use crate::util::breath::Breath;
@@ -43,7 +43,7 @@ pub struct Heartbeats {
 pub fn judge_heartbeats(
     collection: &ScannedKeys,
     question: &Question,
-    hasher: &mut NameHasher,
+    hasher: &mut SegmentHasher,
     breath: &Breath,
 ) -> Option<Heartbeats> {
     let mut positions: Vec<Position> = Vec::new();

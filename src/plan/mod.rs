@@ -37,10 +37,10 @@ use crate::heartbeat::Verdict;
 use crate::keys::family::Family;
 use crate::keys::layout::{AllReadings, Layout};
 use crate::keys::name_bounds::Tries;
-use crate::keys::name_hash::NameHasher;
 use crate::keys::owner_index::{Crowd, HeartbeatNumber, Names, OwnerIndex};
 use crate::keys::pattern::Pattern;
 use crate::keys::reading::Reading;
+use crate::keys::segment_hash::SegmentHasher;
 use crate::plan::heartbeats::{HeartbeatNames, Heartbeats, Seen, judge_heartbeats};
 use crate::plan::safety::{Caught, Safety, Share};
 use crate::plan::second_look::Sights;
@@ -179,7 +179,7 @@ struct Planner<'c> {
     breath: Breath<'c>,
     collection: &'c ScannedKeys,
     question: &'c Question,
-    hasher: NameHasher,
+    hasher: SegmentHasher,
     heartbeats: Heartbeats,
     owners: OwnerIndex,
     counts: Counts,
@@ -235,7 +235,7 @@ impl<'c> Planner<'c> {
         stop: &'c AtomicBool,
     ) -> Option<Self> {
         let breath = Breath::new(stop);
-        let mut hasher = NameHasher::default();
+        let mut hasher = SegmentHasher::default();
         let mut heartbeats = judge_heartbeats(collection, question, &mut hasher, &breath)?;
         let sieve = question.sieve.as_ref();
         let mut counts = sieve.map_or_else(Counts::default, |sieve| sieve.counts());

@@ -11,8 +11,8 @@ use crate::cluster::locality::Locality;
 use crate::heartbeat::Verdict;
 use crate::keys::layout::AllReadings;
 use crate::keys::name_bounds::{self, MAX_TRIES_IN_WALK};
-use crate::keys::name_hash::NameHasher;
 use crate::keys::owner_index::{HeartbeatNumber, Names, OwnerIndex};
+use crate::keys::segment_hash::SegmentHasher;
 use crate::plan::heartbeats::{HeartbeatNames, judge_heartbeats};
 use crate::report::Counts;
 use crate::report::hold::Hold;
@@ -31,7 +31,7 @@ pub struct Sieve {
     others: OwnerIndex,
     /// The stale ones in the order of their names.
     by_name: Vec<HeartbeatNumber>,
-    hasher: NameHasher,
+    hasher: SegmentHasher,
     /// In a cluster, with what reads names for it.
     locality: Option<(Locality, AllReadings)>,
     /// Keys that are counted though they are not kept.
@@ -44,7 +44,7 @@ impl Sieve {
     /// From all that a walk brought, of which only the heartbeats are used; `None` if told to stop.
     pub fn new(collection: &ScannedKeys, question: &Question, stop: &AtomicBool) -> Option<Self> {
         let breath = Breath::new(stop);
-        let mut hasher = NameHasher::default();
+        let mut hasher = SegmentHasher::default();
         let mut judged = judge_heartbeats(collection, question, &mut hasher, &breath)?;
         let Question { safety, layout, .. } = question;
         // Whom the nets catch keeps everything, and may fill the memory as the living do.

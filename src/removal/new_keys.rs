@@ -10,8 +10,8 @@ use super::keyspace::Keyspace;
 use crate::keys::family::Family;
 use crate::keys::layout::Layout;
 use crate::keys::name_bounds;
-use crate::keys::name_hash::NameHasher;
 use crate::keys::owner_index::{HeartbeatNumber, Names, OwnerIndex};
+use crate::keys::segment_hash::SegmentHasher;
 use crate::util::breath::Breath;
 
 /// Everything born since the run began, indexed by what it could own.
@@ -24,7 +24,7 @@ pub struct NewKeys {
     known: HashTable<HeartbeatNumber>,
     key: RandomState,
     owners: OwnerIndex,
-    hasher: NameHasher,
+    hasher: SegmentHasher,
 }
 
 impl NewKeys {

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use hashbrown::HashTable;
 
 use crate::keys::layout::Layout;
-use crate::keys::name_hash::NameHasher;
+use crate::keys::segment_hash::SegmentHasher;
 use crate::plan::heartbeats;
 use crate::reply::room;
 use crate::scan::scanned_keys::{Position, ScannedKeys};
@@ -52,7 +52,7 @@ impl Known {
 
 /// Looks at every id; `None` if told to stop.
 pub fn look(collection: &ScannedKeys, layout: &Arc<Layout>, stop: &AtomicBool) -> Option<Ids> {
-    let mut hasher = NameHasher::default();
+    let mut hasher = SegmentHasher::default();
     let mut known: HashTable<Known> = HashTable::new();
     let breath = Breath::new(stop);
     for (position, record) in collection.iter() {

@@ -42,7 +42,7 @@ fn colons(name: &[u8]) -> u8 {
 
 /// Hashes of all runs of segments of one name at a time; buffers are reused from name to name.
 #[derive(Debug)]
-pub struct NameHasher {
+pub struct SegmentHasher {
     /// Hashes a segment. Its seed and the base are random, so that names which collide cannot be
     /// prepared.
     segments: RandomState,
@@ -57,7 +57,7 @@ pub struct NameHasher {
     beginnings: Vec<u64>,
 }
 
-impl Default for NameHasher {
+impl Default for SegmentHasher {
     fn default() -> Self {
         let segments = RandomState::default();
         Self {
@@ -71,7 +71,7 @@ impl Default for NameHasher {
     }
 }
 
-impl NameHasher {
+impl SegmentHasher {
     /// Make `name` the name whose parts are hashed from now on.
     pub fn load(&mut self, name: &[u8]) {
         self.name.clear();
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn hashes_of_parts_do_not_depend_on_where_they_stand() {
-        let mut hasher = NameHasher::default();
+        let mut hasher = SegmentHasher::default();
         let name = b"a:bc:a:bc";
         hasher.load(name);
         assert_eq!(hasher.part((0, 4)), hasher.part((5, 9)));
@@ -180,11 +180,11 @@ mod tests {
 
     #[test]
     fn parts_hash_alike_in_short_and_long_names_whole_segments_or_not() {
-        let mut hasher = NameHasher::default();
-        let mut alone = NameHasher {
+        let mut hasher = SegmentHasher::default();
+        let mut alone = SegmentHasher {
             segments: hasher.segments.clone(),
             base: hasher.base,
-            ..NameHasher::default()
+            ..SegmentHasher::default()
         };
         let few = "x::a:b:".to_owned();
         let many = few.repeat(usize::from(FEW_SEGMENTS));
