@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::ahead;
 use super::fate::Fate;
+use super::prefetch;
 use super::{Member, Planner};
 use crate::cluster::locality::Locality;
 use crate::keys::name_bounds::MAX_OWNERS;
@@ -20,9 +20,9 @@ impl Planner<'_> {
         let count = HeartbeatNumber::try_from(self.ranks.len()).unwrap_or(HeartbeatNumber::MAX);
         for number in 0..count {
             self.breath.step()?;
-            if (number as usize).is_multiple_of(ahead::KEYS) {
+            if (number as usize).is_multiple_of(prefetch::KEYS) {
                 let known = &self.heartbeats.positions;
-                let next = known.iter().skip(number as usize).take(ahead::KEYS);
+                let next = known.iter().skip(number as usize).take(prefetch::KEYS);
                 let records = next.filter_map(|position| self.collection.get(*position));
                 let names: Vec<&[u8]> = records.map(|record| record.name).collect();
                 self.read_ahead(names.into_iter(), None);

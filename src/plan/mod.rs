@@ -4,7 +4,6 @@
 //! coordinators cost it most of a second. What it promises: a key goes only if at least one
 //! stale coordinator could own it and no live or unreadable one could.
 
-mod ahead;
 mod choose;
 mod explain;
 pub mod explanation;
@@ -13,6 +12,7 @@ pub mod heartbeats;
 mod order;
 #[cfg(test)]
 pub mod plan_model;
+mod prefetch;
 pub mod protect;
 pub mod safety;
 #[cfg(test)]
@@ -25,8 +25,8 @@ pub use explain::plan_and_explain;
 pub use sets::{Member, OwnerSets, SetNumber};
 pub use sieve::Sieve;
 
-use ahead::Ahead;
 use fate::{Fate, Summary};
+use prefetch::Prefetch;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -224,7 +224,7 @@ struct Planner<'c> {
     unmatched: Option<HeartbeatNumber>,
     /// Stale owners of the key at hand, sorted.
     stale_owners: Vec<Member>,
-    ahead: Ahead,
+    ahead: Prefetch,
 }
 
 impl<'c> Planner<'c> {
@@ -301,7 +301,7 @@ impl<'c> Planner<'c> {
             stale_ids: Vec::new(),
             unmatched: None,
             stale_owners: Vec::new(),
-            ahead: Ahead::default(),
+            ahead: Prefetch::default(),
             heartbeats,
         })
     }
@@ -334,10 +334,10 @@ impl<'c> Planner<'c> {
         let mut keys = collection
             .iter()
             .filter(|(_, r)| r.family != Family::Heartbeat);
-        let mut next = Vec::with_capacity(ahead::KEYS);
+        let mut next = Vec::with_capacity(prefetch::KEYS);
         loop {
             next.clear();
-            next.extend(keys.by_ref().take(ahead::KEYS));
+            next.extend(keys.by_ref().take(prefetch::KEYS));
             if next.is_empty() {
                 break;
             }

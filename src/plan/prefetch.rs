@@ -24,7 +24,7 @@ const MAX_HASHES: usize = 256;
 
 /// What was found so far of the keys at hand; a buffer that is used again and again.
 #[derive(Debug, Default)]
-pub(super) struct Ahead {
+pub(super) struct Prefetch {
     wholes: Vec<u64>,
     ids: Vec<u64>,
     numbers: Vec<HeartbeatNumber>,
@@ -41,7 +41,7 @@ impl Planner<'_> {
         if is_cached(self.collection.bytes()) {
             return;
         }
-        let Ahead {
+        let Prefetch {
             wholes,
             ids,
             numbers,
