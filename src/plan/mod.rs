@@ -48,7 +48,7 @@ use crate::report::Counts;
 use crate::report::hold::Hold;
 use crate::scan::scanned_keys::{Position, Record, ScannedKeys};
 use crate::util::breath::Breath;
-use crate::util::chunked::Chunked;
+use crate::util::chunked_list::ChunkedList;
 
 /// What the plan is asked.
 #[derive(Clone, Debug)]
@@ -106,9 +106,9 @@ pub struct Shared {
 /// Keys that are counted and stay, but for heartbeats, by what they are counted as.
 #[derive(Debug, Default)]
 pub struct Kept {
-    pub vetoed: Chunked<Position>,
-    pub orphaned: Chunked<Position>,
-    pub held: Chunked<(Position, Hold)>,
+    pub vetoed: ChunkedList<Position>,
+    pub orphaned: ChunkedList<Position>,
+    pub held: ChunkedList<(Position, Hold)>,
 }
 
 impl Kept {
@@ -198,7 +198,7 @@ struct Planner<'c> {
     /// By heartbeat number: something of this family stays, so the heartbeat does, too.
     incomplete: Vec<Option<Incomplete>>,
     /// By rank, in the order of the walk.
-    assigned: Chunked<(u32, Position)>,
+    assigned: ChunkedList<(u32, Position)>,
     /// Place in `assigned`, and the owners of that key, if they are several.
     assigned_sets: Vec<(usize, SetNumber)>,
     /// A stale heartbeat, and the owners of its key, if they are several.
@@ -285,7 +285,7 @@ impl<'c> Planner<'c> {
             },
             reader: question.locality.as_ref().map(Locality::reader),
             incomplete: vec![unseen; heartbeats.positions.len()],
-            assigned: Chunked::default(),
+            assigned: ChunkedList::default(),
             assigned_sets: Vec::new(),
             heartbeat_sets: Vec::new(),
             sets: OwnerSets::default(),

@@ -465,7 +465,7 @@ fn keys_that_stay_are_named_when_asked_for() {
         ..question()
     };
     let (collection, plan) = planned(&keys, &asked);
-    let named = |list: &Chunked<Position>| {
+    let named = |list: &ChunkedList<Position>| {
         let positions: Vec<Position> = list.iter().copied().collect();
         names(&collection, &positions)
     };

@@ -1,6 +1,6 @@
 //! What has nothing to do with servers or coordinators.
 
 pub mod breath;
-pub mod chunked;
+pub mod chunked_list;
 pub mod named_enum;
 pub mod yielding;

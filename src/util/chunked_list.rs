@@ -6,12 +6,12 @@ const CHUNK: usize = 4096;
 
 /// A list in chunks; only the last one has room left.
 #[derive(Debug)]
-pub struct Chunked<T> {
+pub struct ChunkedList<T> {
     chunks: Vec<Vec<T>>,
     length: usize,
 }
 
-impl<T> Default for Chunked<T> {
+impl<T> Default for ChunkedList<T> {
     fn default() -> Self {
         Self {
             chunks: Vec::new(),
@@ -20,7 +20,7 @@ impl<T> Default for Chunked<T> {
     }
 }
 
-impl<T> Chunked<T> {
+impl<T> ChunkedList<T> {
     pub fn len(&self) -> usize {
         self.length
     }
@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn what_goes_in_comes_out_in_order() {
         for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK] {
-            let mut list = Chunked::default();
+            let mut list = ChunkedList::default();
             (0..length).for_each(|element| list.push(element));
             assert_eq!(list.len(), length);
             assert!(list.iter().copied().eq(0..length), "{length}");
