@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::heartbeat::details::HeartbeatDetails;
 use crate::heartbeat::forms::Form;
 use crate::heartbeat::state::State;
 use crate::heartbeat::trouble::Trouble;
-use crate::heartbeat::vitals::Vitals;
 use crate::keys::family::Family;
 use crate::keys::layout::{AllReadings, Layout};
 use crate::keys::name_bounds::MAX_OWNERS;
@@ -42,7 +42,7 @@ pub struct Circumstances {
 pub struct Read {
     pub beating: Beating,
     /// `None` if it is gone by now.
-    pub vitals: Option<Vitals>,
+    pub vitals: Option<HeartbeatDetails>,
     /// Whether the schedule saw the same bytes before; `None` if it does not look.
     pub seen_before: Option<bool>,
     /// Milliseconds since 1970.

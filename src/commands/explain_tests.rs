@@ -15,7 +15,7 @@ fn read(state: State, age_s: Option<i64>, ttl_s: Option<i64>) -> Read {
             by: None,
             is_named: true,
         },
-        vitals: Some(Vitals {
+        vitals: Some(HeartbeatDetails {
             reading: Reading {
                 newest_ms: age_s.map(|age_s| NOW_MS - age_s * 1000),
                 doubtful: age_s.is_none(),

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use crate::commands::look::ListOptions;
 use crate::heartbeat::Verdict;
+use crate::heartbeat::details::HeartbeatDetails;
 use crate::heartbeat::state::State;
 use crate::heartbeat::trouble::Trouble;
-use crate::heartbeat::vitals::Vitals;
 use crate::keys::layout::Layout;
 use crate::keys::pattern;
 use crate::plan::heartbeats;
@@ -75,7 +75,7 @@ impl Listing {
     }
 
     /// A heartbeat of this name, seen at this moment.
-    pub fn add(&mut self, name: &[u8], vitals: Vitals, now_ms: i64) {
+    pub fn add(&mut self, name: &[u8], vitals: HeartbeatDetails, now_ms: i64) {
         let verdict =
             heartbeats::judge(name, vitals.reading, now_ms, self.threshold_s, &self.layout);
         let count = |sum: &mut u64| *sum = sum.saturating_add(1);

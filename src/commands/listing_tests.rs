@@ -5,8 +5,8 @@ use crate::heartbeat::forms::Form;
 
 const NOW_MS: i64 = 1_700_000_000_000;
 
-fn vitals(age_s: Option<i64>) -> Vitals {
-    Vitals {
+fn vitals(age_s: Option<i64>) -> HeartbeatDetails {
+    HeartbeatDetails {
         reading: Reading {
             newest_ms: age_s.map(|age_s| NOW_MS - age_s * 1000),
             doubtful: age_s.is_none(),

@@ -4,6 +4,7 @@
 //! coordinator whose every known time field was read, and is old, is stale. This file must not know
 //! where the bytes came from and must not look at a clock of its own.
 
+pub mod details;
 pub mod fingerprint;
 pub mod forms;
 mod json;
@@ -11,7 +12,6 @@ pub mod reader;
 pub mod state;
 pub mod time_fields;
 pub mod trouble;
-pub mod vitals;
 
 use crate::heartbeat::time_fields::Names;
 use forms::{Form, Moment, Rules, Time};

@@ -8,9 +8,9 @@ use crate::commands::doctor::finding::Severity;
 use crate::commands::doctor::study::Forecast;
 use crate::commands::doctor::{Ids, Measured, Orphaned, Settings, Survey, Walked};
 use crate::heartbeat::PRESENCE;
+use crate::heartbeat::details::HeartbeatDetails;
 use crate::heartbeat::forms::Form;
 use crate::heartbeat::trouble::{Reason, Trouble};
-use crate::heartbeat::vitals::Vitals;
 use crate::keys::family::Family;
 use crate::keys::slots::Slots;
 use crate::plan::safety::Share;
@@ -64,7 +64,7 @@ pub fn healthy() -> Facts {
 }
 
 fn beat(facts: &mut Facts, name: &[u8], age_s: i64, ttl_s: Option<i64>) {
-    let vitals = Vitals {
+    let vitals = HeartbeatDetails {
         reading: crate::heartbeat::Reading {
             newest_ms: Some(NOW_MS - age_s * 1000),
             doubtful: false,
@@ -86,7 +86,7 @@ fn mute_for_ever(facts: &mut Facts, name: &[u8]) {
 }
 
 fn mute_until(facts: &mut Facts, name: &[u8], expires_ms: Option<i64>) {
-    let vitals = Vitals {
+    let vitals = HeartbeatDetails {
         reading: crate::heartbeat::UNREADABLE,
         told: None,
         expires_ms,
@@ -395,7 +395,7 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
         Code::Presence,
         Severity::Note,
         |f| {
-            let vitals = Vitals {
+            let vitals = HeartbeatDetails {
                 reading: PRESENCE,
                 told: Some(("(presence)".into(), Form::Presence)),
                 expires_ms: Some(NOW_MS + 30_000),

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::Settings;
 use super::examples::Examples;
 use super::strangers::Strangers;
+use crate::heartbeat::details::HeartbeatDetails;
 use crate::heartbeat::forms::Form;
-use crate::heartbeat::vitals::Vitals;
 use crate::keys::layout::Layout;
 
 /// Different lives are counted one by one up to this many.
@@ -124,7 +124,7 @@ impl Survey {
     }
 
     /// A heartbeat of this name, seen at this moment.
-    pub fn add(&mut self, name: &[u8], vitals: &Vitals, now_ms: i64) {
+    pub fn add(&mut self, name: &[u8], vitals: &HeartbeatDetails, now_ms: i64) {
         bump(&mut self.heartbeats);
         if vitals.is_presence() {
             return bump(&mut self.presences);

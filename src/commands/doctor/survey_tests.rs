@@ -15,16 +15,16 @@ fn by_threshold(threshold_s: u32) -> Survey {
     })
 }
 
-fn vitals(value: &str, expires_ms: Option<i64>) -> Vitals {
+fn vitals(value: &str, expires_ms: Option<i64>) -> HeartbeatDetails {
     let reader = Reader {
         max_bytes: 100,
         ..Reader::default()
     };
     let stored = Stored::Text(value.as_bytes());
-    Vitals::of(stored, expires_ms.unwrap_or(-1), &reader, None)
+    HeartbeatDetails::of(stored, expires_ms.unwrap_or(-1), &reader, None)
 }
 
-fn beat(ms: i64, expires_ms: Option<i64>) -> Vitals {
+fn beat(ms: i64, expires_ms: Option<i64>) -> HeartbeatDetails {
     vitals(&format!(r#"{{"timestamp":{ms}}}"#), expires_ms)
 }
 

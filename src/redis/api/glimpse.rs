@@ -6,9 +6,9 @@ use std::hash::{BuildHasher, RandomState};
 use redis_module::raw;
 
 use crate::heartbeat::Stored;
+use crate::heartbeat::details::HeartbeatDetails;
 use crate::heartbeat::fingerprint::Prints;
 use crate::heartbeat::reader::Reader;
-use crate::heartbeat::vitals::Vitals;
 use crate::orphans::Sighting;
 use crate::orphans::evidence::{self, Content};
 use crate::redis::api::keyspace;
@@ -78,9 +78,9 @@ pub fn vitals(
     name: &OwnString,
     reader: &Reader,
     prints: Option<&Prints>,
-) -> Option<Vitals> {
+) -> Option<HeartbeatDetails> {
     keyspace::with_stored(ctx, name, reader, |stored, expires_ms| {
-        Vitals::of(stored, expires_ms(), reader, prints)
+        HeartbeatDetails::of(stored, expires_ms(), reader, prints)
     })
 }
 

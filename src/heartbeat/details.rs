@@ -14,7 +14,7 @@ const NO_FIELD: &str = "(presence)";
 
 /// One heartbeat, looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Vitals {
+pub struct HeartbeatDetails {
     pub reading: Reading,
     /// The field that gave the newest time, and its form.
     pub told: Option<(String, Form)>,
@@ -26,7 +26,7 @@ pub struct Vitals {
     pub print: Option<u64>,
 }
 
-impl Vitals {
+impl HeartbeatDetails {
     /// What is stored, read like a heartbeat, on a key that expires then; negative if it does not. The
     /// prints are not the reader's: they are those of a schedule that may look twice, not of this run.
     pub fn of(stored: Stored, expires_ms: i64, reader: &Reader, prints: Option<&Prints>) -> Self {
@@ -87,8 +87,8 @@ mod tests {
         }
     }
 
-    fn vitals(value: &str, expires_ms: i64) -> Vitals {
-        Vitals::of(Stored::Text(value.as_bytes()), expires_ms, &reader(), None)
+    fn vitals(value: &str, expires_ms: i64) -> HeartbeatDetails {
+        HeartbeatDetails::of(Stored::Text(value.as_bytes()), expires_ms, &reader(), None)
     }
 
     #[test]
@@ -135,9 +135,9 @@ mod tests {
         let long = "x".repeat(101);
         assert!(!vitals(&long, NOW_MS + 5_000).is_presence());
         let list = Stored::Unread(Reason::OtherType, b"list");
-        assert!(!Vitals::of(list, NOW_MS + 5_000, &reader(), None).is_presence());
+        assert!(!HeartbeatDetails::of(list, NOW_MS + 5_000, &reader(), None).is_presence());
         let hash = Stored::Hash(&[]);
-        assert!(!Vitals::of(hash, NOW_MS + 5_000, &reader(), None).is_presence());
+        assert!(!HeartbeatDetails::of(hash, NOW_MS + 5_000, &reader(), None).is_presence());
     }
 
     #[test]
@@ -146,7 +146,8 @@ mod tests {
             fields: Arc::new(TimeFields::parse(b"beat.at").unwrap()),
             ..reader()
         };
-        let vitals = |value: &str| Vitals::of(Stored::Text(value.as_bytes()), -1, &reader, None);
+        let vitals =
+            |value: &str| HeartbeatDetails::of(Stored::Text(value.as_bytes()), -1, &reader, None);
         let both = vitals(r#"{"timestamp":1700000000000,"beat.at":1699999000}"#);
         assert_eq!(both.told, Some(("beat.at".to_owned(), Form::Seconds)));
         assert_eq!(both.age_s(NOW_MS), Some(1000));
@@ -160,7 +161,7 @@ mod tests {
     #[test]
     fn prints_only_if_asked_for() {
         let prints = Prints::default();
-        let with = Vitals::of(Stored::Text(b"1"), -1, &reader(), Some(&prints));
+        let with = HeartbeatDetails::of(Stored::Text(b"1"), -1, &reader(), Some(&prints));
         assert_eq!(with.print, Some(prints.of(b"1")));
     }
 }
