@@ -10,9 +10,9 @@ mod heartbeats;
 mod ids;
 mod keys;
 mod operation;
-mod strangers;
 mod study;
 mod survey;
+mod unknown_keys;
 
 pub use answer::Answer;
 pub use ids::Ids;

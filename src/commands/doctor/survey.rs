@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Settings;
 use super::examples::Examples;
-use super::strangers::Strangers;
+use super::unknown_keys::UnknownKeys;
 use crate::heartbeat::details::HeartbeatDetails;
 use crate::heartbeat::forms::Form;
 use crate::keys::layout::Layout;
@@ -91,7 +91,7 @@ pub struct Survey {
     pub never: Lives,
     /// Those that expire so soon after that the schedule may not meet them.
     pub brief: Lives,
-    pub strangers: Strangers,
+    pub strangers: UnknownKeys,
     pub strangers_denied: u64,
 }
 
@@ -112,7 +112,7 @@ impl Survey {
             ahead_max_s: 0,
             never: Lives::default(),
             brief: Lives::default(),
-            strangers: Strangers::new(&layout, own),
+            strangers: UnknownKeys::new(&layout, own),
             strangers_denied: 0,
             layout,
         }

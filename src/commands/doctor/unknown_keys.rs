@@ -33,7 +33,7 @@ struct Head {
 
 /// Such keys.
 #[derive(Debug)]
-pub struct Strangers {
+pub struct UnknownKeys {
     heads: Vec<Head>,
     /// A key of the module itself.
     own: Vec<u8>,
@@ -45,7 +45,7 @@ pub struct Strangers {
     pub others: u64,
 }
 
-impl Strangers {
+impl UnknownKeys {
     /// None met yet.
     pub fn new(layout: &Layout, own: Vec<u8>) -> Self {
         let mut heads: Vec<Head> = Vec::new();
@@ -131,9 +131,9 @@ fn glob_of(name: &[u8], head: &Head) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn strangers(families: &str) -> Strangers {
+    fn strangers(families: &str) -> UnknownKeys {
         let layout = Layout::parse(families.as_bytes()).unwrap();
-        Strangers::new(&layout, b"blocking:own".to_vec())
+        UnknownKeys::new(&layout, b"blocking:own".to_vec())
     }
 
     fn told(groups: &BTreeMap<Vec<u8>, Group>) -> Vec<(String, u64)> {
