@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::{Code, Facts};
 use crate::cluster::locality::{ClusterTags, Locality};
 use crate::commands::doctor::finding::Severity;
-use crate::commands::doctor::study::Forecast;
+use crate::commands::doctor::forecast::Forecast;
 use crate::commands::doctor::{Ids, Measured, Orphaned, Settings, Survey, Walked};
 use crate::heartbeat::PRESENCE;
 use crate::heartbeat::details::HeartbeatDetails;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::finding::{Code, Finding, Severity, count, name_or_null, pick, quoted, such_as};
-use super::study::Forecast;
+use super::forecast::Forecast;
 use super::unknown_keys::Group;
 use super::{Facts, Measured};
 use crate::keys::family::Family;

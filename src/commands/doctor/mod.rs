@@ -1,22 +1,22 @@
 //! What DOCTOR knows and says: facts that one walk gathered, findings that follow, sentences.
 //!
-//! Pure. `survey.rs` counts what the walk meets, `study.rs` asks the plan about all of it on a worker
+//! Pure. `survey.rs` counts what the walk meets, `forecast.rs` asks the plan about all of it on a worker
 //! thread, `findings.rs` and the files beside it turn the facts into sentences with numbers.
 
 mod answer;
 mod examples;
 mod finding;
+mod forecast;
 mod heartbeats;
 mod ids;
 mod keys;
 mod operation;
-mod study;
 mod survey;
 mod unknown_keys;
 
 pub use answer::Answer;
+pub use forecast::{Naming, Orphaned, Study, study};
 pub use ids::Ids;
-pub use study::{Naming, Orphaned, Study, study};
 pub use survey::Survey;
 
 use crate::cluster::locality::Locality;

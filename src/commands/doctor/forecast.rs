@@ -185,5 +185,5 @@ fn sample(
 }
 
 #[cfg(test)]
-#[path = "study_tests.rs"]
+#[path = "forecast_tests.rs"]
 mod tests;
