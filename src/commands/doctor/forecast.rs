@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::ids::{self, Ids};
+use super::overlapping_ids::{self, Ids};
 use super::{Settings, Walked};
 use crate::cluster::locality::Locality;
 use crate::keys::family::{Family, FamilyMap};
@@ -96,7 +96,7 @@ pub fn study(
     if walked.is_overfull {
         return Some(out);
     }
-    out.ids = Some(ids::look(collection, layout, stop)?);
+    out.ids = Some(overlapping_ids::look(collection, layout, stop)?);
     let mut thresholds_s = THRESHOLDS_S.to_vec();
     thresholds_s.push(settings.threshold_s);
     thresholds_s.sort_unstable();

@@ -8,15 +8,15 @@ mod examples;
 mod finding;
 mod forecast;
 mod heartbeats;
-mod ids;
 mod keys;
 mod operation;
+mod overlapping_ids;
 mod survey;
 mod unknown_keys;
 
 pub use answer::Answer;
 pub use forecast::{Naming, Orphaned, Study, study};
-pub use ids::Ids;
+pub use overlapping_ids::Ids;
 pub use survey::Survey;
 
 use crate::cluster::locality::Locality;
