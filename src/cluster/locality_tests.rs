@@ -26,7 +26,7 @@ fn holds(
     what(locality, key.as_bytes(), &mut locality.reader())
 }
 
-const DEFAULT: &str = crate::keys::families::DEFAULT;
+const DEFAULT: &str = crate::keys::layout_syntax::DEFAULT;
 
 #[test]
 fn a_swarm_of_unknown_name_may_beat_anywhere() {

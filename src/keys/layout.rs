@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use crate::keys::families;
 use crate::keys::family::Family;
+use crate::keys::layout_syntax;
 use crate::keys::name_bounds::{self, MAX_NAME_BYTES};
 use crate::keys::reading::{Reading, SegmentCounts};
 use crate::keys::template::{Never, Tail, Template};
@@ -63,7 +63,7 @@ pub struct Layout {
 impl Default for Layout {
     /// The built-in layout.
     fn default() -> Self {
-        Self::parse(families::DEFAULT.as_bytes())
+        Self::parse(layout_syntax::DEFAULT.as_bytes())
             .unwrap_or_else(|_| Self::new(Vec::new(), Vec::new()))
     }
 }
@@ -71,7 +71,7 @@ impl Default for Layout {
 impl Layout {
     /// Reads the value of `blocking.families`.
     pub fn parse(text: &[u8]) -> Result<Self, BadSetting> {
-        families::parse(text).map(|(templates, never)| Self::new(templates, never))
+        layout_syntax::parse(text).map(|(templates, never)| Self::new(templates, never))
     }
 
     fn new(mut templates: Vec<Template>, never: Vec<Never>) -> Self {

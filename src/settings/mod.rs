@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::cluster::locality::ClusterTags;
 use crate::heartbeat::forms::Zoneless;
 use crate::heartbeat::time_fields::{self, TimeFields};
-use crate::keys::families;
 use crate::keys::layout::Layout;
+use crate::keys::layout_syntax;
 use crate::plan::protect::Protected;
 use crate::reply::error::BadSetting;
 
@@ -227,7 +227,7 @@ pub static DATABASES: Text<Vec<u32>> = Text::new("databases", "0", |text| {
 pub static PROTECT: Text<Protected> = Text::new("protect", "", Protected::parse);
 
 /// The layout of keys.
-pub static FAMILIES: Text<Layout> = Text::new("families", families::DEFAULT, Layout::parse);
+pub static FAMILIES: Text<Layout> = Text::new("families", layout_syntax::DEFAULT, Layout::parse);
 
 /// Which fields of a heartbeat hold a time.
 pub static TIME_FIELDS: Text<TimeFields> =

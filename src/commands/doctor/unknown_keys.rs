@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::examples::Examples;
-use crate::keys::families::LEFT_ALONE;
 use crate::keys::layout::Layout;
+use crate::keys::layout_syntax::LEFT_ALONE;
 
 /// More different names count together.
 const MAX_GROUPS: usize = 64;
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn keys_that_begin_like_a_template_are_grouped() {
-        let mut all = strangers(crate::keys::families::DEFAULT);
+        let mut all = strangers(crate::keys::layout_syntax::DEFAULT);
         let mut examples = Examples::default();
         for name in [
             "blocking:beat:a",
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_table_and_the_examples_are_bounded() {
-        let mut all = strangers(crate::keys::families::DEFAULT);
+        let mut all = strangers(crate::keys::layout_syntax::DEFAULT);
         let mut examples = Examples::default();
         for n in 0..1000 {
             let name = format!("blocking:kind-{n:04}:{}", "x".repeat(60 << 10));

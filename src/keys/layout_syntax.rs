@@ -251,5 +251,5 @@ fn never_of(pieces: &[Piece], begin: usize) -> Result<Never, Fault> {
 }
 
 #[cfg(test)]
-#[path = "families_tests.rs"]
+#[path = "layout_syntax_tests.rs"]
 mod tests;
