@@ -1,12 +1,12 @@
 //! Which orphans go: a pure function over the keys of nobody, what was read of them, and a clock.
 //!
 //! An orphan goes when nothing speaks for life: neither its own evidence nor that of any known id
-//! it could belong to is young (`claims.rs` has the rule). Gathering and judging run on a worker
+//! it could belong to is young (`known_ids.rs` has the rule). Gathering and judging run on a worker
 //! thread; between them the values are read on the main thread.
 
-pub mod claims;
 pub mod evidence;
 pub mod first_seen;
+pub mod known_ids;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -15,9 +15,9 @@ use crate::keys::layout::{AllReadings, Layout};
 use crate::keys::name_bounds::{self, MAX_NAME_BYTES, MAX_OWNERS, Tries};
 use crate::keys::pattern::Pattern;
 use crate::keys::reading::Reading;
-use crate::orphans::claims::Claims;
 use crate::orphans::evidence::Evidence;
 use crate::orphans::first_seen::FirstSeen;
+use crate::orphans::known_ids::KnownIds;
 use crate::report::Counts;
 use crate::report::hold::Hold;
 use crate::scan::scanned_keys::{Position, ScannedKeys};
@@ -82,7 +82,7 @@ pub struct Orphans {
     pub sightings: Vec<Option<Sighting>>,
     /// By place in `witnesses`: the newest time it gave.
     pub testimonies_ms: Vec<Option<i64>>,
-    pub claims: Claims,
+    pub claims: KnownIds,
     /// By place in `keys`, once judged.
     pub outcomes: Vec<Outcome>,
     /// Who goes, once judged: keys that the same keys speak for stand side by side, so that one look
@@ -105,7 +105,7 @@ pub fn gather(
     stop: &AtomicBool,
 ) -> Option<Orphans> {
     let mut sole = AllReadings::up_to(1, layout);
-    let mut claims = Claims::new(Arc::clone(layout));
+    let mut claims = KnownIds::new(Arc::clone(layout));
     let breath = Breath::new(stop);
     for (place, position) in keys.iter().enumerate() {
         let Some(record) = collection.get(*position) else {

@@ -1,5 +1,5 @@
 //! Tests of the judgement that the scenario files cannot show: what is remembered from run to run, what is read, and
-//! the rule of `claims.rs` over every template of the layout.
+//! the rule of `known_ids.rs` over every template of the layout.
 
 use super::*;
 use crate::keys::layout::Layout;

@@ -39,7 +39,7 @@ struct Claim {
 
 /// Everything that was said of ids. Fill it with the keys that make ids known, then with evidence.
 #[derive(Debug, Default)]
-pub struct Claims {
+pub struct KnownIds {
     layout: Arc<Layout>,
     hasher: SegmentHasher,
     lengths: SegmentCounts,
@@ -48,7 +48,7 @@ pub struct Claims {
     links: Vec<(u32, Option<u32>)>,
 }
 
-impl Claims {
+impl KnownIds {
     /// Nothing said yet, of keys that this layout reads.
     pub fn new(layout: Arc<Layout>) -> Self {
         Self {
