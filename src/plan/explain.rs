@@ -16,7 +16,7 @@ use crate::keys::owner_index::{HeartbeatNumber, Owner};
 use crate::keys::reading::{Reading, SegmentCounts};
 use crate::plan::explanation::{Beating, Explanation, KeyFate};
 use crate::plan::heartbeats::{HeartbeatNames, id_of};
-use crate::plan::safety::Safety;
+use crate::plan::safeguards::Safeguards;
 use crate::report::hold::Hold;
 use crate::scan::scanned_keys::{Position, Record, ScannedKeys};
 
@@ -214,10 +214,10 @@ impl<'c> Planner<'c> {
     }
 
     /// What the breaker of a scheduled run would say.
-    fn share(&self, percent: u32) -> Option<crate::plan::safety::Share> {
-        let safety = Safety {
+    fn share(&self, percent: u32) -> Option<crate::plan::safeguards::Share> {
+        let safety = Safeguards {
             breaker_percent: Some(percent),
-            ..Safety::default()
+            ..Safeguards::default()
         };
         let count = |wanted: fn(&Verdict) -> bool| {
             let verdicts = self.heartbeats.verdicts.iter();

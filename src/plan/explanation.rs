@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use crate::heartbeat::state::State;
 use crate::keys::family::{Family, FamilyMap};
 use crate::orphans::{Orphans, Outcome};
-use crate::plan::safety::Share;
+use crate::plan::safeguards::Share;
 use crate::reply::room::Room;
 use crate::report::Counts;
 use crate::scan::scanned_keys::{Position, ScannedKeys};

@@ -14,7 +14,7 @@ mod order;
 pub mod plan_model;
 mod prefetch;
 pub mod protect;
-pub mod safety;
+pub mod safeguards;
 #[cfg(test)]
 pub mod scenario_tests;
 pub mod second_look;
@@ -42,7 +42,7 @@ use crate::keys::pattern::Pattern;
 use crate::keys::reading::Reading;
 use crate::keys::segment_hash::SegmentHasher;
 use crate::plan::heartbeats::{HeartbeatNames, Heartbeats, Seen, judge_heartbeats};
-use crate::plan::safety::{Caught, Safety, Share};
+use crate::plan::safeguards::{Caught, Safeguards, Share};
 use crate::plan::second_look::Sights;
 use crate::report::Counts;
 use crate::report::hold::Hold;
@@ -80,7 +80,7 @@ pub struct Question {
     /// In a cluster: what of it lies here, unless that is everything.
     pub locality: Option<Locality>,
     /// Whom to spare although he is stale, and when to remove nothing at all.
-    pub safety: Safety,
+    pub safety: Safeguards,
 }
 
 /// One coordinator to be removed.

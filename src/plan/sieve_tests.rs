@@ -15,7 +15,7 @@ use crate::keys::layout::Layout;
 use crate::keys::slots::Slots;
 use crate::plan::plan_model;
 use crate::plan::protect::Protected;
-use crate::plan::safety::Safety;
+use crate::plan::safeguards::Safeguards;
 
 static GO_ON: AtomicBool = AtomicBool::new(false);
 
@@ -121,9 +121,9 @@ fn whom_the_nets_catch_does_not_fill_the_memory() {
         key("blocking:heartbeat:dear", Some(700)),
     ];
     let asked = Question {
-        safety: Safety {
+        safety: Safeguards {
             protected: Arc::new(Protected::parse(b"dear").unwrap()),
-            ..Safety::default()
+            ..Safeguards::default()
         },
         ..question()
     };

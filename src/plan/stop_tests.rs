@@ -140,10 +140,10 @@ fn phases(collection: &ScannedKeys) -> Vec<(&'static str, Work<'_>)> {
             Box::new(|| {
                 let protected = Protected::parse(b"no* [x-z]?").unwrap();
                 let look = second_look(collection, &Breath::new(&GO_ON))?;
-                let safety = Safety {
+                let safety = Safeguards {
                     protected: Arc::new(protected),
                     second_look: Some(look),
-                    ..Safety::default()
+                    ..Safeguards::default()
                 };
                 let question = Question { safety, ..asked() };
                 plan(collection, &question, &GO_ON).map(drop)

@@ -650,7 +650,7 @@ fn looked_at(keys: &Keys, seen_before: &[&str]) -> SecondLook {
     look
 }
 
-fn with(safety: Safety) -> Question {
+fn with(safety: Safeguards) -> Question {
     Question {
         safety,
         ..question()
@@ -668,9 +668,9 @@ fn whoever_is_protected_counts_as_stale_and_protects_like_the_living() {
         // No heartbeat tells of this one, but its name does.
         key("blocking:idempotency:dead:kept-too:1"),
     ];
-    let safety = Safety {
+    let safety = Safeguards {
         protected: Arc::new(Protected::parse(b"keep kept-*").unwrap()),
-        ..Safety::default()
+        ..Safeguards::default()
     };
     let (collection, plan) = planned(&keys, &with(safety));
     let removed = names(&collection, &plan.removals);
@@ -694,9 +694,9 @@ fn whoever_waits_for_a_second_look_protects_like_the_living() {
         key("blocking:signal:seen"),
         key("blocking:idempotency:seen:new:1"),
     ];
-    let safety = Safety {
+    let safety = Safeguards {
         second_look: Some(looked_at(&keys, &["blocking:heartbeat:seen"])),
-        ..Safety::default()
+        ..Safeguards::default()
     };
     let (collection, plan) = planned(&keys, &with(safety));
     let removed = names(&collection, &plan.removals);
@@ -721,9 +721,9 @@ fn an_open_breaker_lets_nobody_go_whatever_match_and_limit_say() {
         (None, Some(1), 99, true),
         (None, None, 100, false),
     ] {
-        let mut asked = with(Safety {
+        let mut asked = with(Safeguards {
             breaker_percent: Some(percent),
-            ..Safety::default()
+            ..Safeguards::default()
         });
         asked.pattern = pattern.map(|glob| Pattern::new(glob.as_bytes()).unwrap());
         asked.limit = limit;
@@ -735,10 +735,10 @@ fn an_open_breaker_lets_nobody_go_whatever_match_and_limit_say() {
         assert!(!plan.limited);
     }
     // Those who wait are in the share, too.
-    let safety = Safety {
+    let safety = Safeguards {
         breaker_percent: Some(50),
         second_look: Some(look),
-        ..Safety::default()
+        ..Safeguards::default()
     };
     let (_, plan) = planned(&keys, &with(safety));
     assert!(plan.refused.is_some());
@@ -758,9 +758,9 @@ fn a_key_that_stays_without_a_living_owner_holds_the_heartbeats_of_all_its_owner
         key("blocking:signal:b"),
         key("blocking:signal:c"),
     ];
-    let safety = Safety {
+    let safety = Safeguards {
         protected: Arc::new(Protected::parse(b"kept-*").unwrap()),
-        ..Safety::default()
+        ..Safeguards::default()
     };
     for limit in [None, Some(1)] {
         let asked = Question {

@@ -13,7 +13,7 @@ use crate::heartbeat::forms::Form;
 use crate::heartbeat::trouble::{Reason, Trouble};
 use crate::keys::family::Family;
 use crate::keys::slots::Slots;
-use crate::plan::safety::Share;
+use crate::plan::safeguards::Share;
 use crate::report::watch::LastRun;
 use crate::report::{Counts, Status};
 

@@ -9,7 +9,7 @@ use crate::cluster::locality::Locality;
 use crate::keys::family::{Family, FamilyMap};
 use crate::keys::layout::Layout;
 use crate::plan::protect::Protected;
-use crate::plan::safety::{Safety, Share};
+use crate::plan::safeguards::{Safeguards, Share};
 use crate::plan::{self, Question};
 use crate::report::Counts;
 use crate::scan::scanned_keys::{Position, ScannedKeys};
@@ -118,9 +118,9 @@ pub fn study(
             locality: locality.clone(),
             max_bytes: usize::MAX,
             hears_births: true,
-            safety: Safety {
+            safety: Safeguards {
                 protected: Arc::clone(protected),
-                ..Safety::default()
+                ..Safeguards::default()
             },
         };
         let plan = plan::plan(collection, &question, stop)?;
@@ -139,9 +139,9 @@ pub fn study(
 
 /// What the breaker of a scheduled run would say.
 fn share(counts: &Counts, percent: u32) -> Option<Share> {
-    let safety = Safety {
+    let safety = Safeguards {
         breaker_percent: Some(percent),
-        ..Safety::default()
+        ..Safeguards::default()
     };
     let (checked, stale) = (counts.coordinators_checked, counts.coordinators_stale);
     let unreadable = counts.coordinators_unreadable;

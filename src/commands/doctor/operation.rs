@@ -4,7 +4,7 @@
 use super::Facts;
 use super::finding::{Code, Finding, Severity, count, pick};
 use crate::keys::slots::SLOTS;
-use crate::plan::safety::Share;
+use crate::plan::safeguards::Share;
 use crate::reply::value::Value;
 use crate::report::Status;
 use crate::report::hold::Hold;

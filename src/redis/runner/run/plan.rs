@@ -6,7 +6,7 @@ use super::{Next, Phase, Run, Walked};
 use crate::commands::look::Look;
 use crate::orphans::{self, Orphans};
 use crate::plan::explanation::Explanation;
-use crate::plan::safety::Safety;
+use crate::plan::safeguards::Safeguards;
 use crate::plan::second_look::SecondLook;
 use crate::plan::{self, Question};
 use crate::redis::api::RedisModuleCtx;
@@ -119,7 +119,7 @@ impl Run {
             locality: self.ground.locality(&self.reader.layout),
             max_bytes: collect.limits.collect_max_bytes,
             hears_births: new_keys::hears_all(),
-            safety: Safety {
+            safety: Safeguards {
                 protected: settings::PROTECT.get(),
                 breaker_percent: self.order.options.breaker,
                 second_look,

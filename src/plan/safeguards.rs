@@ -19,7 +19,7 @@ pub const BREAKER_MIN_COORDINATORS: u64 = 20;
 
 /// The nets that are spanned for a run.
 #[derive(Clone, Debug, Default)]
-pub struct Safety {
+pub struct Safeguards {
     pub protected: Arc<Protected>,
     /// Remove nothing if more than this share of the judged is stale, in percent.
     pub breaker_percent: Option<u32>,
@@ -56,7 +56,7 @@ pub struct Caught {
     pub sights: Option<Sights>,
 }
 
-impl Safety {
+impl Safeguards {
     /// Spare whom the nets catch: their verdict becomes `Live`, and they are counted. `None` if told to
     /// stop.
     pub fn spare(
@@ -154,13 +154,13 @@ mod tests {
             (u64::MAX, u64::MAX, 0, 99, false),
         ];
         for (checked, stale, live, percent, opens) in table {
-            let safety = Safety {
+            let safety = Safeguards {
                 breaker_percent: Some(percent),
-                ..Safety::default()
+                ..Safeguards::default()
             };
             let share = safety.share(checked, stale, live);
             assert_eq!(share.is_some(), opens, "{checked} {stale} {live} {percent}");
-            assert_eq!(Safety::default().share(checked, stale, live), None);
+            assert_eq!(Safeguards::default().share(checked, stale, live), None);
         }
     }
 
