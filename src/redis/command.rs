@@ -10,7 +10,7 @@ use crate::redis::api::acl;
 use crate::redis::api::keyspace;
 use crate::redis::api::reply;
 use crate::redis::api::{self, RedisModuleCtx, RedisModuleString};
-use crate::redis::runner::caller::Caller;
+use crate::redis::runner::blocked_client::BlockedClient;
 use crate::redis::runner::linger;
 use crate::redis::runner::order::Order;
 use crate::redis::runner::runs;
@@ -134,7 +134,7 @@ fn start(
         None
     } else {
         let why = "the client cannot be blocked";
-        Some(Caller::block(ctx, json).ok_or(Error::CannotStart { why })?)
+        Some(BlockedClient::block(ctx, json).ok_or(Error::CannotStart { why })?)
     };
     let order = Order::new(
         state::next_number(),

@@ -21,7 +21,7 @@ use crate::redis::events::new_keys::Events;
 use crate::redis::info;
 use crate::redis::look;
 use crate::redis::obituaries;
-use crate::redis::runner::caller::{self, Going};
+use crate::redis::runner::blocked_client::{self, Going};
 use crate::redis::runner::linger;
 use crate::redis::runner::runs;
 use crate::redis::runner::state;
@@ -146,7 +146,7 @@ fn load(ctx: *mut RedisModuleCtx, argc: i32) -> Result<(), String> {
     done(info::load(ctx), "the server refused the INFO section")?;
     detached::load(ctx);
     wakeup::load(runs::on_turn);
-    caller::load(Going {
+    blocked_client::load(Going {
         unblocked: linger::gone,
         disconnected: linger::disconnected,
     });

@@ -9,7 +9,7 @@ use crate::redis::api::acl;
 use crate::redis::api::keyspace;
 use crate::redis::api::{self, RedisModuleCtx, RedisModuleString};
 use crate::redis::command;
-use crate::redis::runner::caller::Caller;
+use crate::redis::runner::blocked_client::BlockedClient;
 use crate::redis::runner::linger;
 use crate::redis::runner::order::Order;
 use crate::redis::runner::runs;
@@ -108,7 +108,8 @@ fn start(ctx: *mut RedisModuleCtx, look: Look) -> Result<Option<(Value, bool)>, 
         why: "the server's event loop has no room",
     })?;
     let why = "the client cannot be blocked";
-    let caller = Caller::block(ctx, request.options.json).ok_or(Error::CannotStart { why })?;
+    let caller =
+        BlockedClient::block(ctx, request.options.json).ok_or(Error::CannotStart { why })?;
     let order = Order::new(
         state::next_number(),
         request,

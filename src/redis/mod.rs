@@ -12,7 +12,7 @@
 //! 5. No panic crosses into the server: the body of every callback runs inside `api::guard`.
 //! 6. The keyspace is touched by commands, by module timers and by the server's cron only. The file descriptor's
 //!    callback also runs in the middle of scripts and of loading, so it only arms the timer.
-//! 7. Every blocked client is unblocked exactly once, by the `Caller` that owns its handle.
+//! 7. Every blocked client is unblocked exactly once, by the `BlockedClient` that owns its handle.
 
 mod api;
 mod command;

@@ -12,7 +12,7 @@ use crate::commands::linger::{Departure, Kept, Request, calls, joined};
 use crate::redis::api::RedisModuleCtx;
 use crate::redis::api::server_info::Info;
 use crate::redis::api::system;
-use crate::redis::runner::caller::Caller;
+use crate::redis::runner::blocked_client::BlockedClient;
 use crate::redis::runner::signals::{self, End};
 use crate::redis::runner::state::{self, Ended};
 use crate::reply::error::Error;
@@ -105,7 +105,7 @@ pub fn join(
         return None;
     }
     let why = "the client cannot be blocked";
-    let Some(caller) = Caller::block(ctx, request.options.json) else {
+    let Some(caller) = BlockedClient::block(ctx, request.options.json) else {
         return Some(Err(Error::CannotStart { why }));
     };
     let joined = state::join(request, is_ending, caller);

@@ -1,6 +1,6 @@
 //! Runs: how they begin, wait, have their slices and end, and who waits for them.
 
-pub mod caller;
+pub mod blocked_client;
 pub mod linger;
 pub mod observer;
 pub mod order;

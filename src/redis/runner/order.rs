@@ -6,7 +6,7 @@ use crate::commands::linger::{Departure, Request};
 use crate::commands::look::Look;
 use crate::commands::options::CleanupOptions;
 use crate::plan::second_look::SecondLook;
-use crate::redis::runner::caller::Caller;
+use crate::redis::runner::blocked_client::BlockedClient;
 use crate::redis::runner::signals::End;
 use crate::redis::runner::wakeup::Wakeup;
 
@@ -19,7 +19,7 @@ pub struct Order {
     pub database: i32,
     pub user: Option<Vec<u8>>,
     /// The client that waits; none with ASYNC, and while the run lingers.
-    pub caller: Option<Caller>,
+    pub caller: Option<BlockedClient>,
     /// The client's connection went away, and nobody has joined since.
     pub departure: Option<Departure>,
     /// The client that waits is not the first.
@@ -49,7 +49,12 @@ impl Order {
     }
 
     /// The order for a request, with the client that waits for it and the number of its run.
-    pub fn new(number: u64, request: Request, caller: Option<Caller>, warm_up_left_s: u64) -> Self {
+    pub fn new(
+        number: u64,
+        request: Request,
+        caller: Option<BlockedClient>,
+        warm_up_left_s: u64,
+    ) -> Self {
         Self {
             number,
             options: request.options,
@@ -73,7 +78,7 @@ impl Order {
     }
 
     /// Somebody waits for it again.
-    pub fn join(&mut self, caller: Caller) {
+    pub fn join(&mut self, caller: BlockedClient) {
         self.caller = Some(caller);
         self.departure = None;
         self.joined = true;
@@ -84,7 +89,7 @@ impl Order {
         &mut self,
         handle: *mut raw::RedisModuleBlockedClient,
         departure: Departure,
-    ) -> Option<Caller> {
+    ) -> Option<BlockedClient> {
         let caller = self.caller.take_if(|caller| caller.is(handle))?;
         self.departure = Some(departure);
         Some(caller)

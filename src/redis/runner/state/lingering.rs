@@ -4,7 +4,7 @@ use redis_module::raw;
 
 use super::{Active, State, state};
 use crate::commands::linger::{Departure, Kept, Request};
-use crate::redis::runner::caller::Caller;
+use crate::redis::runner::blocked_client::BlockedClient;
 use crate::redis::runner::order::Order;
 use crate::reply::error::Error;
 use crate::reply::value::Value;
@@ -46,7 +46,10 @@ pub fn is_waiting(handle: *mut raw::RedisModuleBlockedClient) -> bool {
 
 /// This client has gone, and what it waited for lingers. It is given back, to be let go when the state is
 /// not locked any more.
-pub fn leave(handle: *mut raw::RedisModuleBlockedClient, departure: Departure) -> Option<Caller> {
+pub fn leave(
+    handle: *mut raw::RedisModuleBlockedClient,
+    departure: Departure,
+) -> Option<BlockedClient> {
     state()
         .orders()
         .find_map(|order| order.leave(handle, departure))
@@ -92,7 +95,11 @@ pub fn lingers_for(request: &Request, is_ending: bool) -> bool {
 }
 
 /// Let this client wait for what lingers for its request.
-pub fn join(request: &Request, is_ending: bool, caller: Caller) -> Result<(), Caller> {
+pub fn join(
+    request: &Request,
+    is_ending: bool,
+    caller: BlockedClient,
+) -> Result<(), BlockedClient> {
     match state().joinable(request, is_ending) {
         Some(order) => {
             order.join(caller);

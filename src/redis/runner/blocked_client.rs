@@ -26,19 +26,19 @@ pub fn load(going: Going) {
 }
 
 /// What the client is told in the end.
-struct Farewell {
+struct DeferredReply {
     result: Result<Value, Error>,
     json: bool,
 }
 
 /// A blocked client. Dropping it without an answer ends the wait with an error (invariant 7).
 #[derive(Debug)]
-pub struct Caller {
+pub struct BlockedClient {
     handle: *mut raw::RedisModuleBlockedClient,
     json: bool,
 }
 
-impl Caller {
+impl BlockedClient {
     /// Block the client of this command. The context must not deny blocking.
     pub fn block(ctx: *mut RedisModuleCtx, json: bool) -> Option<Self> {
         // SAFETY: 1, 2, 3; the callbacks live as long as the module, which the server does not
@@ -74,7 +74,7 @@ impl Caller {
 
     /// Answer and let go. A client that is gone meanwhile costs nothing.
     pub fn answer(self, result: Result<Value, Error>) {
-        let farewell = Box::new(Farewell {
+        let farewell = Box::new(DeferredReply {
             result,
             json: self.json,
         });
@@ -84,7 +84,7 @@ impl Caller {
     }
 }
 
-impl Drop for Caller {
+impl Drop for BlockedClient {
     fn drop(&mut self) {
         // SAFETY: 1, 2, 7.
         unsafe { rm!(RedisModule_UnblockClient)(self.handle, std::ptr::null_mut()) };
@@ -100,8 +100,8 @@ unsafe extern "C" fn on_reply(
         // SAFETY: 1, 2, 3.
         let data = unsafe { rm!(RedisModule_GetBlockedClientPrivateData)(ctx) };
         // SAFETY: `answer` passed a farewell or `drop` passed null; `on_free` comes later.
-        match unsafe { data.cast::<Farewell>().as_ref() } {
-            Some(Farewell { result, json }) => match result {
+        match unsafe { data.cast::<DeferredReply>().as_ref() } {
+            Some(DeferredReply { result, json }) => match result {
                 Ok(value) if *json => reply::json(ctx, value),
                 Ok(value) => reply::value(ctx, value),
                 Err(error) => reply::error(ctx, error),
@@ -118,7 +118,7 @@ unsafe extern "C" fn on_reply(
 unsafe extern "C" fn on_free(_ctx: *mut RedisModuleCtx, data: *mut std::ffi::c_void) {
     if !data.is_null() {
         // SAFETY: made by `answer` with `Box::into_raw`, and freed only here.
-        let farewell = unsafe { Box::from_raw(data.cast::<Farewell>()) };
+        let farewell = unsafe { Box::from_raw(data.cast::<DeferredReply>()) };
         api::guard((), || drop(farewell));
     }
 }
