@@ -14,8 +14,8 @@ use crate::redis::runner::blocked_client::BlockedClient;
 use crate::redis::runner::linger;
 use crate::redis::runner::order::Order;
 use crate::redis::runner::runs;
-use crate::redis::runner::signals::{self, End};
 use crate::redis::runner::state;
+use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::runner::wakeup::Wakeup;
 use crate::redis::schedule;
 use crate::redis::status;
@@ -144,11 +144,11 @@ fn start(
     );
     let number = order.number;
     let why = if is_ending {
-        End::CallerGone
+        StopReason::CallerGone
     } else if is_look {
-        End::Cleanup
+        StopReason::Cleanup
     } else {
-        End::ManualRun
+        StopReason::ManualRun
     };
     runs::begin(ctx, order, wakeup, why);
     let run = Value::from(number);
@@ -182,8 +182,8 @@ pub unsafe extern "C" fn cancel(
         if state::progress().is_none() {
             return answer(ctx, Err(Error::NotBusy));
         }
-        signals::wish(End::Cancelled);
-        state::wish_for_successor(End::Cancelled);
+        stop::wish(StopReason::Cancelled);
+        state::wish_for_successor(StopReason::Cancelled);
         state::wake();
         answer(ctx, Ok(Some((Value::Status("OK"), false))))
     })

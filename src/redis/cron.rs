@@ -16,8 +16,8 @@ use crate::redis::api::{self, Level, RedisModuleCtx, rm};
 use crate::redis::runner::linger;
 use crate::redis::runner::order::Order;
 use crate::redis::runner::runs;
-use crate::redis::runner::signals::End;
 use crate::redis::runner::state;
+use crate::redis::runner::stop::StopReason;
 use crate::redis::runner::wakeup::Wakeup;
 use crate::redis::schedule;
 use crate::redis::writers;
@@ -97,6 +97,6 @@ fn start(ctx: *mut RedisModuleCtx, database: u32) -> bool {
         look: None,
     };
     // Nothing but a look can be under way.
-    runs::begin(ctx, order, wakeup, End::Cleanup);
+    runs::begin(ctx, order, wakeup, StopReason::Cleanup);
     true
 }

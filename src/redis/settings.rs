@@ -8,8 +8,8 @@ use redis_module::raw;
 
 use crate::redis::api::keyspace;
 use crate::redis::api::{self, OwnString, RedisModuleCtx, RedisModuleString, rm};
-use crate::redis::runner::signals::{self, End};
 use crate::redis::runner::state;
+use crate::redis::runner::stop::{self, StopReason};
 use crate::settings::{self, AnyText, NUMBERS, SWITCHES, Setting, Switch, TEXTS};
 
 /// A setting as the server hands it back: text settings by the place where they stand, for a
@@ -202,7 +202,7 @@ unsafe extern "C" fn on_set_text(
             Ok(changed) => {
                 if changed && setting.name() == settings::PROTECT.name() {
                     // The plan of a run under way does not know of it.
-                    signals::wish(End::ProtectChanged);
+                    stop::wish(StopReason::ProtectChanged);
                     state::wake();
                 }
                 api::OK

@@ -10,8 +10,8 @@ use redis_module::raw;
 
 use crate::redis::api::system;
 use crate::redis::api::{self, Answer, Level, OwnString, RedisModuleCtx, rm};
-use crate::redis::runner::signals::{self, End};
 use crate::redis::runner::state;
+use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::schedule;
 use crate::reply::error::CLUSTER_DOWN;
 use crate::schedule::kept_away::{Clocks, Moment, Tried, standstill_ms};
@@ -77,7 +77,7 @@ pub fn look_at_clocks() {
     };
     schedule::stood_still(missed_us);
     if state::progress().is_some_and(|run| run.look.is_none()) {
-        signals::wish(End::StoodStill);
+        stop::wish(StopReason::StoodStill);
         state::wake();
     }
 }
@@ -107,7 +107,7 @@ pub fn look_at_writes(ctx: *mut RedisModuleCtx, at_once: bool) {
         api::log(ctx, level, &line);
     }
     if noticed.is_first && state::progress().is_some_and(|run| run.needs_writers()) {
-        signals::wish(End::WritesRefused);
+        stop::wish(StopReason::WritesRefused);
         state::wake();
     }
 }

@@ -10,8 +10,8 @@ use redis_module::raw;
 
 use crate::redis::api::{self, RedisModuleCtx, rm};
 use crate::redis::runner::linger;
-use crate::redis::runner::signals::{self, End};
 use crate::redis::runner::state;
+use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::schedule;
 use crate::redis::sightings;
 use crate::redis::watch;
@@ -40,9 +40,9 @@ pub fn load(ctx: *mut RedisModuleCtx) -> bool {
     })
 }
 
-/// End the run at once rather than after its pause.
-fn end(why: End) {
-    signals::wish(why);
+/// StopReason the run at once rather than after its pause.
+fn end(why: StopReason) {
+    stop::wish(why);
     state::wake();
 }
 
@@ -55,10 +55,10 @@ unsafe extern "C" fn on_flush(
     api::guard((), || {
         // SAFETY: 3; the server passes this structure with this event.
         let info = unsafe { data.cast::<raw::RedisModuleFlushInfo>().as_ref() };
-        let running = signals::running_db();
+        let running = stop::running_db();
         // -1 stands for all databases.
         if info.is_none_or(|info| info.dbnum == -1 || Some(info.dbnum) == running) {
-            end(End::Flushed);
+            end(StopReason::Flushed);
         }
         let database = info.map_or(-1, |info| info.dbnum);
         schedule::on_flush(database);
@@ -77,9 +77,9 @@ unsafe extern "C" fn on_swap(
     api::guard((), || {
         // SAFETY: 3; the server passes this structure with this event.
         let info = unsafe { data.cast::<raw::RedisModuleSwapDbInfo>().as_ref() };
-        let running = signals::running_db();
+        let running = stop::running_db();
         if info.is_none_or(|i| [Some(i.dbnum_first), Some(i.dbnum_second)].contains(&running)) {
-            end(End::Swapped);
+            end(StopReason::Swapped);
         }
         let both = info.map_or([-1, -1], |i| [i.dbnum_first, i.dbnum_second]);
         for database in both {
@@ -99,7 +99,7 @@ unsafe extern "C" fn on_loading(
 ) {
     api::guard((), || {
         sightings::forget(-1);
-        end(End::Loading);
+        end(StopReason::Loading);
         schedule::on_loading();
         linger::forget(-1);
         watch::forget(-1);
@@ -114,7 +114,7 @@ unsafe extern "C" fn on_role(
 ) {
     api::guard((), || {
         sightings::forget(-1);
-        end(End::RoleChanged);
+        end(StopReason::RoleChanged);
         linger::forget(-1);
         watch::forget(-1);
         schedule::on_role(subevent != raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER);

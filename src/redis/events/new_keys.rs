@@ -16,7 +16,7 @@ use crate::keys::family::Family;
 use crate::keys::layout::Layout;
 use crate::keys::name_bounds;
 use crate::redis::api::{self, RedisModuleCtx, RedisModuleString, rm};
-use crate::redis::runner::signals::{self, End};
+use crate::redis::runner::stop::{self, StopReason};
 
 /// More bytes of names than this end the run: it would otherwise grow without bound.
 const MAX_BYTES: usize = 64 << 20;
@@ -95,7 +95,7 @@ unsafe extern "C" fn on_event(
                         layout.begins_as(name)
                     }
                 }),
-                Err(_) => return signals::wish(End::InternalError),
+                Err(_) => return stop::wish(StopReason::InternalError),
             };
             match family {
                 Some(Family::Heartbeat) => arrive(name),
@@ -109,13 +109,13 @@ unsafe extern "C" fn on_event(
 
 fn arrive(name: &[u8]) {
     let Ok(mut arrived) = ARRIVED.lock() else {
-        signals::wish(End::InternalError);
+        stop::wish(StopReason::InternalError);
         return;
     };
     let name = name_bounds::shortened(name);
     arrived.1 = arrived.1.saturating_add(name.len());
     if arrived.1 > MAX_BYTES {
-        signals::wish(End::TooManyBorn);
+        stop::wish(StopReason::TooManyBorn);
     } else {
         arrived.0.push(name);
     }
@@ -135,7 +135,7 @@ pub fn end() {
 
 fn key_arrives(name: &[u8]) {
     let Ok(mut arrived) = KEYS.lock() else {
-        signals::wish(End::InternalError);
+        stop::wish(StopReason::InternalError);
         return;
     };
     arrived.1 = arrived.1.saturating_add(name.len());
@@ -151,7 +151,7 @@ fn key_arrives(name: &[u8]) {
 pub fn begin(layout: &Arc<Layout>, with_keys: bool) {
     match LAYOUT.lock() {
         Ok(mut known) => *known = Some(Arc::clone(layout)),
-        Err(_) => signals::wish(End::InternalError),
+        Err(_) => stop::wish(StopReason::InternalError),
     }
     WANTED.store(true, Ordering::Relaxed);
     KEYS_WANTED.store(with_keys, Ordering::Relaxed);
@@ -168,7 +168,7 @@ pub fn take_heartbeats() -> Option<Vec<Vec<u8>>> {
     match ARRIVED.lock() {
         Ok(mut arrived) => Some(std::mem::take(&mut arrived.0)),
         Err(_) => {
-            signals::wish(End::InternalError);
+            stop::wish(StopReason::InternalError);
             None
         }
     }

@@ -13,7 +13,7 @@ use crate::redis::api::replicas::Replicas;
 use crate::redis::api::{self, OwnString, RedisModuleCtx, glimpse, keyspace, system};
 use crate::redis::events::new_keys;
 use crate::redis::obituaries;
-use crate::redis::runner::signals::{self, End};
+use crate::redis::runner::stop::{self, StopReason};
 use crate::removal::keyspace::{Keyspace, Refusal};
 use crate::report::obituary::Obituaries;
 use crate::report::progress::Waiting;
@@ -94,7 +94,7 @@ impl Keyspace for ServerKeyspace<'_> {
     }
 
     fn too_many_new_heartbeats(&mut self) {
-        signals::wish(End::TooManyBorn);
+        stop::wish(StopReason::TooManyBorn);
     }
 
     fn new_keys(&mut self) -> Option<Vec<Vec<u8>>> {

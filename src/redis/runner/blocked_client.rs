@@ -6,7 +6,7 @@ use redis_module::raw;
 
 use crate::redis::api::reply;
 use crate::redis::api::{self, RedisModuleCtx, RedisModuleString, rm};
-use crate::redis::runner::signals::End;
+use crate::redis::runner::stop::StopReason;
 use crate::reply::error::Error;
 use crate::reply::value::Value;
 
@@ -107,7 +107,7 @@ unsafe extern "C" fn on_reply(
                 Err(error) => reply::error(ctx, error),
             },
             None => {
-                let why = End::InternalError.reason();
+                let why = StopReason::InternalError.reason();
                 reply::error(ctx, &Error::CannotStart { why });
             }
         }

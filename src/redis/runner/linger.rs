@@ -13,8 +13,8 @@ use crate::redis::api::RedisModuleCtx;
 use crate::redis::api::server_info::Info;
 use crate::redis::api::system;
 use crate::redis::runner::blocked_client::BlockedClient;
-use crate::redis::runner::signals::{self, End};
 use crate::redis::runner::state::{self, Ended};
+use crate::redis::runner::stop::{self, StopReason};
 use crate::reply::error::Error;
 use crate::reply::value::Value;
 use crate::settings::LINGER_SECONDS;
@@ -46,14 +46,14 @@ fn leave(handle: *mut raw::RedisModuleBlockedClient) -> bool {
     has_left
 }
 
-/// End what lingers for one that a command took away; before each slice, and before somebody may join.
+/// StopReason what lingers for one that a command took away; before each slice, and before somebody may join.
 pub fn settle() {
     if state::has_unsettled() {
         end(state::settle(takings()));
     }
 }
 
-/// End what nobody has joined in time; with the server's clock.
+/// StopReason what nobody has joined in time; with the server's clock.
 pub fn tend(now_us: u64) {
     let linger_s = LINGER_SECONDS.get();
     state::forget_kept(now_us, linger_s);
@@ -62,11 +62,11 @@ pub fn tend(now_us: u64) {
 
 fn end(ended: Ended) {
     if ended.run {
-        signals::wish(End::CallerGone);
+        stop::wish(StopReason::CallerGone);
         state::wake();
     }
     if ended.successor {
-        state::wish_for_successor(End::CallerGone);
+        state::wish_for_successor(StopReason::CallerGone);
     }
 }
 
@@ -74,8 +74,12 @@ fn end(ended: Ended) {
 /// more, or the server itself sent away who did, because the user is gone or its role has changed. One who
 /// asks after that is another user, or asks about other data.
 pub fn is_ending() -> bool {
-    let ends = [End::CallerGone, End::UserGone, End::RoleChanged];
-    let wished = signals::wished();
+    let ends = [
+        StopReason::CallerGone,
+        StopReason::UserGone,
+        StopReason::RoleChanged,
+    ];
+    let wished = stop::wished();
     state::progress().is_some() && wished.is_some_and(|end| ends.contains(&end))
 }
 
@@ -131,15 +135,15 @@ pub fn disconnected(handle: *mut raw::RedisModuleBlockedClient) {
     }
 }
 
-/// End the run that this client waits for, if it still does; gives the run's number. The callback
+/// StopReason the run that this client waits for, if it still does; gives the run's number. The callback
 /// can come after the run has ended, so the handle is compared and never followed.
 pub fn gone(handle: *mut raw::RedisModuleBlockedClient) -> Option<u64> {
     if let Some(run) = state::successor_of_caller(handle) {
-        state::wish_for_successor(End::CallerGone);
+        state::wish_for_successor(StopReason::CallerGone);
         return Some(run);
     }
     let run = state::run_of_caller(handle)?;
-    signals::wish(End::CallerGone);
+    stop::wish(StopReason::CallerGone);
     state::wake();
     Some(run)
 }

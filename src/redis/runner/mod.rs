@@ -6,8 +6,8 @@ pub mod observer;
 pub mod order;
 pub mod run;
 pub mod runs;
-pub mod signals;
 pub mod state;
+pub mod stop;
 #[cfg(has_timerfd)]
 pub mod turns;
 pub mod wakeup;

@@ -7,7 +7,7 @@ use crate::commands::look::Look;
 use crate::commands::options::CleanupOptions;
 use crate::plan::second_look::SecondLook;
 use crate::redis::runner::blocked_client::BlockedClient;
-use crate::redis::runner::signals::End;
+use crate::redis::runner::stop::StopReason;
 use crate::redis::runner::wakeup::Wakeup;
 
 /// What the command, or the schedule, knew.
@@ -108,5 +108,5 @@ pub struct Successor {
     pub order: Order,
     pub wakeup: Wakeup,
     /// Why it should end at once, if its caller went away, or changed his mind, meanwhile.
-    pub wish: Option<End>,
+    pub wish: Option<StopReason>,
 }

@@ -39,7 +39,7 @@ use crate::redis::jobs::weigh::Weigh;
 use crate::redis::obituaries;
 use crate::redis::runner::observer::RunObserver;
 use crate::redis::runner::order::Order;
-use crate::redis::runner::signals::{self, End};
+use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::runner::wakeup::Wakeup;
 use crate::redis::runner::worker::Worker;
 use crate::removal::slice::Slice;
@@ -96,7 +96,7 @@ pub enum Next {
     Slice,
     WaitForWorker,
     Look,
-    End(Box<Report>),
+    StopReason(Box<Report>),
 }
 
 /// A run under way.
@@ -145,7 +145,7 @@ impl Run {
         wakeup: Wakeup,
         observer: &'static dyn RunObserver,
     ) -> Self {
-        signals::begin(order.database);
+        stop::begin(order.database);
         let reader = Reader {
             layout: settings::FAMILIES.get(),
             fields: settings::TIME_FIELDS.get(),
@@ -218,7 +218,7 @@ impl Run {
             Next::Slice => self.wakeup.arm(self.paused_us),
             Next::Look => self.wakeup.arm(self.look_after_us),
             Next::WaitForWorker => self.wakeup.wait_for_worker(),
-            Next::End(_) => {}
+            Next::StopReason(_) => {}
         }
     }
 
@@ -276,9 +276,9 @@ impl Run {
         };
         self.paused_us = self.pace.pause_us(before, took_us, shares);
         match next {
-            Next::End(mut report) => {
+            Next::StopReason(mut report) => {
                 report.cost = self.cost_so_far();
-                Next::End(report)
+                Next::StopReason(report)
             }
             next => next,
         }
@@ -301,16 +301,16 @@ impl Run {
             return self.release_step();
         }
         self.observer.before_slice();
-        if let Some(end) = signals::wished() {
+        if let Some(end) = stop::wished() {
             return self.stop_for(end);
         }
         let flags = api::context_flags(ctx);
         let is_look = self.order.look.is_some();
         if !is_look && flags & raw::REDISMODULE_CTX_FLAGS_MASTER == 0 {
-            return self.stop_for(End::RoleChanged);
+            return self.stop_for(StopReason::RoleChanged);
         }
         if flags & api::LOADING != 0 {
-            return self.stop_for(End::Loading);
+            return self.stop_for(StopReason::Loading);
         }
         match self.phase {
             Phase::Sifting(..) => return self.sift_step(ctx),
@@ -325,7 +325,7 @@ impl Run {
             return self.look_later(Waiting::Writes);
         }
         let Some(user) = User::resolve(self.order.user.as_deref()) else {
-            return self.stop_for(End::UserGone);
+            return self.stop_for(StopReason::UserGone);
         };
         if !keyspace::select(ctx, self.order.database) {
             return self.stop(Status::Interrupted, Some("the database is gone".into()));
@@ -352,7 +352,7 @@ impl Run {
                 let cluster = flags & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0;
                 self.reap_step(ctx, &user, cluster, &mut time_is_up)
             }
-            _ => self.stop_for(End::InternalError),
+            _ => self.stop_for(StopReason::InternalError),
         };
         if is_walk {
             self.longest_scan_us = longest_us;

@@ -10,8 +10,8 @@ use crate::redis::runner::linger;
 use crate::redis::runner::observer::RunObserver;
 use crate::redis::runner::order::{Order, Successor};
 use crate::redis::runner::run::{Next, Run, log_end};
-use crate::redis::runner::signals::{self, End};
 use crate::redis::runner::state::{self, Answer};
+use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::runner::wakeup::Wakeup;
 use crate::redis::schedule;
 use crate::redis::watch;
@@ -55,7 +55,7 @@ impl RunObserver for Module {
 }
 
 /// Begin a run, or let the one under way make room for it, and tell that one why.
-pub fn begin(ctx: *mut RedisModuleCtx, order: Order, wakeup: Wakeup, why: End) {
+pub fn begin(ctx: *mut RedisModuleCtx, order: Order, wakeup: Wakeup, why: StopReason) {
     if state::progress().is_none() {
         return begin_now(ctx, order, wakeup);
     }
@@ -64,7 +64,7 @@ pub fn begin(ctx: *mut RedisModuleCtx, order: Order, wakeup: Wakeup, why: End) {
         wakeup,
         wish: None,
     });
-    signals::wish(why);
+    stop::wish(why);
     state::wake();
 }
 
@@ -81,13 +81,13 @@ pub fn on_turn(ctx: *mut RedisModuleCtx) {
         return;
     };
     match api::guard(None, || Some(run.slice(ctx))) {
-        Some(Next::End(report)) => over(ctx, run, *report),
+        Some(Next::StopReason(report)) => over(ctx, run, *report),
         Some(next) => {
             run.arm(&next);
             state::put_back(run);
         }
         None => {
-            let why = End::InternalError.reason().into();
+            let why = StopReason::InternalError.reason().into();
             let report = run.report(Status::Interrupted, Some(why));
             over(ctx, run, report);
         }
@@ -142,7 +142,7 @@ fn tell(ctx: *mut RedisModuleCtx, mut run: Box<Run>, answer: Answer, make_room: 
         keyspace::select(ctx, successor.order.database);
         begin_now(ctx, successor.order, successor.wakeup);
         if let Some(wish) = successor.wish {
-            signals::wish(wish);
+            stop::wish(wish);
         }
     }
 }

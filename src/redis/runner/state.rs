@@ -11,7 +11,7 @@ pub use lingering::*;
 use crate::commands::linger::Kept;
 use crate::redis::runner::order::Successor;
 use crate::redis::runner::run::Run;
-use crate::redis::runner::signals::{self, End};
+use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::runner::wakeup::Wakeup;
 use crate::report::progress::Progress;
 use crate::report::{Report, Totals};
@@ -54,7 +54,7 @@ fn state() -> MutexGuard<'static, State> {
 /// Forget everything; at load, for the library may have been in memory before.
 pub fn load() {
     *state() = State::default();
-    signals::over();
+    stop::over();
 }
 
 /// A number for the next run.
@@ -99,8 +99,8 @@ pub fn take_successor() -> Option<Successor> {
     state().successor.take()
 }
 
-/// End the run that waits as soon as it begins.
-pub fn wish_for_successor(end: End) {
+/// StopReason the run that waits as soon as it begins.
+pub fn wish_for_successor(end: StopReason) {
     if let Some(successor) = &mut state().successor {
         successor.wish = Some(end);
     }
@@ -117,7 +117,7 @@ pub fn successor_of_caller(handle: *mut raw::RedisModuleBlockedClient) -> Option
 
 /// The run is over.
 pub fn end(report: Report) {
-    signals::over();
+    stop::over();
     let mut state = state();
     state.active = Active::None;
     state.totals.add(&report);
@@ -126,7 +126,7 @@ pub fn end(report: Report) {
 
 /// The look is over; it leaves nothing behind.
 pub fn end_look() {
-    signals::over();
+    stop::over();
     state().active = Active::None;
 }
 

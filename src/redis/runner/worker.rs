@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 
-use crate::redis::runner::signals;
+use crate::redis::runner::stop;
 use crate::redis::runner::wakeup::Waker;
 
 /// A thread that computes one value and wakes the run. It never outlives its owner: the module
@@ -73,7 +73,7 @@ impl<T> Worker<T> {
 impl<T> Drop for Worker<T> {
     fn drop(&mut self) {
         if let Some(thread) = self.thread.take() {
-            signals::STOP_WORKER.store(true, Ordering::Relaxed);
+            stop::STOP_WORKER.store(true, Ordering::Relaxed);
             let _ = thread.join();
         }
     }

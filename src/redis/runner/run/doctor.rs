@@ -11,7 +11,7 @@ use crate::redis::api::acl::User;
 use crate::redis::api::system;
 use crate::redis::jobs::collect::{Collect, Limits, Purpose};
 use crate::redis::jobs::doctor::Measure;
-use crate::redis::runner::signals::{self, End};
+use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::runner::worker::Outcome;
 use crate::report::Status;
 use crate::settings;
@@ -47,7 +47,7 @@ impl Run {
     /// The walk of DOCTOR is over.
     pub(super) fn start_study(&mut self, ctx: *mut RedisModuleCtx, collect: Collect) -> Next {
         let Some(survey) = collect.survey else {
-            return self.stop_for(End::InternalError);
+            return self.stop_for(StopReason::InternalError);
         };
         self.ground.look(ctx);
         let settings = survey.settings.clone();
@@ -68,7 +68,7 @@ impl Run {
         };
         let (collection, now_ms) = (collect.collection, self.started_wall_ms);
         let work = move || {
-            let stop = &signals::STOP_WORKER;
+            let stop = &stop::STOP_WORKER;
             doctor::study(&collection, walked, &settings, &names, now_ms, stop)
         };
         self.start_work(work, |worker| Phase::Studying(worker, Box::new(diagnosis)))
@@ -81,11 +81,13 @@ impl Run {
         let mut study = match worker.take() {
             Outcome::Busy => return Next::WaitForWorker,
             Outcome::Done(Some(study)) => study,
-            Outcome::Done(None) | Outcome::Failed => return self.stop_for(End::InternalError),
+            Outcome::Done(None) | Outcome::Failed => {
+                return self.stop_for(StopReason::InternalError);
+            }
         };
         let Phase::Studying(_, diagnosis) = std::mem::replace(&mut self.phase, Phase::Moving)
         else {
-            return self.stop_for(End::InternalError);
+            return self.stop_for(StopReason::InternalError);
         };
         let measure = Measure::new(study.orphaned.as_mut(), study.ids.as_mut());
         self.phase = Phase::Examining(Box::new(Examination {
@@ -110,7 +112,7 @@ impl Run {
         }
         let Phase::Examining(examination) = std::mem::replace(&mut self.phase, Phase::Moving)
         else {
-            return self.stop_for(End::InternalError);
+            return self.stop_for(StopReason::InternalError);
         };
         let Examination {
             diagnosis,

@@ -10,7 +10,7 @@ use crate::keys::pattern::nothing_fits;
 use crate::plan::Sieve;
 use crate::plan::second_look::Seen;
 use crate::redis::jobs::weigh::Weigh;
-use crate::redis::runner::signals::{self, End};
+use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::runner::worker::{Outcome, Worker};
 use crate::removal::Reap;
 use crate::report::Status;
@@ -26,10 +26,10 @@ const NO_ROOM: &str =
 const LATECOMERS: &str = "heartbeats became stale too late to go with this run; run again";
 
 impl Run {
-    /// End with the status of a run that was not cut short.
+    /// StopReason with the status of a run that was not cut short.
     pub(super) fn finish(&mut self) -> Next {
         let Phase::Reaping(reap) = &self.phase else {
-            return self.stop_for(End::InternalError);
+            return self.stop_for(StopReason::InternalError);
         };
         let held = reap.counts.held.reason();
         let (status, stay) = match reap.orphans_stay {
@@ -65,22 +65,25 @@ impl Run {
         self.stop(status, (!reasons.is_empty()).then(|| reasons.join("; ")))
     }
 
-    /// End with the status that goes with a wish.
-    pub(super) fn stop_for(&mut self, end: End) -> Next {
+    /// StopReason with the status that goes with a wish.
+    pub(super) fn stop_for(&mut self, end: StopReason) -> Next {
         // What ended it is asked for until it is over.
-        signals::wish(end);
+        stop::wish(end);
         let status = match end {
-            End::Cancelled | End::CallerGone | End::ManualRun | End::Cleanup => Status::Cancelled,
+            StopReason::Cancelled
+            | StopReason::CallerGone
+            | StopReason::ManualRun
+            | StopReason::Cleanup => Status::Cancelled,
             _ => Status::Interrupted,
         };
         let said = match end {
-            End::WritesRefused => self.observer.refusal(),
+            StopReason::WritesRefused => self.observer.refusal(),
             _ => None,
         };
         self.stop(status, Some(said.unwrap_or_else(|| end.reason().into())))
     }
 
-    /// End, giving back what takes long to give back elsewhere than on the main thread.
+    /// StopReason, giving back what takes long to give back elsewhere than on the main thread.
     pub(super) fn stop(&mut self, status: Status, reason: Option<String>) -> Next {
         let report = Box::new(self.report(status, reason));
         let phase = std::mem::replace(&mut self.phase, Phase::Moving);
@@ -102,7 +105,7 @@ impl Run {
             _ => 0,
         };
         if heavy <= FREED_AT_ONCE_BYTES {
-            return Next::End(report);
+            return Next::StopReason(report);
         }
         let rest = match phase {
             Phase::Collecting(collect) => {
@@ -115,14 +118,14 @@ impl Run {
             Phase::Judging(worker, _) => Rest::Judging(worker),
             Phase::Explaining(worker, _) => Rest::Explaining(worker),
             Phase::Studying(worker, _) => Rest::Studying(worker),
-            _ => return Next::End(report),
+            _ => return Next::StopReason(report),
         };
         match Worker::start(self.wakeup.waker(), move || drop(rest)) {
             Some(worker) => {
                 self.phase = Phase::Releasing(worker, report);
                 Next::WaitForWorker
             }
-            None => Next::End(report),
+            None => Next::StopReason(report),
         }
     }
 
@@ -134,8 +137,8 @@ impl Run {
             return Next::WaitForWorker;
         }
         match std::mem::replace(&mut self.phase, Phase::Moving) {
-            Phase::Releasing(_, report) => Next::End(report),
-            _ => self.stop_for(End::InternalError),
+            Phase::Releasing(_, report) => Next::StopReason(report),
+            _ => self.stop_for(StopReason::InternalError),
         }
     }
 }

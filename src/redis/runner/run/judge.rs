@@ -5,7 +5,7 @@ use crate::orphans;
 use crate::orphans::first_seen::FirstSeen;
 use crate::redis::api::RedisModuleCtx;
 use crate::redis::jobs::weigh::Weigh;
-use crate::redis::runner::signals::{self, End};
+use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::runner::worker::Outcome;
 use crate::redis::sightings;
 use crate::removal::Reap;
@@ -46,7 +46,7 @@ impl Run {
     fn start_judging(&mut self) -> Next {
         let phase = std::mem::replace(&mut self.phase, Phase::Moving);
         let Phase::Weighing(mut reap, weigh) = phase else {
-            return self.stop_for(End::InternalError);
+            return self.stop_for(StopReason::InternalError);
         };
         // EXPLAIN says what ORPHANS without a number would do.
         let grace_s = self.order.orphan_grace_s.unwrap_or(self.order.threshold_s);
@@ -75,7 +75,7 @@ impl Run {
                 ..
             } = *weigh;
             let mut counts = reap.counts;
-            let stop = &signals::STOP_WORKER;
+            let stop = &stop::STOP_WORKER;
             let seen = orphans.judge(&reap.collection, &question, &seen, &mut counts, stop)?;
             if !dry_run {
                 // Nothing is removed yet.
@@ -102,7 +102,7 @@ impl Run {
                 }
                 self.start_reap(reap)
             }
-            Outcome::Done(None) | Outcome::Failed => self.stop_for(End::InternalError),
+            Outcome::Done(None) | Outcome::Failed => self.stop_for(StopReason::InternalError),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::redis::jobs::collect::Limits;
 use crate::redis::jobs::list::List;
 use crate::redis::jobs::tell::Tell;
 use crate::redis::runner::order::Order;
-use crate::redis::runner::signals::{self, End};
+use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::runner::worker::Outcome;
 use crate::removal::Reap;
 use crate::removal::orphans::Bury;
@@ -93,7 +93,7 @@ impl Run {
         let work = move || {
             let mut explanation = explanation;
             let orphans = reap.bury.as_ref().map(Bury::orphans);
-            explanation.close(&reap.collection, orphans, &signals::STOP_WORKER)?;
+            explanation.close(&reap.collection, orphans, &stop::STOP_WORKER)?;
             let orphans_stay = reap.orphans_stay.map(|(_, why)| why);
             Some(Explained {
                 explanation,
@@ -112,7 +112,7 @@ impl Run {
             Outcome::Busy => return Next::WaitForWorker,
             Outcome::Done(Some(explained)) => explained,
             Outcome::Done(None) | Outcome::Failed => {
-                return self.stop_for(End::InternalError);
+                return self.stop_for(StopReason::InternalError);
             }
         };
         let around = Circumstances {

@@ -15,7 +15,7 @@ use crate::redis::events::new_keys;
 use crate::redis::jobs::collect::Collect;
 use crate::redis::jobs::server_keyspace::ServerKeyspace;
 use crate::redis::jobs::weigh::Weigh;
-use crate::redis::runner::signals::{self, End};
+use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::runner::worker::Outcome;
 use crate::removal::{Progress, Reap};
 use crate::report::Status;
@@ -56,7 +56,7 @@ impl Run {
         let breaker_percent = u32::try_from(breaker_percent).unwrap_or(u32::MAX);
         let collection = collect.collection;
         let work = move || {
-            let stop = &signals::STOP_WORKER;
+            let stop = &stop::STOP_WORKER;
             if let Some(look) = &mut question.safety.second_look {
                 look.prepare(&Breath::new(stop))?;
             }
@@ -140,7 +140,9 @@ impl Run {
             Outcome::Busy => return Next::WaitForWorker,
             Outcome::Done(Some(planned)) => planned,
             // It stops only when told to, and then there is a wish, which came first.
-            Outcome::Done(None) | Outcome::Failed => return self.stop_for(End::InternalError),
+            Outcome::Done(None) | Outcome::Failed => {
+                return self.stop_for(StopReason::InternalError);
+            }
         };
         self.explanation = explanation;
         reap.born = std::mem::take(&mut self.born);
@@ -189,7 +191,7 @@ impl Run {
         }
         match std::mem::replace(&mut self.phase, Phase::Moving) {
             Phase::Recounting(reap) => self.after_plan(reap, None),
-            _ => self.stop_for(End::InternalError),
+            _ => self.stop_for(StopReason::InternalError),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{Next, Phase, Run};
 use crate::plan::Sieve;
 use crate::redis::api::RedisModuleCtx;
-use crate::redis::runner::signals::{self, End};
+use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::runner::worker::Outcome;
 use crate::report::Status;
 use crate::util::breath::Breath;
@@ -36,7 +36,7 @@ impl Run {
         let mut question = self.question(ctx, &mut collect);
         let collection = std::mem::take(&mut collect.collection);
         let work = move || {
-            let stop = &signals::STOP_WORKER;
+            let stop = &stop::STOP_WORKER;
             if let Some(look) = &mut question.safety.second_look {
                 look.prepare(&Breath::new(stop))?;
             }
@@ -89,7 +89,9 @@ impl Run {
         let sieve = match worker.take() {
             Outcome::Busy => return Next::WaitForWorker,
             Outcome::Done(Some(sieve)) => sieve,
-            Outcome::Done(None) | Outcome::Failed => return self.stop_for(End::InternalError),
+            Outcome::Done(None) | Outcome::Failed => {
+                return self.stop_for(StopReason::InternalError);
+            }
         };
         match std::mem::replace(&mut self.phase, Phase::Moving) {
             Phase::Sifting(_, mut collect) => {
@@ -99,7 +101,7 @@ impl Run {
                 self.phase = Phase::Collecting(collect);
                 Next::Slice
             }
-            _ => self.stop_for(End::InternalError),
+            _ => self.stop_for(StopReason::InternalError),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
 /// for example, first takes the caller away and then tells of the new role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum End {
+pub enum StopReason {
     CallerGone = 1,
     Cancelled,
     ManualRun,
@@ -27,7 +27,7 @@ pub enum End {
     InternalError,
 }
 
-impl End {
+impl StopReason {
     /// What replies and logs say.
     pub const fn reason(self) -> &'static str {
         match self {
@@ -67,7 +67,7 @@ impl End {
 }
 
 // One that is left out would be wished for in vain.
-const _: () = assert!(End::ALL.len() == End::InternalError as usize);
+const _: () = assert!(StopReason::ALL.len() == StopReason::InternalError as usize);
 
 /// No run, no database.
 const NO_DB: i32 = -1;
@@ -97,7 +97,7 @@ pub fn running_db() -> Option<i32> {
 }
 
 /// Ask the run under way to end. Of several wishes before the next slice the gravest counts.
-pub fn wish(end: End) {
+pub fn wish(end: StopReason) {
     if running_db().is_some() {
         WISH.fetch_max(end as u8, Ordering::Relaxed);
         STOP_WORKER.store(true, Ordering::Relaxed);
@@ -105,7 +105,7 @@ pub fn wish(end: End) {
 }
 
 /// The wish that the run under way should end, if there is one.
-pub fn wished() -> Option<End> {
+pub fn wished() -> Option<StopReason> {
     let wish = WISH.load(Ordering::Relaxed);
-    End::ALL.into_iter().find(|end| *end as u8 == wish)
+    StopReason::ALL.into_iter().find(|end| *end as u8 == wish)
 }
