@@ -1,6 +1,8 @@
 //! Runs: how they begin, wait, have their slices and end, and who waits for them.
 
 pub mod blocked_client;
+#[cfg(has_timerfd)]
+pub mod client_activity;
 pub mod linger;
 pub mod observer;
 pub mod order;
@@ -8,7 +10,5 @@ pub mod run;
 pub mod runs;
 pub mod state;
 pub mod stop;
-#[cfg(has_timerfd)]
-pub mod turns;
 pub mod wakeup;
 pub mod worker;

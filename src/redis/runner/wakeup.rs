@@ -35,7 +35,7 @@ use crate::redis::api::system;
 use crate::redis::api::system::{EventFd, TimerFd};
 use crate::redis::api::{self, RedisModuleCtx, rm};
 #[cfg(has_timerfd)]
-use crate::redis::runner::turns::{self, Turns};
+use crate::redis::runner::client_activity::{self, ClientActivity};
 use crate::util::yielding::Yielding;
 
 /// The module timer that is armed and has not fired.
@@ -77,7 +77,7 @@ pub struct Wakeup {
     #[cfg(has_timerfd)]
     is_later_set: Cell<bool>,
     #[cfg(has_timerfd)]
-    _turns: Turns,
+    _turns: ClientActivity,
     yielding: Cell<Yielding>,
 }
 
@@ -89,7 +89,7 @@ impl Wakeup {
             at_once: Arc::new(EventFd::new()?),
             later: TimerFd::new()?,
             is_later_set: Cell::new(false),
-            _turns: Turns::listen(),
+            _turns: ClientActivity::listen(),
             yielding: Cell::new(Yielding::of_main_thread()),
         };
         // SAFETY: 1, 2; the callback lives as long as the module, and the descriptors are taken out
@@ -157,7 +157,7 @@ impl Wakeup {
         let mut yielding = self.yielding.get();
         let began_us = system::monotonic_us();
         #[cfg(has_timerfd)]
-        let has_served = turns::have_served_since(yielding.last_us());
+        let has_served = client_activity::have_served_since(yielding.last_us());
         #[cfg(not(has_timerfd))]
         let has_served = true;
         if yielding.is_due(began_us, has_served) {
@@ -169,9 +169,9 @@ impl Wakeup {
 
     /// Whether somebody else was served a moment ago.
     #[cfg_attr(not(has_timerfd), expect(unused_variables, clippy::unused_self))]
-    pub fn others_are_about(&self, now_us: u64) -> bool {
+    pub fn clients_are_active(&self, now_us: u64) -> bool {
         #[cfg(has_timerfd)]
-        return turns::others_are_about(now_us);
+        return client_activity::clients_are_active(now_us);
         #[cfg(not(has_timerfd))]
         false
     }
@@ -263,7 +263,7 @@ fn stop_timer() {
 /// again.
 #[cfg(has_timerfd)]
 fn is_put_off() -> bool {
-    let is_put_off = turns::is_serving() && !IS_PUT_OFF.load(Ordering::Relaxed);
+    let is_put_off = client_activity::is_serving() && !IS_PUT_OFF.load(Ordering::Relaxed);
     IS_PUT_OFF.store(is_put_off, Ordering::Relaxed);
     is_put_off
 }

@@ -43,7 +43,7 @@ pub fn is_serving() -> bool {
 }
 
 /// Whether somebody was served a moment ago, and may ask again in the next slice.
-pub fn others_are_about(now_us: u64) -> bool {
+pub fn clients_are_active(now_us: u64) -> bool {
     now_us.saturating_sub(SERVED_US.load(Ordering::Relaxed)) < ACTIVE_US
 }
 
@@ -54,9 +54,9 @@ pub fn have_served_since(us: u64) -> bool {
 
 /// While it exists, turns of the loop and commands are looked at.
 #[derive(Debug)]
-pub struct Turns(());
+pub struct ClientActivity(());
 
-impl Turns {
+impl ClientActivity {
     pub fn listen() -> Self {
         if LISTENERS.fetch_add(1, Ordering::Relaxed) == 0 {
             // Whoever asked for the run, and whoever else in the same turn.
@@ -70,7 +70,7 @@ impl Turns {
     }
 }
 
-impl Drop for Turns {
+impl Drop for ClientActivity {
     fn drop(&mut self) {
         if LISTENERS.fetch_sub(1, Ordering::Relaxed) == 1 {
             subscribe(None);
