@@ -12,7 +12,7 @@ use crate::redis::api::reply;
 use crate::redis::api::{self, RedisModuleCtx, RedisModuleString};
 use crate::redis::runner::blocked_client::BlockedClient;
 use crate::redis::runner::linger;
-use crate::redis::runner::order::Order;
+use crate::redis::runner::request::RunRequest;
 use crate::redis::runner::runs;
 use crate::redis::runner::state;
 use crate::redis::runner::stop::{self, StopReason};
@@ -136,7 +136,7 @@ fn start(
         let why = "the client cannot be blocked";
         Some(BlockedClient::block(ctx, json).ok_or(Error::CannotStart { why })?)
     };
-    let order = Order::new(
+    let order = RunRequest::new(
         state::next_number(),
         request,
         caller,

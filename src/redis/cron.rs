@@ -14,7 +14,7 @@ use crate::redis::api::keyspace;
 use crate::redis::api::system;
 use crate::redis::api::{self, Level, RedisModuleCtx, rm};
 use crate::redis::runner::linger;
-use crate::redis::runner::order::Order;
+use crate::redis::runner::request::RunRequest;
 use crate::redis::runner::runs;
 use crate::redis::runner::state;
 use crate::redis::runner::stop::StopReason;
@@ -75,7 +75,7 @@ fn start(ctx: *mut RedisModuleCtx, database: u32) -> bool {
     let breaker = u32::try_from(settings::MAX_STALE_PERCENT.get()).ok();
     let grace_s = u32::try_from(settings::ORPHAN_GRACE_SECONDS.get()).ok();
     let threshold_s = settings::THRESHOLD_SECONDS.get();
-    let order = Order {
+    let order = RunRequest {
         number: state::next_number(),
         options: CleanupOptions {
             dry_run: settings::DRY_RUN.get(),

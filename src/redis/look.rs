@@ -11,7 +11,7 @@ use crate::redis::api::{self, RedisModuleCtx, RedisModuleString};
 use crate::redis::command;
 use crate::redis::runner::blocked_client::BlockedClient;
 use crate::redis::runner::linger;
-use crate::redis::runner::order::Order;
+use crate::redis::runner::request::RunRequest;
 use crate::redis::runner::runs;
 use crate::redis::runner::state;
 use crate::redis::runner::wakeup::Wakeup;
@@ -110,7 +110,7 @@ fn start(ctx: *mut RedisModuleCtx, look: Look) -> Result<Option<(Value, bool)>, 
     let why = "the client cannot be blocked";
     let caller =
         BlockedClient::block(ctx, request.options.json).ok_or(Error::CannotStart { why })?;
-    let order = Order::new(
+    let order = RunRequest::new(
         state::next_number(),
         request,
         Some(caller),

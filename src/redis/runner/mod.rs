@@ -5,7 +5,7 @@ pub mod blocked_client;
 pub mod client_activity;
 pub mod linger;
 pub mod observer;
-pub mod order;
+pub mod request;
 pub mod run;
 pub mod runs;
 pub mod state;

@@ -38,7 +38,7 @@ use crate::redis::jobs::tell::Tell;
 use crate::redis::jobs::weigh::Weigh;
 use crate::redis::obituaries;
 use crate::redis::runner::observer::RunObserver;
-use crate::redis::runner::order::Order;
+use crate::redis::runner::request::RunRequest;
 use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::runner::wakeup::Wakeup;
 use crate::redis::runner::worker::Worker;
@@ -102,7 +102,7 @@ pub enum Next {
 /// A run under way.
 #[derive(Debug)]
 pub struct Run {
-    pub order: Order,
+    pub order: RunRequest,
     observer: &'static dyn RunObserver,
     phase: Phase,
     // Declared behind the phase: a worker in there holds a waker, and is joined first.
@@ -141,7 +141,7 @@ impl Run {
     /// Begin: nothing is looked at before the first slice.
     pub fn begin(
         ctx: *mut RedisModuleCtx,
-        order: Order,
+        order: RunRequest,
         wakeup: Wakeup,
         observer: &'static dyn RunObserver,
     ) -> Self {

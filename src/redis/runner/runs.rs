@@ -8,7 +8,7 @@ use crate::redis::api::{self, RedisModuleCtx};
 use crate::redis::events::new_keys;
 use crate::redis::runner::linger;
 use crate::redis::runner::observer::RunObserver;
-use crate::redis::runner::order::{Order, Successor};
+use crate::redis::runner::request::{Pending, RunRequest};
 use crate::redis::runner::run::{Next, Run, log_end};
 use crate::redis::runner::state::{self, Answer};
 use crate::redis::runner::stop::{self, StopReason};
@@ -55,11 +55,11 @@ impl RunObserver for Module {
 }
 
 /// Begin a run, or let the one under way make room for it, and tell that one why.
-pub fn begin(ctx: *mut RedisModuleCtx, order: Order, wakeup: Wakeup, why: StopReason) {
+pub fn begin(ctx: *mut RedisModuleCtx, order: RunRequest, wakeup: Wakeup, why: StopReason) {
     if state::progress().is_none() {
         return begin_now(ctx, order, wakeup);
     }
-    state::succeed(Successor {
+    state::succeed(Pending {
         order,
         wakeup,
         wish: None,
@@ -69,7 +69,7 @@ pub fn begin(ctx: *mut RedisModuleCtx, order: Order, wakeup: Wakeup, why: StopRe
 }
 
 /// Begin a run; there is room for it.
-pub fn begin_now(ctx: *mut RedisModuleCtx, order: Order, wakeup: Wakeup) {
+pub fn begin_now(ctx: *mut RedisModuleCtx, order: RunRequest, wakeup: Wakeup) {
     state::put_back(Box::new(Run::begin(ctx, order, wakeup, &Module)));
 }
 

@@ -9,7 +9,7 @@ mod lingering;
 pub use lingering::*;
 
 use crate::commands::linger::Kept;
-use crate::redis::runner::order::Successor;
+use crate::redis::runner::request::Pending;
 use crate::redis::runner::run::Run;
 use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::runner::wakeup::Wakeup;
@@ -33,7 +33,7 @@ struct State {
     last_run: u64,
     active: Active,
     /// What begins when the run under way has made room.
-    successor: Option<Successor>,
+    successor: Option<Pending>,
     /// What a run answered that ended while it lingered.
     kept: Option<Kept<Answer>>,
     last_report: Option<Report>,
@@ -90,12 +90,12 @@ pub fn has_successor() -> bool {
 }
 
 /// Let a run begin when the one under way, which was asked to, has made room.
-pub fn succeed(successor: Successor) {
+pub fn succeed(successor: Pending) {
     state().successor = Some(successor);
 }
 
 /// The run that waited, at the end of the one that was under way.
-pub fn take_successor() -> Option<Successor> {
+pub fn take_successor() -> Option<Pending> {
     state().successor.take()
 }
 

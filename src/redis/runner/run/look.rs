@@ -14,7 +14,7 @@ use crate::redis::api::acl::User;
 use crate::redis::jobs::collect::Limits;
 use crate::redis::jobs::list::List;
 use crate::redis::jobs::tell::Tell;
-use crate::redis::runner::order::Order;
+use crate::redis::runner::request::RunRequest;
 use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::runner::worker::Outcome;
 use crate::removal::Reap;
@@ -42,7 +42,7 @@ impl Run {
     /// How a look begins; `None` for a cleanup and for EXPLAIN, which begins like one.
     pub(super) fn look_phase(
         ctx: *mut RedisModuleCtx,
-        order: &Order,
+        order: &RunRequest,
         limits: &Limits,
     ) -> Option<Phase> {
         let reader = &limits.reader;

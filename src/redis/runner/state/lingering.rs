@@ -5,7 +5,7 @@ use redis_module::raw;
 use super::{Active, State, state};
 use crate::commands::linger::{Departure, Kept, Request};
 use crate::redis::runner::blocked_client::BlockedClient;
-use crate::redis::runner::order::Order;
+use crate::redis::runner::request::RunRequest;
 use crate::reply::error::Error;
 use crate::reply::value::Value;
 
@@ -15,7 +15,7 @@ pub type Answer = Result<Value, Error>;
 impl State {
     /// The orders that a client can wait for: of the run under way, unless it is in the middle of a slice, and
     /// of the one that waits.
-    fn orders(&mut self) -> impl Iterator<Item = &mut Order> {
+    fn orders(&mut self) -> impl Iterator<Item = &mut RunRequest> {
         let parked = match &mut self.active {
             Active::Parked(run) => Some(&mut run.order),
             _ => None,
@@ -26,7 +26,7 @@ impl State {
 
     /// The one that lingers for this request, and does not end at once: neither a run under way that ends, nor one
     /// that waits and will end as soon as it begins.
-    fn joinable(&mut self, request: &Request, is_ending: bool) -> Option<&mut Order> {
+    fn joinable(&mut self, request: &Request, is_ending: bool) -> Option<&mut RunRequest> {
         let parked = match &mut self.active {
             Active::Parked(run) if !is_ending => Some(&mut run.order),
             _ => None,
@@ -40,7 +40,7 @@ impl State {
 
 /// Whether this blocked client waits.
 pub fn is_waiting(handle: *mut raw::RedisModuleBlockedClient) -> bool {
-    let waits = |order: &mut Order| order.caller.as_ref().is_some_and(|c| c.is(handle));
+    let waits = |order: &mut RunRequest| order.caller.as_ref().is_some_and(|c| c.is(handle));
     state().orders().any(waits)
 }
 
@@ -57,7 +57,7 @@ pub fn leave(
 
 /// Whether a client has gone, and it is not yet known whether a command took it away.
 pub fn has_unsettled() -> bool {
-    let unsettled = |order: &mut Order| order.departure.is_some_and(|d| d.is_unsettled());
+    let unsettled = |order: &mut RunRequest| order.departure.is_some_and(|d| d.is_unsettled());
     state().orders().any(unsettled)
 }
 
@@ -79,7 +79,7 @@ pub struct Ended {
 }
 
 fn ended(mut is_ended: impl FnMut(&mut Departure) -> bool) -> Ended {
-    let mut of = |order: &mut Order| order.departure.as_mut().is_some_and(&mut is_ended);
+    let mut of = |order: &mut RunRequest| order.departure.as_mut().is_some_and(&mut is_ended);
     let mut state = state();
     let run = match &mut state.active {
         Active::Parked(run) => of(&mut run.order),

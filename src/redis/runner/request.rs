@@ -12,7 +12,7 @@ use crate::redis::runner::wakeup::Wakeup;
 
 /// What the command, or the schedule, knew.
 #[derive(Debug)]
-pub struct Order {
+pub struct RunRequest {
     pub number: u64,
     pub options: CleanupOptions,
     pub threshold_s: u32,
@@ -35,7 +35,7 @@ pub struct Order {
     pub look: Option<Look>,
 }
 
-impl Order {
+impl RunRequest {
     /// What it was asked for, and by whom.
     pub fn request(&self) -> Request {
         Request {
@@ -104,8 +104,8 @@ impl Order {
 
 /// A run that waits for another to make room: a manual one for a scheduled one, either for a look.
 #[derive(Debug)]
-pub struct Successor {
-    pub order: Order,
+pub struct Pending {
+    pub order: RunRequest,
     pub wakeup: Wakeup,
     /// Why it should end at once, if its caller went away, or changed his mind, meanwhile.
     pub wish: Option<StopReason>,
