@@ -12,9 +12,9 @@ use crate::redis::api::reply;
 use crate::redis::api::{self, RedisModuleCtx, RedisModuleString};
 use crate::redis::runner::blocked_client::BlockedClient;
 use crate::redis::runner::linger;
+use crate::redis::runner::registry;
 use crate::redis::runner::request::RunRequest;
 use crate::redis::runner::runs;
-use crate::redis::runner::state;
 use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::runner::wakeup::Wakeup;
 use crate::redis::schedule;
@@ -116,12 +116,12 @@ fn start(
         objection(refusal.as_deref(), schedule::absence(), no_warm_up)?;
     }
     // A manual run wins over a scheduled one and over a look, which make room at once.
-    let progress = state::progress();
+    let progress = registry::progress();
     let is_look = progress.as_ref().is_some_and(|p| p.look.is_some());
     let is_scheduled = progress.as_ref().is_some_and(|p| p.scheduled);
     // And a run that ends because its caller is gone is not in the way of the next.
     let is_ending = linger::is_ending();
-    let wins = (is_look || is_scheduled || is_ending) && !state::has_successor();
+    let wins = (is_look || is_scheduled || is_ending) && !registry::has_successor();
     if let Some(progress) = progress.filter(|_| !wins) {
         return Err(progress.in_the_way());
     }
@@ -137,7 +137,7 @@ fn start(
         Some(BlockedClient::block(ctx, json).ok_or(Error::CannotStart { why })?)
     };
     let order = RunRequest::new(
-        state::next_number(),
+        registry::next_number(),
         request,
         caller,
         schedule::warm_up_left_s(),
@@ -179,12 +179,12 @@ pub unsafe extern "C" fn cancel(
     _argc: i32,
 ) -> i32 {
     api::guard(api::ERR, || {
-        if state::progress().is_none() {
+        if registry::progress().is_none() {
             return answer(ctx, Err(Error::NotBusy));
         }
         stop::wish(StopReason::Cancelled);
-        state::wish_for_successor(StopReason::Cancelled);
-        state::wake();
+        registry::wish_for_successor(StopReason::Cancelled);
+        registry::wake();
         answer(ctx, Ok(Some((Value::Status("OK"), false))))
     })
 }

@@ -14,9 +14,9 @@ use crate::redis::api::keyspace;
 use crate::redis::api::system;
 use crate::redis::api::{self, Level, RedisModuleCtx, rm};
 use crate::redis::runner::linger;
+use crate::redis::runner::registry;
 use crate::redis::runner::request::RunRequest;
 use crate::redis::runner::runs;
-use crate::redis::runner::state;
 use crate::redis::runner::stop::StopReason;
 use crate::redis::runner::wakeup::Wakeup;
 use crate::redis::schedule;
@@ -44,7 +44,7 @@ unsafe extern "C" fn on_cron(
         writers::look_at_clocks();
         writers::look_at_writes(ctx, false);
         linger::tend(system::monotonic_us());
-        if let Some(database) = schedule::due(state::busy())
+        if let Some(database) = schedule::due(registry::busy())
             && !start(ctx, database)
         {
             schedule::give_way();
@@ -76,7 +76,7 @@ fn start(ctx: *mut RedisModuleCtx, database: u32) -> bool {
     let grace_s = u32::try_from(settings::ORPHAN_GRACE_SECONDS.get()).ok();
     let threshold_s = settings::THRESHOLD_SECONDS.get();
     let order = RunRequest {
-        number: state::next_number(),
+        number: registry::next_number(),
         options: CleanupOptions {
             dry_run: settings::DRY_RUN.get(),
             breaker,

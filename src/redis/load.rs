@@ -23,8 +23,8 @@ use crate::redis::look;
 use crate::redis::obituaries;
 use crate::redis::runner::blocked_client::{self, Going};
 use crate::redis::runner::linger;
+use crate::redis::runner::registry;
 use crate::redis::runner::runs;
-use crate::redis::runner::state;
 use crate::redis::runner::wakeup;
 use crate::redis::schedule;
 use crate::redis::settings;
@@ -129,7 +129,7 @@ fn load(ctx: *mut RedisModuleCtx, argc: i32) -> Result<(), String> {
     let first_to_embed_long = if is_valkey() { (8, 0, 0) } else { (8, 1, 0) };
     keyspace::load(version.is_none_or(|version| version >= first_to_embed_long));
     source::load(is_valkey() && version.is_some_and(|version| version >= (8, 1, 0)));
-    state::load();
+    registry::load();
     watch::load();
     obituaries::load();
     sightings::forget(-1);
@@ -177,7 +177,7 @@ pub unsafe extern "C" fn RedisModule_OnUnload(ctx: *mut RedisModuleCtx) -> i32 {
             return api::ERR;
         }
         leave_nothing();
-        state::load();
+        registry::load();
         watch::load();
         sightings::forget(-1);
         api::OK
@@ -186,7 +186,7 @@ pub unsafe extern "C" fn RedisModule_OnUnload(ctx: *mut RedisModuleCtx) -> i32 {
 
 /// Why the module must not be unloaded now.
 fn stays_loaded(ctx: *mut RedisModuleCtx) -> Option<String> {
-    if let Some(progress) = state::progress() {
+    if let Some(progress) = registry::progress() {
         let run = progress.run;
         return Some(format!("run {run} is on; BLOCKING.CANCEL ends it"));
     }

@@ -11,9 +11,9 @@ use crate::redis::api::{self, RedisModuleCtx, RedisModuleString};
 use crate::redis::command;
 use crate::redis::runner::blocked_client::BlockedClient;
 use crate::redis::runner::linger;
+use crate::redis::runner::registry;
 use crate::redis::runner::request::RunRequest;
 use crate::redis::runner::runs;
-use crate::redis::runner::state;
 use crate::redis::runner::wakeup::Wakeup;
 use crate::redis::schedule;
 use crate::reply::error::Error;
@@ -101,7 +101,7 @@ fn start(ctx: *mut RedisModuleCtx, look: Look) -> Result<Option<(Value, bool)>, 
     if let Some(joined) = linger::join(ctx, &request) {
         return joined;
     }
-    if let Some(progress) = state::progress() {
+    if let Some(progress) = registry::progress() {
         return Err(progress.in_the_way());
     }
     let wakeup = Wakeup::new().ok_or(Error::CannotStart {
@@ -111,7 +111,7 @@ fn start(ctx: *mut RedisModuleCtx, look: Look) -> Result<Option<(Value, bool)>, 
     let caller =
         BlockedClient::block(ctx, request.options.json).ok_or(Error::CannotStart { why })?;
     let order = RunRequest::new(
-        state::next_number(),
+        registry::next_number(),
         request,
         Some(caller),
         schedule::warm_up_left_s(),

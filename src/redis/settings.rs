@@ -8,7 +8,7 @@ use redis_module::raw;
 
 use crate::redis::api::keyspace;
 use crate::redis::api::{self, OwnString, RedisModuleCtx, RedisModuleString, rm};
-use crate::redis::runner::state;
+use crate::redis::runner::registry;
 use crate::redis::runner::stop::{self, StopReason};
 use crate::settings::{self, AnyText, NUMBERS, SWITCHES, Setting, Switch, TEXTS};
 
@@ -203,7 +203,7 @@ unsafe extern "C" fn on_set_text(
                 if changed && setting.name() == settings::PROTECT.name() {
                     // The plan of a run under way does not know of it.
                     stop::wish(StopReason::ProtectChanged);
-                    state::wake();
+                    registry::wake();
                 }
                 api::OK
             }

@@ -1,6 +1,6 @@
 //! The reply of STATUS and the fields of INFO that go with it, put together from those who know them.
 
-use crate::redis::runner::state;
+use crate::redis::runner::registry;
 use crate::redis::schedule;
 use crate::redis::writers;
 use crate::reply::value::Value;
@@ -9,7 +9,7 @@ use crate::report::{Report, Status};
 
 /// The reply of STATUS.
 pub fn value(json: bool) -> Value {
-    let progress = state::progress();
+    let progress = registry::progress();
     let schedule = schedule::status(writers::refusal().as_deref());
     let word = progress.as_ref().map_or("idle", |p| p.activity.word());
     let to_value = if json {
@@ -17,7 +17,8 @@ pub fn value(json: bool) -> Value {
     } else {
         Report::to_value
     };
-    let (last, totals) = state::with_reports(|last, totals| (last.map(to_value), totals.fields()));
+    let (last, totals) =
+        registry::with_reports(|last, totals| (last.map(to_value), totals.fields()));
     Value::Map(vec![
         ("state", Value::text(word)),
         ("current", progress.map_or(Value::Null, |p| p.to_value())),
@@ -32,7 +33,7 @@ pub fn value(json: bool) -> Value {
 
 /// The fields of INFO, without the module's name.
 pub fn info_fields() -> Vec<(String, u64)> {
-    let progress = state::progress();
+    let progress = registry::progress();
     let now = |read: fn(&Progress) -> u64| progress.as_ref().map(read).unwrap_or_default();
     let mut fields = vec![
         ("running".to_owned(), u64::from(progress.is_some())),
@@ -47,7 +48,7 @@ pub fn info_fields() -> Vec<(String, u64)> {
         ),
     ];
     let (last, totals) =
-        state::with_reports(|last, totals| (last.map(last_fields), totals.fields()));
+        registry::with_reports(|last, totals| (last.map(last_fields), totals.fields()));
     fields.extend(last.into_iter().flatten());
     fields.extend(totals.map(|(name, value)| (format!("total_{name}"), value)));
     fields

@@ -10,7 +10,7 @@ use redis_module::raw;
 
 use crate::redis::api::system;
 use crate::redis::api::{self, Answer, Level, OwnString, RedisModuleCtx, rm};
-use crate::redis::runner::state;
+use crate::redis::runner::registry;
 use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::schedule;
 use crate::reply::error::CLUSTER_DOWN;
@@ -76,9 +76,9 @@ pub fn look_at_clocks() {
         return;
     };
     schedule::stood_still(missed_us);
-    if state::progress().is_some_and(|run| run.look.is_none()) {
+    if registry::progress().is_some_and(|run| run.look.is_none()) {
         stop::wish(StopReason::StoodStill);
-        state::wake();
+        registry::wake();
     }
 }
 
@@ -106,9 +106,9 @@ pub fn look_at_writes(ctx: *mut RedisModuleCtx, at_once: bool) {
         let line = format!("writes are refused, and a warm-up begins: {why}");
         api::log(ctx, level, &line);
     }
-    if noticed.is_first && state::progress().is_some_and(|run| run.needs_writers()) {
+    if noticed.is_first && registry::progress().is_some_and(|run| run.needs_writers()) {
         stop::wish(StopReason::WritesRefused);
-        state::wake();
+        registry::wake();
     }
 }
 

@@ -10,7 +10,7 @@ use redis_module::raw;
 
 use crate::redis::api::{self, RedisModuleCtx, rm};
 use crate::redis::runner::linger;
-use crate::redis::runner::state;
+use crate::redis::runner::registry;
 use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::schedule;
 use crate::redis::sightings;
@@ -43,7 +43,7 @@ pub fn load(ctx: *mut RedisModuleCtx) -> bool {
 /// StopReason the run at once rather than after its pause.
 fn end(why: StopReason) {
     stop::wish(why);
-    state::wake();
+    registry::wake();
 }
 
 unsafe extern "C" fn on_flush(

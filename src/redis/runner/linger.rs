@@ -13,7 +13,7 @@ use crate::redis::api::RedisModuleCtx;
 use crate::redis::api::server_info::Info;
 use crate::redis::api::system;
 use crate::redis::runner::blocked_client::BlockedClient;
-use crate::redis::runner::state::{self, Ended};
+use crate::redis::runner::registry::{self, Ended};
 use crate::redis::runner::stop::{self, StopReason};
 use crate::reply::error::Error;
 use crate::reply::value::Value;
@@ -33,40 +33,40 @@ fn takings() -> u64 {
 
 /// This client's connection went away. False if nothing lingers for it.
 fn leave(handle: *mut raw::RedisModuleBlockedClient) -> bool {
-    if LINGER_SECONDS.get() == 0 || !state::is_waiting(handle) {
+    if LINGER_SECONDS.get() == 0 || !registry::is_waiting(handle) {
         return false;
     }
     let departure = Departure::new(system::monotonic_us(), takings());
-    let caller = state::leave(handle, departure);
+    let caller = registry::leave(handle, departure);
     let has_left = caller.is_some();
     // Lets the handle go, now that nothing is locked.
     drop(caller);
     // The next slice, which comes soon, settles whether a command took the client away.
-    state::wake();
+    registry::wake();
     has_left
 }
 
 /// StopReason what lingers for one that a command took away; before each slice, and before somebody may join.
 pub fn settle() {
-    if state::has_unsettled() {
-        end(state::settle(takings()));
+    if registry::has_unsettled() {
+        end(registry::settle(takings()));
     }
 }
 
 /// StopReason what nobody has joined in time; with the server's clock.
 pub fn tend(now_us: u64) {
     let linger_s = LINGER_SECONDS.get();
-    state::forget_kept(now_us, linger_s);
-    end(state::run_out(now_us, linger_s));
+    registry::forget_kept(now_us, linger_s);
+    end(registry::run_out(now_us, linger_s));
 }
 
 fn end(ended: Ended) {
     if ended.run {
         stop::wish(StopReason::CallerGone);
-        state::wake();
+        registry::wake();
     }
     if ended.successor {
-        state::wish_for_successor(StopReason::CallerGone);
+        registry::wish_for_successor(StopReason::CallerGone);
     }
 }
 
@@ -80,13 +80,13 @@ pub fn is_ending() -> bool {
         StopReason::RoleChanged,
     ];
     let wished = stop::wished();
-    state::progress().is_some() && wished.is_some_and(|end| ends.contains(&end))
+    registry::progress().is_some() && wished.is_some_and(|end| ends.contains(&end))
 }
 
 /// The data of this database, or of all with -1, is another one now: nobody gets an answer about what was there
 /// before.
 pub fn forget(database: i32) {
-    state::forget_kept_of(database);
+    registry::forget_kept_of(database);
 }
 
 /// Let the client of this command join what lingers for its request; `None` if nothing does. It gets what is
@@ -99,20 +99,20 @@ pub fn join(
         return None;
     }
     let (now_us, linger_s) = (system::monotonic_us(), LINGER_SECONDS.get());
-    if let Some(answer) = state::take_kept(request, now_us, linger_s) {
+    if let Some(answer) = registry::take_kept(request, now_us, linger_s) {
         return Some(answer.map(|value| Some((joined(value), request.options.json))));
     }
     settle();
     // Asked before, for it locks the state as well.
     let is_ending = is_ending();
-    if !state::lingers_for(request, is_ending) {
+    if !registry::lingers_for(request, is_ending) {
         return None;
     }
     let why = "the client cannot be blocked";
     let Some(caller) = BlockedClient::block(ctx, request.options.json) else {
         return Some(Err(Error::CannotStart { why }));
     };
-    let joined = state::join(request, is_ending, caller);
+    let joined = registry::join(request, is_ending, caller);
     joined.ok().map(|()| Ok(None))
 }
 
@@ -120,7 +120,7 @@ pub fn join(
 pub fn keep(request: Request, departure: Departure, answer: Result<Value, Error>) {
     let now_us = system::monotonic_us();
     if departure.left_us(now_us, LINGER_SECONDS.get()).is_some() {
-        state::keep(Kept {
+        registry::keep(Kept {
             request,
             departure,
             answer,
@@ -138,12 +138,12 @@ pub fn disconnected(handle: *mut raw::RedisModuleBlockedClient) {
 /// StopReason the run that this client waits for, if it still does; gives the run's number. The callback
 /// can come after the run has ended, so the handle is compared and never followed.
 pub fn gone(handle: *mut raw::RedisModuleBlockedClient) -> Option<u64> {
-    if let Some(run) = state::successor_of_caller(handle) {
-        state::wish_for_successor(StopReason::CallerGone);
+    if let Some(run) = registry::successor_of_caller(handle) {
+        registry::wish_for_successor(StopReason::CallerGone);
         return Some(run);
     }
-    let run = state::run_of_caller(handle)?;
+    let run = registry::run_of_caller(handle)?;
     stop::wish(StopReason::CallerGone);
-    state::wake();
+    registry::wake();
     Some(run)
 }

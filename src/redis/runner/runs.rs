@@ -8,9 +8,9 @@ use crate::redis::api::{self, RedisModuleCtx};
 use crate::redis::events::new_keys;
 use crate::redis::runner::linger;
 use crate::redis::runner::observer::RunObserver;
+use crate::redis::runner::registry::{self, Answer};
 use crate::redis::runner::request::{Pending, RunRequest};
 use crate::redis::runner::run::{Next, Run, log_end};
-use crate::redis::runner::state::{self, Answer};
 use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::runner::wakeup::Wakeup;
 use crate::redis::schedule;
@@ -56,35 +56,35 @@ impl RunObserver for Module {
 
 /// Begin a run, or let the one under way make room for it, and tell that one why.
 pub fn begin(ctx: *mut RedisModuleCtx, order: RunRequest, wakeup: Wakeup, why: StopReason) {
-    if state::progress().is_none() {
+    if registry::progress().is_none() {
         return begin_now(ctx, order, wakeup);
     }
-    state::succeed(Pending {
+    registry::succeed(Pending {
         order,
         wakeup,
         wish: None,
     });
     stop::wish(why);
-    state::wake();
+    registry::wake();
 }
 
 /// Begin a run; there is room for it.
 pub fn begin_now(ctx: *mut RedisModuleCtx, order: RunRequest, wakeup: Wakeup) {
-    state::put_back(Box::new(Run::begin(ctx, order, wakeup, &Module)));
+    registry::put_back(Box::new(Run::begin(ctx, order, wakeup, &Module)));
 }
 
 /// A turn of the run under way, if there is one. Called by the module's timer.
 pub fn on_turn(ctx: *mut RedisModuleCtx) {
-    state::with_wakeup(Wakeup::begin_slice);
+    registry::with_wakeup(Wakeup::begin_slice);
     linger::settle();
-    let Some(mut run) = state::take() else {
+    let Some(mut run) = registry::take() else {
         return;
     };
     match api::guard(None, || Some(run.slice(ctx))) {
         Some(Next::StopReason(report)) => over(ctx, run, *report),
         Some(next) => {
             run.arm(&next);
-            state::put_back(run);
+            registry::put_back(run);
         }
         None => {
             let why = StopReason::InternalError.reason().into();
@@ -98,7 +98,7 @@ pub fn on_turn(ctx: *mut RedisModuleCtx) {
 fn over(ctx: *mut RedisModuleCtx, mut run: Box<Run>, report: Report) {
     if let Some(command) = run.order.look.as_ref().map(Look::command) {
         let answer = run.look_answer(command, report);
-        return tell(ctx, run, answer, state::end_look);
+        return tell(ctx, run, answer, registry::end_look);
     }
     let database = run.order.database;
     let change = if run.order.scheduled {
@@ -115,7 +115,7 @@ fn over(ctx: *mut RedisModuleCtx, mut run: Box<Run>, report: Report) {
     } else {
         report.to_value()
     };
-    tell(ctx, run, Ok(answer), || state::end(report));
+    tell(ctx, run, Ok(answer), || registry::end(report));
 }
 
 /// Make room, then tell the client that waits, or keep the answer for one that may come, and begin what waits
@@ -137,7 +137,7 @@ fn tell(ctx: *mut RedisModuleCtx, mut run: Box<Run>, answer: Answer, make_room: 
     } else if let Some((request, departure)) = joiner {
         linger::keep(request, departure, answer);
     }
-    if let Some(successor) = state::take_successor() {
+    if let Some(successor) = registry::take_successor() {
         // For the number of keys; each slice selects by itself.
         keyspace::select(ctx, successor.order.database);
         begin_now(ctx, successor.order, successor.wakeup);
