@@ -5,10 +5,10 @@ use std::ffi::CString;
 use redis_module::raw;
 
 use crate::redis::api::{self, RedisModuleCtx, rm};
+use crate::redis::history;
 use crate::redis::obituaries;
 use crate::redis::schedule;
 use crate::redis::status;
-use crate::redis::watch;
 
 /// Register the section; at load only.
 pub fn load(ctx: *mut RedisModuleCtx) -> bool {
@@ -29,7 +29,7 @@ unsafe extern "C" fn on_info(ctx: *mut raw::RedisModuleInfoCtx, for_crash_report
             .into_iter()
             .chain(schedule::info_fields())
             .chain(obituaries::info_fields())
-            .chain(watch::info_fields())
+            .chain(history::info_fields())
         {
             let Ok(name) = CString::new(name) else {
                 continue;

@@ -18,6 +18,7 @@ use crate::redis::cron;
 use crate::redis::events::dataset;
 use crate::redis::events::new_keys;
 use crate::redis::events::new_keys::Events;
+use crate::redis::history;
 use crate::redis::info;
 use crate::redis::look;
 use crate::redis::obituaries;
@@ -30,7 +31,6 @@ use crate::redis::schedule;
 use crate::redis::settings;
 use crate::redis::sightings;
 use crate::redis::source;
-use crate::redis::watch;
 use crate::redis::writers;
 
 /// The module's memory is the server's: it is counted, and shows in INFO memory. Unit tests have
@@ -130,7 +130,7 @@ fn load(ctx: *mut RedisModuleCtx, argc: i32) -> Result<(), String> {
     keyspace::load(version.is_none_or(|version| version >= first_to_embed_long));
     source::load(is_valkey() && version.is_some_and(|version| version >= (8, 1, 0)));
     registry::load();
-    watch::load();
+    history::load();
     obituaries::load();
     sightings::forget(-1);
     set_options(ctx);
@@ -178,7 +178,7 @@ pub unsafe extern "C" fn RedisModule_OnUnload(ctx: *mut RedisModuleCtx) -> i32 {
         }
         leave_nothing();
         registry::load();
-        watch::load();
+        history::load();
         sightings::forget(-1);
         api::OK
     })

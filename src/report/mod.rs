@@ -3,10 +3,10 @@
 //! Fields are named here once; how they look on the wire is not known here.
 
 pub mod cost;
+pub mod history;
 pub mod hold;
 pub mod obituary;
 pub mod progress;
-pub mod watch;
 use crate::keys::family::{Family, FamilyMap};
 use crate::reply::value::Value;
 use crate::report::cost::Cost;

@@ -14,7 +14,7 @@ use crate::heartbeat::trouble::{Reason, Trouble};
 use crate::keys::family::Family;
 use crate::keys::slots::Slots;
 use crate::plan::safeguards::Share;
-use crate::report::watch::LastRun;
+use crate::report::history::LastRun;
 use crate::report::{Counts, Status};
 
 const NOW_MS: i64 = 1_700_000_000_000;

@@ -21,7 +21,7 @@ pub use survey::Survey;
 
 use crate::cluster::locality::Locality;
 use crate::keys::family::FamilyMap;
-use crate::report::watch::LastRuns;
+use crate::report::history::LastRuns;
 use crate::schedule::Outlook;
 
 /// The settings that findings speak of, as they were when the look began.

@@ -7,8 +7,8 @@ use crate::keys::slots::SLOTS;
 use crate::plan::safeguards::Share;
 use crate::reply::value::Value;
 use crate::report::Status;
+use crate::report::history::{LastRun, LastRuns};
 use crate::report::hold::Hold;
-use crate::report::watch::{LastRun, LastRuns};
 use crate::schedule::kept_away;
 
 /// A server's own words are cut behind so many bytes.

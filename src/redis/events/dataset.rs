@@ -9,12 +9,12 @@ use std::ffi::c_void;
 use redis_module::raw;
 
 use crate::redis::api::{self, RedisModuleCtx, rm};
+use crate::redis::history;
 use crate::redis::runner::linger;
 use crate::redis::runner::registry;
 use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::schedule;
 use crate::redis::sightings;
-use crate::redis::watch;
 
 /// The server reports events of its first version of each structure to every module.
 const EVENTS: [(u64, Handler); 5] = [
@@ -62,7 +62,7 @@ unsafe extern "C" fn on_flush(
         }
         let database = info.map_or(-1, |info| info.dbnum);
         schedule::on_flush(database);
-        watch::forget(database);
+        history::forget(database);
         sightings::forget(database);
         linger::forget(database);
     });
@@ -84,7 +84,7 @@ unsafe extern "C" fn on_swap(
         let both = info.map_or([-1, -1], |i| [i.dbnum_first, i.dbnum_second]);
         for database in both {
             schedule::on_flush(database);
-            watch::forget(database);
+            history::forget(database);
             sightings::forget(database);
             linger::forget(database);
         }
@@ -102,7 +102,7 @@ unsafe extern "C" fn on_loading(
         end(StopReason::Loading);
         schedule::on_loading();
         linger::forget(-1);
-        watch::forget(-1);
+        history::forget(-1);
     });
 }
 
@@ -116,7 +116,7 @@ unsafe extern "C" fn on_role(
         sightings::forget(-1);
         end(StopReason::RoleChanged);
         linger::forget(-1);
-        watch::forget(-1);
+        history::forget(-1);
         schedule::on_role(subevent != raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_MASTER);
     });
 }

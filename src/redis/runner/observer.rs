@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use crate::plan::second_look::{SecondLook, Sights};
-use crate::report::watch::LastRuns;
+use crate::report::history::LastRuns;
 use crate::schedule::Outlook;
 
 /// Implemented above the run, which must not know them.

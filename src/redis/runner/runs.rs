@@ -6,6 +6,7 @@ use crate::plan::second_look::{SecondLook, Sights};
 use crate::redis::api::keyspace;
 use crate::redis::api::{self, RedisModuleCtx};
 use crate::redis::events::new_keys;
+use crate::redis::history;
 use crate::redis::runner::linger;
 use crate::redis::runner::observer::RunObserver;
 use crate::redis::runner::registry::{self, Answer};
@@ -14,9 +15,8 @@ use crate::redis::runner::run::{Next, Run, log_end};
 use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::runner::wakeup::Wakeup;
 use crate::redis::schedule;
-use crate::redis::watch;
 use crate::redis::writers;
-use crate::report::watch::LastRuns;
+use crate::report::history::LastRuns;
 use crate::report::{Report, Status};
 use crate::schedule::{Change, Outlook};
 
@@ -50,7 +50,7 @@ impl RunObserver for Module {
     }
 
     fn last_runs(&self, database: i32) -> LastRuns {
-        watch::last_runs(database)
+        history::last_runs(database)
     }
 }
 
@@ -106,7 +106,7 @@ fn over(ctx: *mut RedisModuleCtx, mut run: Box<Run>, report: Report) {
     } else {
         Change::None
     };
-    watch::ended(database, &report);
+    history::ended(database, &report);
     log_end(ctx, &report, database);
     schedule::log_change(ctx, change, &report, database);
     new_keys::end();

@@ -65,14 +65,14 @@ pub struct LastRuns {
 
 /// What is known of runs that are over.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub struct History {
     complete_us: Option<u64>,
     /// At most one for each database of the server, as the next.
     left: BTreeMap<i32, Left>,
     last: BTreeMap<i32, LastRuns>,
 }
 
-impl Watch {
+impl History {
     pub const fn new() -> Self {
         Self {
             complete_us: None,
@@ -182,12 +182,12 @@ mod tests {
         }
     }
 
-    fn left(watch: &Watch) -> Vec<u64> {
+    fn left(watch: &History) -> Vec<u64> {
         let fields = watch.info_fields(0, None);
         fields.iter().skip(1).map(|(_, value)| *value).collect()
     }
 
-    fn since_s(watch: &Watch, now_us: u64, judging_since_us: Option<u64>) -> u64 {
+    fn since_s(watch: &History, now_us: u64, judging_since_us: Option<u64>) -> u64 {
         watch.info_fields(now_us, judging_since_us)[0].1
     }
 
@@ -202,7 +202,7 @@ mod tests {
             (Status::Interrupted, false),
             (Status::Refused, false),
         ] {
-            let mut watch = Watch::new();
+            let mut watch = History::new();
             watch.ended(1, 0, &report(status, false, counts()));
             let expected = if is_whole { [7, 2, 2, 5, 5] } else { [0; 5] };
             assert_eq!(left(&watch), expected, "{status:?}");
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_dry_run_leaves_everything_and_the_newest_run_counts() {
-        let mut watch = Watch::new();
+        let mut watch = History::new();
         watch.ended(1, 0, &report(Status::Complete, false, counts()));
         watch.ended(2, 0, &report(Status::Complete, true, counts()));
         assert_eq!(left(&watch), [10, 5, 2, 9, 5]);
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn databases_are_summed_and_forgotten_one_by_one() {
-        let mut watch = Watch::new();
+        let mut watch = History::new();
         for database in [0, 3, 7] {
             watch.ended(1, database, &report(Status::Complete, false, counts()));
         }
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn the_last_runs_of_each_database_are_kept_whatever_becomes_of_it() {
-        let mut watch = Watch::new();
+        let mut watch = History::new();
         assert_eq!(watch.last_runs(0), LastRuns::default());
         let run = |number: u64, scheduled: Option<u64>, status: Status| Report {
             run: number,
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn seconds_count_from_the_last_complete_run_or_the_end_of_the_warm_up() {
-        let mut watch = Watch::new();
+        let mut watch = History::new();
         // The warm-up lasts until second 100.
         let warm_us = Some(100 * S);
         assert_eq!(since_s(&watch, 40 * S, warm_us), 0);

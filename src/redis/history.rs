@@ -5,18 +5,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::redis::api::system;
 use crate::redis::schedule;
 use crate::report::Report;
-use crate::report::watch::{LastRuns, Watch};
+use crate::report::history::{History, LastRuns};
 
 /// Locked for moments only, and never while the server is called.
-static WATCH: Mutex<Watch> = Mutex::new(Watch::new());
+static WATCH: Mutex<History> = Mutex::new(History::new());
 
-fn watch() -> MutexGuard<'static, Watch> {
+fn watch() -> MutexGuard<'static, History> {
     WATCH.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Forget everything; at load, for the library may have been in memory before.
 pub fn load() {
-    *watch() = Watch::new();
+    *watch() = History::new();
 }
 
 /// A run is over.
