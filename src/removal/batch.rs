@@ -2,11 +2,11 @@
 
 use super::keyspace::{Keyspace, Refusal};
 use super::slice::{Batch, Slice};
-use super::{BATCH_KEYS, Reap};
+use super::{BATCH_KEYS, Removal};
 use crate::keys::family::Family;
 use crate::report::hold::Hold;
 
-impl Reap {
+impl Removal {
     /// Remove a batch: one UNLINK a family, so that its count says what was removed of which
     /// kind, and heartbeats last. All of it is one transaction in AOF and replicas.
     pub(super) fn unlink<K: Keyspace>(

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use super::Reap;
+use super::Removal;
 use super::keyspace::Keyspace;
 use super::owners::Standing;
 use super::slice::Slice;
@@ -114,7 +114,7 @@ impl ByName {
     }
 }
 
-impl Reap {
+impl Removal {
     /// What is found under the names of the heartbeats that could own the key at this place.
     pub(super) fn standing_by_name(
         &mut self,

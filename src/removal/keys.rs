@@ -3,12 +3,12 @@
 use super::keyspace::Keyspace;
 use super::owners::Standing;
 use super::slice::{Batch, Slice};
-use super::{KEY_OVERHEAD_BYTES, Reap, heartbeat_name};
+use super::{KEY_OVERHEAD_BYTES, Removal, heartbeat_name};
 use crate::cluster::locality::Locality;
 use crate::plan::Doomed;
 use crate::report::hold::Hold;
 
-impl Reap {
+impl Removal {
     /// Put the next key of the family into the batch, unless something speaks against it; gives
     /// the length of its name. `None` if it has to come again, for its owners are too many for one piece of work.
     pub(super) fn take_key<K: Keyspace>(

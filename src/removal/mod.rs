@@ -17,7 +17,7 @@ pub mod slice;
 use by_name::ByName;
 use keyspace::Keyspace;
 use new_keys::NewKeys;
-use orphans::{Bury, Rest};
+use orphans::{OrphanRemoval, RemovalContext};
 use owners::Others;
 use slice::{Batch, Slice};
 
@@ -67,7 +67,7 @@ pub enum Progress {
 
 /// A removal under way.
 #[derive(Debug)]
-pub struct Reap {
+pub struct Removal {
     pub collection: ScannedKeys,
     pub plan: Plan,
     pub born: NewKeys,
@@ -77,7 +77,7 @@ pub struct Reap {
     /// None while they are switched off.
     pub obituaries: Option<Obituaries>,
     /// Keys of nobody, which go when the families are gone.
-    pub bury: Option<Bury>,
+    pub bury: Option<OrphanRemoval>,
     /// Why orphans that should have been judged were not, and the status that goes with it.
     pub orphans_stay: Option<(Status, &'static str)>,
     /// For a second look: what the run before saw.
@@ -107,7 +107,7 @@ pub struct Reap {
     pub longest_read_us: u64,
 }
 
-impl Reap {
+impl Removal {
     /// The status that goes with a run that was not cut short.
     pub fn status(&self) -> Status {
         let plan = &self.plan;
@@ -169,7 +169,11 @@ impl Reap {
 
     /// Keys to be removed, and those dealt with so far.
     pub fn progress(&self) -> (u64, u64) {
-        let (planned, done) = self.bury.as_ref().map(Bury::progress).unwrap_or_default();
+        let (planned, done) = self
+            .bury
+            .as_ref()
+            .map(OrphanRemoval::progress)
+            .unwrap_or_default();
         let families = self.plan.removals.len() as u64;
         let families_done = self.next_key as u64;
         (
@@ -184,7 +188,7 @@ impl Reap {
 
     /// Whether nothing is left to remove.
     pub fn is_over(&self) -> bool {
-        self.families_are_over() && self.bury.as_ref().is_none_or(Bury::is_over)
+        self.families_are_over() && self.bury.as_ref().is_none_or(OrphanRemoval::is_over)
     }
 
     /// Remove until `time_is_up`, which is asked after every batch.
@@ -358,7 +362,7 @@ impl Reap {
         let Some(bury) = &mut self.bury else {
             return;
         };
-        let rest = Rest {
+        let rest = RemovalContext {
             collection: &self.collection,
             born: &mut self.born,
             counts: &mut self.counts,

@@ -24,7 +24,7 @@ use crate::util::breath::Breath;
 
 /// Orphans on their way out.
 #[derive(Debug)]
-pub struct Bury {
+pub struct OrphanRemoval {
     orphans: Orphans,
     key: RandomState,
     grace_s: u32,
@@ -43,7 +43,7 @@ pub struct Bury {
 
 /// What of the rest of the run a removal needs.
 #[derive(Debug)]
-pub struct Rest<'r> {
+pub struct RemovalContext<'r> {
     pub collection: &'r ScannedKeys,
     pub born: &'r mut NewKeys,
     pub counts: &'r mut Counts,
@@ -66,7 +66,7 @@ enum Fate {
     Elsewhere,
 }
 
-impl Bury {
+impl OrphanRemoval {
     /// Everything that was judged to go.
     pub fn new(orphans: Orphans, key: RandomState, grace_s: u32) -> Self {
         Self {
@@ -105,11 +105,11 @@ impl Bury {
         &mut self,
         space: &mut K,
         slice: Slice,
-        run: Rest,
+        run: RemovalContext,
         batch: &mut Batch<K::Name>,
         time_is_up: &mut dyn FnMut() -> bool,
     ) -> u64 {
-        let Rest {
+        let RemovalContext {
             collection,
             born,
             counts,

@@ -6,7 +6,7 @@
 
 use super::keyspace::Keyspace;
 use super::slice::Slice;
-use super::{Reap, heartbeat_name};
+use super::{Removal, heartbeat_name};
 use crate::heartbeat::Verdict;
 use crate::keys::name_bounds::{MAX_OWNERS, MAX_OWNERS_BYTES};
 use crate::keys::owner_index::HeartbeatNumber;
@@ -60,7 +60,7 @@ pub(super) struct Others {
     to_hold: Vec<(u32, usize)>,
 }
 
-impl Reap {
+impl Removal {
     /// The worst that any of these owners of the key at hand is.
     pub(super) fn standing_of_owners(
         &mut self,

@@ -4,9 +4,9 @@
 //! exist any more for anybody.
 
 use super::keyspace::Keyspace;
-use super::{KEY_OVERHEAD_BYTES, Progress, Reap};
+use super::{KEY_OVERHEAD_BYTES, Progress, Removal};
 
-impl Reap {
+impl Removal {
     /// Look for the keys that the plan leaves and counts, and count those no more that are gone, until
     /// `time_is_up`, which is asked after every key. The server removes what it finds expired, as it
     /// does for every reader, and tells its replicas.

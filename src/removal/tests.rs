@@ -16,7 +16,7 @@ use crate::scan::scanned_keys::Record;
 const STALE_S: i64 = 700;
 
 /// What a walk and a plan make of the keys.
-fn removal(space: &MemoryKeyspace, question: Question) -> Reap {
+fn removal(space: &MemoryKeyspace, question: Question) -> Removal {
     let mut collection = ScannedKeys::default();
     for (name, value) in &space.keys {
         let Some(family) = question.layout.family_of(name) else {
@@ -32,7 +32,7 @@ fn removal(space: &MemoryKeyspace, question: Question) -> Reap {
         });
     }
     let plan = plan(&collection, &question, &AtomicBool::new(false)).unwrap();
-    let mut reap = Reap::new(collection, plan, &question.layout, question.hears_births);
+    let mut reap = Removal::new(collection, plan, &question.layout, question.hears_births);
     reap.born = NewKeys::new(&question.layout);
     reap
 }
@@ -57,7 +57,7 @@ fn question() -> Question {
 }
 
 /// One slice, which ends after its first batch.
-fn slice(reap: &mut Reap, space: &mut MemoryKeyspace, number: u64) -> Progress {
+fn slice(reap: &mut Removal, space: &mut MemoryKeyspace, number: u64) -> Progress {
     let reader = reader();
     let slice = Slice {
         now_ms: NOW_MS,
@@ -72,9 +72,9 @@ fn slice(reap: &mut Reap, space: &mut MemoryKeyspace, number: u64) -> Progress {
 
 /// Slices until nothing is left to do, with something that happens before each.
 fn run(
-    reap: &mut Reap,
+    reap: &mut Removal,
     space: &mut MemoryKeyspace,
-    mut before: impl FnMut(u64, &mut Reap, &mut MemoryKeyspace),
+    mut before: impl FnMut(u64, &mut Removal, &mut MemoryKeyspace),
 ) {
     for number in 1..10_000 {
         before(number, reap, space);
@@ -87,7 +87,7 @@ fn run(
     panic!("no end");
 }
 
-fn run_out(reap: &mut Reap, space: &mut MemoryKeyspace) {
+fn run_out(reap: &mut Removal, space: &mut MemoryKeyspace) {
     run(reap, space, |_, _, _| {});
     assert_eq!(space.lost, [""; 0]);
 }
@@ -379,7 +379,7 @@ fn crowd() -> MemoryKeyspace {
 }
 
 /// How many slices of one batch it takes until all is done.
-fn slices(reap: &mut Reap, space: &mut MemoryKeyspace) -> u64 {
+fn slices(reap: &mut Removal, space: &mut MemoryKeyspace) -> u64 {
     let mut slices = 0;
     run(reap, space, |number, _, _| slices = number);
     slices

@@ -32,7 +32,7 @@ use crate::redis::jobs::collect::{Collect, Limits, Purpose, Walk};
 use crate::redis::jobs::list::List;
 use crate::redis::jobs::server_keyspace::ServerKeyspace;
 use crate::removal::new_keys::NewKeys;
-use crate::removal::{self, Reap};
+use crate::removal::{self, Removal};
 
 use crate::redis::jobs::tell::Tell;
 use crate::redis::jobs::weigh::Weigh;
@@ -64,11 +64,11 @@ enum Phase {
     Sifting(Worker<Option<Sifted>>, Collect),
     Planning(Worker<Option<Planned>>, Walked),
     /// Which of the keys that stay are there at all.
-    Recounting(Box<Reap>),
+    Recounting(Box<Removal>),
     /// With ORPHANS: reading what the keys of nobody say.
-    Weighing(Box<Reap>, Box<Weigh>),
+    Weighing(Box<Removal>, Box<Weigh>),
     Judging(Worker<Option<Judged>>, Judging),
-    Reaping(Box<Reap>),
+    Reaping(Box<Removal>),
     /// LIST.
     Listing(Box<List>),
     /// EXPLAIN, when all is known: putting it together, and reading the heartbeats of the id.
@@ -405,7 +405,7 @@ impl Run {
     }
 
     /// Everything is judged: remove, unless it is a dry run or there is nothing to remove.
-    fn start_reap(&mut self, reap: Box<Reap>) -> Next {
+    fn start_reap(&mut self, reap: Box<Removal>) -> Next {
         if let Some(explanation) = self.explanation.take() {
             return self.start_explaining(reap, explanation);
         }

@@ -12,7 +12,7 @@ use crate::plan::second_look::Seen;
 use crate::redis::jobs::weigh::Weigh;
 use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::runner::worker::{Outcome, Worker};
-use crate::removal::Reap;
+use crate::removal::Removal;
 use crate::report::Status;
 use crate::report::hold::Hold;
 use crate::scan::scanned_keys::ScannedKeys;
@@ -112,7 +112,7 @@ impl Run {
                 Rest::Walk(collect.collection, collect.seen, collect.sieve)
             }
             Phase::Sifting(worker, collect) => Rest::Sifting(worker, collect.sieve),
-            Phase::Recounting(reap) | Phase::Reaping(reap) => Rest::Reap(reap),
+            Phase::Recounting(reap) | Phase::Reaping(reap) => Rest::Removal(reap),
             Phase::Weighing(reap, weigh) => Rest::Weighing(reap, weigh),
             Phase::Planning(worker, _) => Rest::Planning(worker),
             Phase::Judging(worker, _) => Rest::Judging(worker),
@@ -148,9 +148,9 @@ impl Run {
 enum Rest {
     Walk(ScannedKeys, Seen, Option<Box<Sieve>>),
     Sifting(Worker<Option<Sifted>>, Option<Box<Sieve>>),
-    Reap(Box<Reap>),
+    Removal(Box<Removal>),
     Planning(Worker<Option<Planned>>),
-    Weighing(Box<Reap>, Box<Weigh>),
+    Weighing(Box<Removal>, Box<Weigh>),
     Judging(Worker<Option<Judged>>),
     Explaining(Worker<Option<Explained>>),
     Studying(Worker<Option<Study>>),

@@ -8,14 +8,14 @@ use crate::redis::jobs::weigh::Weigh;
 use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::runner::worker::Outcome;
 use crate::redis::sightings;
-use crate::removal::Reap;
-use crate::removal::orphans::Bury;
+use crate::removal::Removal;
+use crate::removal::orphans::OrphanRemoval;
 use crate::report::Counts;
 
 /// What a worker makes of what was read of orphans.
 #[derive(Debug)]
 pub(super) struct Judged {
-    reap: Box<Reap>,
+    reap: Box<Removal>,
     seen: FirstSeen,
 }
 
@@ -83,7 +83,7 @@ impl Run {
                 counts.keys_by_family = reap.counts.keys_by_family;
             }
             reap.counts = counts;
-            reap.bury = Some(Bury::new(orphans, key, grace_s));
+            reap.bury = Some(OrphanRemoval::new(orphans, key, grace_s));
             Some(Judged { reap, seen })
         };
         self.start_work(work, |worker| Phase::Judging(worker, judging))

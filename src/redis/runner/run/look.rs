@@ -17,8 +17,8 @@ use crate::redis::jobs::tell::Tell;
 use crate::redis::runner::request::RunRequest;
 use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::runner::worker::Outcome;
-use crate::removal::Reap;
-use crate::removal::orphans::Bury;
+use crate::removal::Removal;
+use crate::removal::orphans::OrphanRemoval;
 use crate::reply::error::Error;
 use crate::reply::value::Value;
 use crate::report::{Report, Status};
@@ -82,7 +82,7 @@ impl Run {
     /// EXPLAIN has all that a dry run knows: put it together, away from the main thread.
     pub(super) fn start_explaining(
         &mut self,
-        reap: Box<Reap>,
+        reap: Box<Removal>,
         explanation: Box<Explanation>,
     ) -> Next {
         let walked = Walked {
@@ -92,7 +92,7 @@ impl Run {
         };
         let work = move || {
             let mut explanation = explanation;
-            let orphans = reap.bury.as_ref().map(Bury::orphans);
+            let orphans = reap.bury.as_ref().map(OrphanRemoval::orphans);
             explanation.close(&reap.collection, orphans, &stop::STOP_WORKER)?;
             let orphans_stay = reap.orphans_stay.map(|(_, why)| why);
             Some(Explained {

@@ -17,7 +17,7 @@ use crate::redis::jobs::server_keyspace::ServerKeyspace;
 use crate::redis::jobs::weigh::Weigh;
 use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::runner::worker::Outcome;
-use crate::removal::{Progress, Reap};
+use crate::removal::{Progress, Removal};
 use crate::report::Status;
 use crate::settings;
 use crate::util::breath::Breath;
@@ -25,7 +25,7 @@ use crate::util::breath::Breath;
 /// What a worker makes of a finished walk.
 #[derive(Debug)]
 pub(super) struct Planned {
-    reap: Box<Reap>,
+    reap: Box<Removal>,
     /// With ORPHANS, unless not all that is needed to judge them fits the memory.
     orphans: Option<Orphans>,
     /// For EXPLAIN.
@@ -80,7 +80,7 @@ impl Run {
             } else {
                 None
             };
-            let reap = Box::new(Reap::new(
+            let reap = Box::new(Removal::new(
                 collection,
                 plan,
                 &question.layout,
@@ -196,7 +196,7 @@ impl Run {
     }
 
     /// All that was counted is there: refuse, weigh orphans, or remove.
-    fn after_plan(&mut self, mut reap: Box<Reap>, orphans: Option<Orphans>) -> Next {
+    fn after_plan(&mut self, mut reap: Box<Removal>, orphans: Option<Orphans>) -> Next {
         if let Some(share) = &reap.plan.refused {
             let (status, why) = (reap.status(), share.reason());
             self.phase = Phase::Reaping(reap);
