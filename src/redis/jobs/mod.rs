@@ -3,6 +3,6 @@
 pub mod collect;
 pub mod doctor;
 pub mod list;
+pub mod orphan_check;
 pub mod server_keyspace;
 pub mod tell;
-pub mod weigh;

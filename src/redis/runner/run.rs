@@ -34,8 +34,8 @@ use crate::redis::jobs::server_keyspace::ServerKeyspace;
 use crate::removal::new_keys::NewKeys;
 use crate::removal::{self, Removal};
 
+use crate::redis::jobs::orphan_check::OrphanCheck;
 use crate::redis::jobs::tell::Tell;
-use crate::redis::jobs::weigh::Weigh;
 use crate::redis::obituaries;
 use crate::redis::runner::observer::RunObserver;
 use crate::redis::runner::request::RunRequest;
@@ -66,7 +66,7 @@ enum Phase {
     /// Which of the keys that stay are there at all.
     Recounting(Box<Removal>),
     /// With ORPHANS: reading what the keys of nobody say.
-    Weighing(Box<Removal>, Box<Weigh>),
+    Weighing(Box<Removal>, Box<OrphanCheck>),
     Judging(Worker<Option<Judged>>, Judging),
     Reaping(Box<Removal>),
     /// LIST.

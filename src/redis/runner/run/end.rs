@@ -9,7 +9,7 @@ use crate::commands::doctor::Study;
 use crate::keys::pattern::nothing_fits;
 use crate::plan::Sieve;
 use crate::plan::second_look::Seen;
-use crate::redis::jobs::weigh::Weigh;
+use crate::redis::jobs::orphan_check::OrphanCheck;
 use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::runner::worker::{Outcome, Worker};
 use crate::removal::Removal;
@@ -150,7 +150,7 @@ enum Rest {
     Sifting(Worker<Option<Sifted>>, Option<Box<Sieve>>),
     Removal(Box<Removal>),
     Planning(Worker<Option<Planned>>),
-    Weighing(Box<Removal>, Box<Weigh>),
+    Weighing(Box<Removal>, Box<OrphanCheck>),
     Judging(Worker<Option<Judged>>),
     Explaining(Worker<Option<Explained>>),
     Studying(Worker<Option<Study>>),

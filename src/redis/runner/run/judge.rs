@@ -4,7 +4,7 @@ use super::{Next, Phase, Run};
 use crate::orphans;
 use crate::orphans::first_seen::FirstSeen;
 use crate::redis::api::RedisModuleCtx;
-use crate::redis::jobs::weigh::Weigh;
+use crate::redis::jobs::orphan_check::OrphanCheck;
 use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::runner::worker::Outcome;
 use crate::redis::sightings;
@@ -68,7 +68,7 @@ impl Run {
             dry_run,
         };
         let work = move || {
-            let Weigh {
+            let OrphanCheck {
                 mut orphans,
                 seen,
                 key,

@@ -13,8 +13,8 @@ use crate::redis::api::RedisModuleCtx;
 use crate::redis::api::acl::User;
 use crate::redis::events::new_keys;
 use crate::redis::jobs::collect::Collect;
+use crate::redis::jobs::orphan_check::OrphanCheck;
 use crate::redis::jobs::server_keyspace::ServerKeyspace;
-use crate::redis::jobs::weigh::Weigh;
 use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::runner::worker::Outcome;
 use crate::removal::{Progress, Removal};
@@ -211,7 +211,7 @@ impl Run {
             }
             return self.start_reap(reap);
         };
-        let weigh = Weigh::new(orphans, self.order.database, self.reader.clone());
+        let weigh = OrphanCheck::new(orphans, self.order.database, self.reader.clone());
         self.phase = Phase::Weighing(reap, Box::new(weigh));
         Next::Slice
     }

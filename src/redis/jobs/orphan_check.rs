@@ -15,7 +15,7 @@ use crate::scan::scanned_keys::ScannedKeys;
 
 /// Orphans on their way from the plan to the reap.
 #[derive(Debug)]
-pub struct Weigh {
+pub struct OrphanCheck {
     pub orphans: Orphans,
     pub seen: Arc<FirstSeen>,
     /// Makes the prints.
@@ -23,7 +23,7 @@ pub struct Weigh {
     reader: Reader,
 }
 
-impl Weigh {
+impl OrphanCheck {
     /// Nothing read yet.
     pub fn new(orphans: Orphans, database: i32, reader: Reader) -> Self {
         let (seen, key) = sightings::of(database, &reader.layout);
