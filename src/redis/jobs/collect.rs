@@ -10,7 +10,7 @@ use crate::keys::name_bounds;
 use crate::plan::Sieve;
 use crate::plan::second_look::Seen;
 use crate::redis::api::acl::User;
-use crate::redis::api::glimpse;
+use crate::redis::api::key_reader;
 use crate::redis::api::keyspace;
 use crate::redis::api::replicas::Replicas;
 use crate::redis::api::{OwnString, RedisModuleCtx};
@@ -295,7 +295,7 @@ impl Collect {
                 survey.deny_heartbeat();
                 keyspace::read_heartbeat(ctx, &string, reader)
             }
-            Some(survey) => glimpse::vitals(ctx, &string, reader, None).map(|vitals| {
+            Some(survey) => key_reader::vitals(ctx, &string, reader, None).map(|vitals| {
                 survey.add(name, &vitals, now_ms);
                 Beat {
                     reading: vitals.reading,

@@ -4,7 +4,7 @@ use crate::commands::listing::Listing;
 use crate::heartbeat::reader::Reader;
 use crate::keys::family::Family;
 use crate::redis::api::acl::User;
-use crate::redis::api::glimpse;
+use crate::redis::api::key_reader;
 use crate::redis::api::{OwnString, RedisModuleCtx};
 use crate::redis::source::Cursor;
 
@@ -77,7 +77,7 @@ impl List {
         let string = OwnString::new(name);
         if !user.may_read(string.as_ptr()) {
             self.listing.deny();
-        } else if let Some(vitals) = glimpse::vitals(ctx, &string, &self.reader, None) {
+        } else if let Some(vitals) = key_reader::vitals(ctx, &string, &self.reader, None) {
             self.listing.add(name, vitals, now_ms);
         }
     }

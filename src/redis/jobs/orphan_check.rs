@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::heartbeat::reader::Reader;
 use crate::orphans::Orphans;
 use crate::orphans::first_seen::FirstSeen;
-use crate::redis::api::glimpse;
+use crate::redis::api::key_reader;
 use crate::redis::api::{OwnString, RedisModuleCtx};
 use crate::redis::sightings;
 use crate::scan::scanned_keys::ScannedKeys;
@@ -65,7 +65,7 @@ impl OrphanCheck {
             };
             let sighting = collection.get(position).and_then(|record| {
                 let name = OwnString::new(record.name);
-                glimpse::sighting(ctx, record.name, &name, &self.reader, &self.key)
+                key_reader::sighting(ctx, record.name, &name, &self.reader, &self.key)
             });
             if orphan.is_some() {
                 orphans.sightings.push(sighting);

@@ -10,7 +10,7 @@ use crate::orphans::Sighting;
 use crate::redis::api::acl::User;
 use crate::redis::api::cluster::{self, Ground};
 use crate::redis::api::replicas::Replicas;
-use crate::redis::api::{self, OwnString, RedisModuleCtx, glimpse, keyspace, system};
+use crate::redis::api::{self, OwnString, RedisModuleCtx, key_reader, keyspace, system};
 use crate::redis::events::new_keys;
 use crate::redis::obituaries;
 use crate::redis::runner::stop::{self, StopReason};
@@ -43,11 +43,11 @@ impl Keyspace for ServerKeyspace<'_> {
     }
 
     fn beginning(&mut self, name: &OwnString, reader: &Reader, max_bytes: usize) -> Vec<u8> {
-        glimpse::beginning(self.ctx, name, reader, max_bytes)
+        key_reader::beginning(self.ctx, name, reader, max_bytes)
     }
 
     fn exists(&mut self, name: &OwnString) -> bool {
-        glimpse::exists(self.ctx, name)
+        key_reader::exists(self.ctx, name)
     }
 
     fn may_exist(&mut self, name: &OwnString) -> bool {
@@ -61,7 +61,7 @@ impl Keyspace for ServerKeyspace<'_> {
         reader: &Reader,
         key: &RandomState,
     ) -> Option<Sighting> {
-        glimpse::sighting(self.ctx, bytes, name, reader, key)
+        key_reader::sighting(self.ctx, bytes, name, reader, key)
     }
 
     fn may_delete(&mut self, name: &OwnString) -> bool {

@@ -6,7 +6,7 @@ use crate::heartbeat::reader::Reader;
 use crate::plan::explanation::{Explanation, Shown};
 use crate::plan::second_look::SecondLook;
 use crate::redis::api::acl::User;
-use crate::redis::api::glimpse;
+use crate::redis::api::key_reader;
 use crate::redis::api::{OwnString, RedisModuleCtx};
 
 /// An explanation on its way to the caller.
@@ -73,7 +73,7 @@ impl Tell {
             let name = OwnString::new(&beating.key);
             let look = self.second_look.as_ref();
             let prints = look.map(|look| &look.prints);
-            let vitals = glimpse::vitals(ctx, &name, &self.reader, prints);
+            let vitals = key_reader::vitals(ctx, &name, &self.reader, prints);
             let print = vitals.as_ref().and_then(|vitals| vitals.print);
             let seen_before = look
                 .zip(print)

@@ -17,7 +17,7 @@ use crate::redis::api::{self, Answer, OwnString, RedisModuleCtx, rm};
 
 /// All that shows of a key without taking it apart.
 #[derive(Debug)]
-struct Glimpse<'v> {
+struct KeyInfo<'v> {
     kind: i32,
     /// Bytes of a string, elements of anything else.
     length: usize,
@@ -84,7 +84,7 @@ pub fn vitals(
     })
 }
 
-impl<'v> Glimpse<'v> {
+impl<'v> KeyInfo<'v> {
     fn content(&self) -> Content<'v> {
         let used_ms = self.used_ms;
         self.value
@@ -111,7 +111,7 @@ unsafe fn used_ms(ctx: *mut RedisModuleCtx, key: *mut raw::RedisModuleKey) -> i6
         .saturating_add(USED_MARGIN_MS)
 }
 
-fn print_of(name: &[u8], seen: &Glimpse, key: &RandomState) -> u64 {
+fn print_of(name: &[u8], seen: &KeyInfo, key: &RandomState) -> u64 {
     key.hash_one((name, seen.kind, seen.length, seen.expires_ms, seen.value))
 }
 
@@ -120,13 +120,13 @@ fn glimpse<T>(
     ctx: *mut RedisModuleCtx,
     name: &OwnString,
     max_bytes: usize,
-    use_it: impl Fn(Glimpse) -> T,
+    use_it: impl Fn(KeyInfo) -> T,
 ) -> Option<T> {
     let look = |with_value: bool| {
         with_open_key(ctx, name, |key| {
             // SAFETY: 1, 2, 4; open for the time of this call.
             let mut seen = unsafe {
-                Glimpse {
+                KeyInfo {
                     kind: rm!(RedisModule_KeyType)(key),
                     length: rm!(RedisModule_ValueLength)(key),
                     expires_ms: rm!(RedisModule_GetAbsExpire)(key),
@@ -160,7 +160,7 @@ fn glimpse<T>(
     let answer = Answer::new(reply)?;
     if answer.error().is_none() {
         return answer.string().map(|value| {
-            use_it(Glimpse {
+            use_it(KeyInfo {
                 kind,
                 length: value.len(),
                 expires_ms,
