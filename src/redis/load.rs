@@ -13,11 +13,11 @@ use crate::redis::api::acl;
 use crate::redis::api::detached;
 use crate::redis::api::keyspace;
 use crate::redis::api::{self, Level, RedisModuleCtx, RedisModuleString, rm};
-use crate::redis::command::{self, Handler};
 use crate::redis::cron;
 use crate::redis::events::dataset;
 use crate::redis::events::new_keys;
 use crate::redis::events::new_keys::Events;
+use crate::redis::handlers::{self, Handler};
 use crate::redis::history;
 use crate::redis::info;
 use crate::redis::look;
@@ -59,13 +59,13 @@ const OLDEST: (i32, i32, i32) = (7, 0, 6);
 const OPTIONS_HANDLE_ATOMIC_SLOT_MIGRATION: u32 = 1 << 5;
 
 const COMMANDS: [(&Command, Handler); 7] = [
-    (&table::CLEANUP, command::cleanup),
+    (&table::CLEANUP, handlers::cleanup),
     (&table::LIST, look::list),
     (&table::EXPLAIN, look::explain),
     (&table::DOCTOR, look::doctor),
-    (&table::STATUS, command::status),
-    (&table::CANCEL, command::cancel),
-    (&table::HELP, command::help),
+    (&table::STATUS, handlers::status),
+    (&table::CANCEL, handlers::cancel),
+    (&table::HELP, handlers::help),
 ];
 
 /// Called by the server when it loads the module.

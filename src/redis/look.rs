@@ -8,7 +8,7 @@ use crate::commands::look::{self, Look};
 use crate::redis::api::acl;
 use crate::redis::api::keyspace;
 use crate::redis::api::{self, RedisModuleCtx, RedisModuleString};
-use crate::redis::command;
+use crate::redis::handlers;
 use crate::redis::runner::blocked_client::BlockedClient;
 use crate::redis::runner::linger;
 use crate::redis::runner::registry;
@@ -71,9 +71,9 @@ unsafe fn ask(
 ) -> i32 {
     api::guard(api::ERR, || {
         // SAFETY: 3.
-        let arguments = unsafe { command::arguments(argv, argc) };
+        let arguments = unsafe { handlers::arguments(argv, argc) };
         let started = parse(&arguments).and_then(|look| start(ctx, look));
-        command::answer(ctx, started)
+        handlers::answer(ctx, started)
     })
 }
 
@@ -84,7 +84,7 @@ fn start(ctx: *mut RedisModuleCtx, look: Look) -> Result<Option<(Value, bool)>, 
     if flags & api::LOADING != 0 {
         return Err(Error::Loading { command });
     }
-    if flags & command::NO_WAITING != 0 {
+    if flags & handlers::NO_WAITING != 0 {
         return Err(Error::LookInMulti { command });
     }
     let options = look.as_cleanup();

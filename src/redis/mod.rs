@@ -15,9 +15,9 @@
 //! 7. Every blocked client is unblocked exactly once, by the `BlockedClient` that owns its handle.
 
 mod api;
-mod command;
 mod cron;
 mod events;
+mod handlers;
 mod history;
 mod info;
 mod jobs;
