@@ -322,7 +322,7 @@ fn where_births_are_not_heard_of_too_many_owners_keep_a_key_and_their_heartbeats
     assert_eq!(held(&plan, Hold::OverBound), 52);
 }
 
-/// OwnerIndex within one another, which no crowd is made of.
+/// Owners within one another, which no crowd is made of.
 #[test]
 fn any_number_of_ids_within_one_another_are_dead_together() {
     let mut keys: Keys = Vec::new();

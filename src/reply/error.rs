@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-/// BlockedClient bytes beyond this many are cut from an error text.
+/// A caller's bytes beyond this many are cut from an error text.
 const SHOWN_BYTES: usize = 32;
 
 /// What CLEANUP answers while the cluster is down, and what it begins with.
@@ -256,7 +256,7 @@ impl fmt::Display for BadSetting {
     }
 }
 
-/// BlockedClient bytes made fit for an error text: printable ASCII stays, except quotes and the backslash;
+/// A caller's bytes made fit for an error text: printable ASCII stays, except quotes and the backslash;
 /// everything else becomes `\xNN`. Long input is cut and ends in `...`.
 pub fn shown(bytes: &[u8]) -> String {
     let mut text = String::new();

@@ -40,7 +40,7 @@ pub fn load(ctx: *mut RedisModuleCtx) -> bool {
     })
 }
 
-/// StopReason the run at once rather than after its pause.
+/// End the run at once rather than after its pause.
 fn end(why: StopReason) {
     stop::wish(why);
     registry::wake();

@@ -46,14 +46,14 @@ fn leave(handle: *mut raw::RedisModuleBlockedClient) -> bool {
     has_left
 }
 
-/// StopReason what lingers for one that a command took away; before each slice, and before somebody may join.
+/// End what lingers for one that a command took away; before each slice, and before somebody may join.
 pub fn settle() {
     if registry::has_unsettled() {
         end(registry::settle(takings()));
     }
 }
 
-/// StopReason what nobody has joined in time; with the server's clock.
+/// End what nobody has joined in time; with the server's clock.
 pub fn tend(now_us: u64) {
     let linger_s = LINGER_SECONDS.get();
     registry::forget_kept(now_us, linger_s);
@@ -135,7 +135,7 @@ pub fn disconnected(handle: *mut raw::RedisModuleBlockedClient) {
     }
 }
 
-/// StopReason the run that this client waits for, if it still does; gives the run's number. The callback
+/// End the run that this client waits for, if it still does; gives the run's number. The callback
 /// can come after the run has ended, so the handle is compared and never followed.
 pub fn gone(handle: *mut raw::RedisModuleBlockedClient) -> Option<u64> {
     if let Some(run) = registry::successor_of_caller(handle) {

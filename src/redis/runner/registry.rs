@@ -99,7 +99,7 @@ pub fn take_successor() -> Option<Pending> {
     state().successor.take()
 }
 
-/// StopReason the run that waits as soon as it begins.
+/// End the run that waits as soon as it begins.
 pub fn wish_for_successor(end: StopReason) {
     if let Some(successor) = &mut state().successor {
         successor.wish = Some(end);

@@ -96,7 +96,7 @@ pub enum Next {
     Slice,
     WaitForWorker,
     Look,
-    StopReason(Box<Report>),
+    End(Box<Report>),
 }
 
 /// A run under way.
@@ -218,7 +218,7 @@ impl Run {
             Next::Slice => self.wakeup.arm(self.paused_us),
             Next::Look => self.wakeup.arm(self.look_after_us),
             Next::WaitForWorker => self.wakeup.wait_for_worker(),
-            Next::StopReason(_) => {}
+            Next::End(_) => {}
         }
     }
 
@@ -276,9 +276,9 @@ impl Run {
         };
         self.paused_us = self.pace.pause_us(before, took_us, shares);
         match next {
-            Next::StopReason(mut report) => {
+            Next::End(mut report) => {
                 report.cost = self.cost_so_far();
-                Next::StopReason(report)
+                Next::End(report)
             }
             next => next,
         }

@@ -81,7 +81,7 @@ pub fn on_turn(ctx: *mut RedisModuleCtx) {
         return;
     };
     match api::guard(None, || Some(run.slice(ctx))) {
-        Some(Next::StopReason(report)) => over(ctx, run, *report),
+        Some(Next::End(report)) => over(ctx, run, *report),
         Some(next) => {
             run.arm(&next);
             registry::put_back(run);

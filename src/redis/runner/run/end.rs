@@ -26,7 +26,7 @@ const NO_ROOM: &str =
 const LATECOMERS: &str = "heartbeats became stale too late to go with this run; run again";
 
 impl Run {
-    /// StopReason with the status of a run that was not cut short.
+    /// End with the status of a run that was not cut short.
     pub(super) fn finish(&mut self) -> Next {
         let Phase::Reaping(reap) = &self.phase else {
             return self.stop_for(StopReason::InternalError);
@@ -65,7 +65,7 @@ impl Run {
         self.stop(status, (!reasons.is_empty()).then(|| reasons.join("; ")))
     }
 
-    /// StopReason with the status that goes with a wish.
+    /// End with the status that goes with a wish.
     pub(super) fn stop_for(&mut self, end: StopReason) -> Next {
         // What ended it is asked for until it is over.
         stop::wish(end);
@@ -83,7 +83,7 @@ impl Run {
         self.stop(status, Some(said.unwrap_or_else(|| end.reason().into())))
     }
 
-    /// StopReason, giving back what takes long to give back elsewhere than on the main thread.
+    /// End, giving back what takes long to give back elsewhere than on the main thread.
     pub(super) fn stop(&mut self, status: Status, reason: Option<String>) -> Next {
         let report = Box::new(self.report(status, reason));
         let phase = std::mem::replace(&mut self.phase, Phase::Moving);
@@ -105,7 +105,7 @@ impl Run {
             _ => 0,
         };
         if heavy <= FREED_AT_ONCE_BYTES {
-            return Next::StopReason(report);
+            return Next::End(report);
         }
         let rest = match phase {
             Phase::Collecting(collect) => {
@@ -118,14 +118,14 @@ impl Run {
             Phase::Judging(worker, _) => Rest::Judging(worker),
             Phase::Explaining(worker, _) => Rest::Explaining(worker),
             Phase::Studying(worker, _) => Rest::Studying(worker),
-            _ => return Next::StopReason(report),
+            _ => return Next::End(report),
         };
         match Worker::start(self.wakeup.waker(), move || drop(rest)) {
             Some(worker) => {
                 self.phase = Phase::Releasing(worker, report);
                 Next::WaitForWorker
             }
-            None => Next::StopReason(report),
+            None => Next::End(report),
         }
     }
 
@@ -137,7 +137,7 @@ impl Run {
             return Next::WaitForWorker;
         }
         match std::mem::replace(&mut self.phase, Phase::Moving) {
-            Phase::Releasing(_, report) => Next::StopReason(report),
+            Phase::Releasing(_, report) => Next::End(report),
             _ => self.stop_for(StopReason::InternalError),
         }
     }
