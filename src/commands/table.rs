@@ -252,7 +252,7 @@ pub const CANCEL: Command = Command {
     arity: 1,
     acl_categories: "fast dangerous",
     summary: "Ends the cleanup under way before its next slice.",
-    help: "StopReason the cleanup under way before its next slice.",
+    help: "End the cleanup under way before its next slice.",
     complexity: "O(1)",
     since: "0.1.0",
     tips: ON_EACH_PRIMARY_ALIKE,

@@ -36,7 +36,7 @@ pub type Handler =
 
 /// The arguments behind the command's name.
 ///
-/// # Safeguards
+/// # Safety
 /// `argv` and `argc` must be what the server passed to a command (3).
 pub unsafe fn arguments<'a>(argv: *mut *mut RedisModuleString, argc: i32) -> Vec<&'a [u8]> {
     let count = usize::try_from(argc).unwrap_or_default();

@@ -70,7 +70,7 @@ const COMMANDS: [(&Command, Handler); 7] = [
 
 /// Called by the server when it loads the module.
 ///
-/// # Safeguards
+/// # Safety
 /// Only the server may call this.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RedisModule_OnLoad(
@@ -163,7 +163,7 @@ fn load(ctx: *mut RedisModuleCtx, argc: i32) -> Result<(), String> {
 /// Called by the server before it unloads the module; refuses while a run is on, and while a user has
 /// a rule that names one of our commands, for then most servers would abort.
 ///
-/// # Safeguards
+/// # Safety
 /// Only the server may call this.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn RedisModule_OnUnload(ctx: *mut RedisModuleCtx) -> i32 {

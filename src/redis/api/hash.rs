@@ -11,7 +11,7 @@ use crate::redis::api::{self, Answer, OwnString, RedisModuleCtx, RedisModuleStri
 
 /// Which of the names the hash has, by their places.
 ///
-/// # Safeguards
+/// # Safety
 /// `key` must be an open key that holds a hash (3 or 4).
 pub unsafe fn places(key: *mut raw::RedisModuleKey, names: &Names) -> Vec<usize> {
     let has = |name: &String| {

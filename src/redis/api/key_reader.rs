@@ -95,7 +95,7 @@ impl<'v> KeyInfo<'v> {
 /// When a key was last used, read or written, as far as the server knows: not if it counts how often
 /// instead (maxmemory-policy with LFU), and not while a child of it saves. Then that is now.
 ///
-/// # Safeguards
+/// # Safety
 /// `key` must be an open key (4).
 unsafe fn used_ms(ctx: *mut RedisModuleCtx, key: *mut raw::RedisModuleKey) -> i64 {
     let now_ms = api::wall_ms();
@@ -173,7 +173,7 @@ fn glimpse<T>(
     look(true)?.ok()
 }
 
-/// # Safeguards
+/// # Safety
 /// `key` must be an open key that holds a string (3 or 4); the bytes must not be used after it is
 /// closed.
 unsafe fn value_of<'v>(key: *mut raw::RedisModuleKey) -> Option<&'v [u8]> {

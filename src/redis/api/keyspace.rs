@@ -76,7 +76,7 @@ enum Later {
 
 /// What is stored in an open key, as far as it can be seen there.
 ///
-/// # Safeguards
+/// # Safety
 /// `key` must be an open key (3 or 4); what is given must not be used after it is closed.
 unsafe fn stored_in<'v>(
     key: *mut raw::RedisModuleKey,
@@ -124,7 +124,7 @@ pub fn bytes_read() -> usize {
     BYTES_READ.load(Ordering::Relaxed)
 }
 
-/// # Safeguards
+/// # Safety
 /// As [`stored_in`], and the key must hold a string.
 unsafe fn text_in<'v>(key: *mut raw::RedisModuleKey) -> Stored<'v> {
     let mut length = 0usize;
@@ -140,7 +140,7 @@ unsafe fn text_in<'v>(key: *mut raw::RedisModuleKey) -> Stored<'v> {
     Stored::Text(value)
 }
 
-/// # Safeguards
+/// # Safety
 /// `key` must be an open key (3 or 4).
 unsafe fn expires_in(key: *mut raw::RedisModuleKey) -> i64 {
     // SAFETY: 1, 2; the caller vouches for the key.
@@ -149,7 +149,7 @@ unsafe fn expires_in(key: *mut raw::RedisModuleKey) -> i64 {
 
 /// Read a heartbeat that the walk is at; `None` if it must be read by name.
 ///
-/// # Safeguards
+/// # Safety
 /// `key` must be an open key (3 or 4).
 pub unsafe fn read_open_key(key: *mut raw::RedisModuleKey, reader: &Reader) -> Option<Beat> {
     // SAFETY: the caller vouches for the key, which stays open while this is read.

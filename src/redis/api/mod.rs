@@ -142,7 +142,7 @@ pub fn guard<T>(fallback: T, body: impl FnOnce() -> T) -> T {
 
 /// The bytes of a string the server passed in.
 ///
-/// # Safeguards
+/// # Safety
 /// `string` must be valid (3, 4); the bytes must not be used after it is gone.
 pub unsafe fn bytes_of<'a>(string: *const RedisModuleString) -> &'a [u8] {
     let mut length = 0usize;
@@ -170,7 +170,7 @@ impl OwnString {
 
     /// A string that the server made for us.
     ///
-    /// # Safeguards
+    /// # Safety
     /// It must be valid and nobody else's to free (4).
     pub unsafe fn from_raw(string: *mut RedisModuleString) -> Self {
         Self(string)
