@@ -21,6 +21,8 @@ mod commands;
 mod heartbeat;
 mod keys;
 mod orphans;
+#[cfg(test)]
+mod pages;
 mod plan;
 mod redis;
 mod removal;

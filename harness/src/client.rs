@@ -76,7 +76,8 @@ pub fn walk_removes_expired(conn: &mut Connection) -> bool {
     valkey_version(conn) >= Some([8, 1, 0])
 }
 
-/// Whether a module hears of writes of strings and hashes only, as the README says of Valkey from 8.1.1 to 9.1.0.
+/// Whether a module hears of writes of strings and hashes only, on Valkey from 8.1.1 to 9.1.0:
+/// docs/guarantees.md#what-it-costs-while-it-is-loaded.
 pub fn hears_few_writes(conn: &mut Connection) -> bool {
     valkey_version(conn).is_some_and(|version| ([8, 1, 1]..[9, 1, 1]).contains(&version))
 }

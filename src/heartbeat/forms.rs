@@ -1,6 +1,6 @@
 //! The forms in which writers put the time of a beat: one table, and the readers of each.
 //!
-//! README.md prints the table, and a test reads every example of it. Here a number or a text becomes
+//! docs/keys.md prints the table, and a test reads every example of it. Here a number or a text becomes
 //! a moment, or the reason why it is none. A moment further back than the window is none either: a
 //! number of an unknown unit or epoch, written now, would otherwise look like an old date.
 
@@ -49,7 +49,7 @@ impl Form {
     }
 }
 
-/// A line of the table, which is for those who read it: README.md, and the tests.
+/// A line of the table, which is for those who read it: docs/keys.md, and the tests.
 #[cfg(test)]
 #[derive(Debug)]
 pub struct Line {

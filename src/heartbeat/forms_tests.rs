@@ -3,8 +3,7 @@
 use super::super::{Stored, account};
 use super::*;
 use crate::heartbeat::time_fields::TimeFields;
-
-const README: &str = include_str!("../../README.md");
+use crate::pages::KEYS;
 
 /// 2026-11-30T18:12:00Z, which every example of the table is, but for a fraction of a second.
 const EXAMPLE_MS: i64 = 1_796_062_320_000;
@@ -50,7 +49,7 @@ fn every_example_of_the_table_is_read_as_a_value_and_as_a_field() {
 }
 
 #[test]
-fn the_readme_prints_the_table() {
+fn the_page_prints_the_table() {
     let mut page = String::from("| form | example | `unit` |\n|---|---|---|\n");
     for Line {
         what,
@@ -60,7 +59,7 @@ fn the_readme_prints_the_table() {
     {
         page.push_str(&format!("| {what} | `{example}` | `{}` |\n", form.word()));
     }
-    assert!(README.contains(&page), "README.md should have:\n{page}");
+    assert!(KEYS.contains(&page), "docs/keys.md should have:\n{page}");
 }
 
 #[test]

@@ -237,7 +237,7 @@ fn every_text_is_exact_and_well_formed() {
 /// These take a server in distress, so the page is held against them here.
 #[test]
 fn the_page_has_the_refusals_while_nobody_can_write() {
-    let page = include_str!("../../README.md");
+    let page = crate::pages::COMMANDS;
     let refusals = samples();
     let refusals = refusals
         .iter()
@@ -252,7 +252,7 @@ fn the_page_has_the_refusals_while_nobody_can_write() {
 /// The operators' page has a row for each code.
 #[test]
 fn the_operators_page_explains_every_code() {
-    let page = include_str!("../../docs/operations.md");
+    let page = crate::pages::OPERATIONS;
     for (error, text) in samples() {
         let code = text.split(' ').next().unwrap();
         let row = format!("\n| `{code}` | ");

@@ -24,10 +24,10 @@ mod list;
 mod obituaries;
 /// Keys of nobody: what speaks for life, what goes, and what happens in the middle of a run.
 mod orphans;
+/// The documentation: its transcripts are run, and everything on the wire is in it.
+mod pages;
 /// Effects where they must arrive: AOF, replica, other databases, after a crash.
 mod propagation;
-/// README.md: its transcripts are run, and everything on the wire is in it.
-mod readme;
 /// The scenario files, run against a server.
 mod scenarios;
 /// The server cleans up by itself.

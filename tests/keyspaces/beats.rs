@@ -1,4 +1,4 @@
-//! What a heartbeat's value says, read by the README's section "Reading a heartbeat" and nothing else.
+//! What a heartbeat's value says, read by docs/keys.md#reading-a-heartbeat and nothing else.
 //! Must share no line with the module: JSON and dates come from the same libraries, every rule is written again.
 
 use std::fmt;
@@ -269,9 +269,9 @@ mod tests {
 
     const NOW_MS: i64 = 1_700_000_000_000;
 
-    /// The examples of the README's words, so that the model is not wrong in the same way as what it judges.
+    /// The examples of that page, so that the model is not wrong in the same way as what it judges.
     #[test]
-    fn reads_what_the_readme_says() {
+    fn reads_what_the_page_says() {
         let state = |value: &str, has_ttl| {
             judge(Some(value.as_bytes()), has_ttl, 200, NOW_MS + 700_123, 600)
         };

@@ -1,4 +1,4 @@
-//! What a run must do to a keyspace, by the README's section "What counts as dead" and its tables of options and reply.
+//! What a run must do to a keyspace, by docs/keys.md#whose-a-key-is and the tables of docs/commands.md#blockingcleanup.
 //! Slow and obviously right: every key is compared with every heartbeat, names are put together and never taken apart
 //! where that can be avoided, and nothing is shared with the module.
 
@@ -108,7 +108,7 @@ fn is_never_touched(name: &[u8]) -> bool {
     between(name, b"swarm:", b":state").is_some()
 }
 
-/// The place of a name's family in the README's table; of several that fit, the first.
+/// The place of a name's family in the table of docs/keys.md#the-layout; of several that fit, the first.
 fn family(name: &[u8]) -> Option<usize> {
     let has_rest = |prefix: &[u8]| name.len() > prefix.len() && name.starts_with(prefix);
     // Is there any swarm, and any id?

@@ -1,4 +1,4 @@
-//! Which orphans go, by the README's section "Orphans". As slow and as obviously right as the rest of the model: every
+//! Which orphans go, by docs/keys.md#orphans. As slow and as obviously right as the rest of the model: every
 //! key is compared with every other, and every way to read a name is tried.
 
 use std::collections::{BTreeMap, BTreeSet};

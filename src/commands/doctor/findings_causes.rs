@@ -286,7 +286,7 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
         Severity::Warning,
         |f| f.last_runs.scheduled = Some(run(Status::Refused)),
         "warning: the last scheduled run of this database ended 61 s ago: run 12, refused ('breaker: 38 of 40 x '), removed 3 \
-         coordinators and 18 keys. Look the reason up in the README, and run again when its cause is over.",
+         coordinators and 18 keys. Look the reason up in docs/commands.md, and run again when its cause is over.",
     ),
     (
         Code::LastRun,

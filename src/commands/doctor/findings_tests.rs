@@ -4,12 +4,11 @@ use causes::{CAUSES, healthy};
 
 use super::*;
 use crate::commands::doctor::finding::Severity;
+use crate::pages::COMMANDS;
 use crate::reply::json::to_json;
 
 #[path = "findings_causes.rs"]
 mod causes;
-
-const README: &str = include_str!("../../../README.md");
 
 fn codes(facts: &Facts) -> Vec<(Severity, Code)> {
     findings(facts)
@@ -191,10 +190,10 @@ fn own_fields(finding: &Finding) -> BTreeSet<String> {
         .collect()
 }
 
-/// The table in the README: code by code, in the order of replies, with every severity it can have, and every field.
+/// The table on the page: code by code, in the order of replies, with every severity it can have, and every field.
 #[test]
-fn the_readme_has_every_code() {
-    let (_, section) = README.split_once("### BLOCKING.DOCTOR\n").unwrap();
+fn the_page_has_every_code() {
+    let (_, section) = COMMANDS.split_once("\n## BLOCKING.DOCTOR\n").unwrap();
     let (_, table) = section.split_once("\n| code | severity |").unwrap();
     let (table, _) = table.split_once("\n\n").unwrap();
     let quoted = |cell: &str| -> Vec<String> {

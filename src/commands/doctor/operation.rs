@@ -305,7 +305,7 @@ fn last_runs(facts: &Facts) -> Option<Finding> {
     let (severity, advice) = match is_bad {
         true => (
             Severity::Warning,
-            "Look the reason up in the README, and run again when its cause is over",
+            "Look the reason up in docs/commands.md, and run again when its cause is over",
         ),
         false => (Severity::Note, "Nothing to do; BLOCKING.STATUS has more"),
     };

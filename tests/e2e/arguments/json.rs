@@ -90,7 +90,7 @@ fn object(conn: &mut Connection, line: &str) -> Result<Ordered> {
     Ok(serde_json::from_slice(&bulk(conn, line)?)?)
 }
 
-/// The bytes of an id shown in JSON, by the rule of the README: `\\` is a backslash, `\xNN` a byte.
+/// The bytes of an id shown in JSON, by docs/commands.md#ids-that-are-not-utf-8: `\\` is a backslash, `\xNN` a byte.
 fn original(shown: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut rest = shown.as_bytes();

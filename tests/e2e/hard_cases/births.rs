@@ -1,9 +1,9 @@
 //! Heartbeats that come into being while a run is on, in every way a key can.
 //!
-//! Servers differ here, and the README says how: Valkey from 8.1.1 to 9.1.0 leaves the client of a MOVE or COPY in
-//! another database when a module hears of the key that came into being. There the module listens to writes of strings
-//! only, and a heartbeat that appears in another way may come too late. What each server must do is asserted for it;
-//! nothing is left out.
+//! Servers differ here, and docs/guarantees.md#what-it-costs-while-it-is-loaded says how. Valkey from 8.1.1 to 9.1.0
+//! leaves the client of a MOVE or COPY in another database when a module hears of the key that came into being. There the
+//! module listens to writes of strings only, and a heartbeat that appears in another way may come too late. What each
+//! server must do is asserted for it; nothing is left out.
 
 use std::cell::Cell;
 
@@ -59,7 +59,7 @@ impl Birth {
 enum Heard {
     /// What could be the newborn's stays, always.
     Always,
-    /// It may come too late; that it does is shown, so that the README says nothing that is no longer so.
+    /// It may come too late; that it does is shown, so that the page says nothing that is no longer so.
     Sometimes,
 }
 
@@ -92,7 +92,7 @@ fn born(conn: &mut Connection, birth: &Birth, name: &str, heard: Heard, deed: De
     in_every_part(conn, 0..STEPS_MAX, &load, watched, deed, &check)?;
     ensure!(
         heard == Heard::Always || lost.get() > 0,
-        "{name}: this server hears of it after all; the README need not warn of it"
+        "{name}: this server hears of it after all; docs/guarantees.md need not warn of it"
     );
     Ok(())
 }

@@ -168,7 +168,7 @@ fn every_field_is_documented_and_every_documented_field_is_there() -> Result<()>
     cleanup(&mut conn, &[])?;
     let fields = fields(&mut conn, "blocking")?;
     let mut there = names(&fields);
-    let page = include_str!("../../../README.md");
+    let page = include_str!("../../../docs/monitoring.md");
     let section = page.split("\n## INFO\n").nth(1).context("no section")?;
     let section = section.split("\n## ").next().unwrap_or_default();
     let mut documented: Vec<&str> = section

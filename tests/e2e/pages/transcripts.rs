@@ -1,16 +1,17 @@
-//! Every block fenced as `console` is run, all of them in order against one server.
+//! Every block fenced as `console` is run, those of a page in order against one server.
 //!
 //! A line that begins with `127.0.0.1:6379> ` is typed into `redis-cli -3`, one that begins with `$ ` goes to a shell; what
 //! follows, up to the next such line, is what must be printed. Empty lines do not count. Numbers that differ from run to
 //! run, those behind the names in `VOLATILE`, count as any number. Must not skip a block.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use blocking_harness::Server;
 
-use super::README;
+use super::{PAGES, Page};
 
 const VOLATILE: [&str; 10] = [
     "slices",
@@ -34,14 +35,18 @@ struct Step {
     printed: Vec<String>,
 }
 
-fn steps() -> Result<Vec<Step>> {
+fn steps(page: &Page) -> Result<Vec<Step>> {
     let mut steps: Vec<Step> = Vec::new();
     let mut in_block = false;
-    for line in README.lines() {
+    for line in page.text.lines() {
         if let Some(fence) = line.trim_start().strip_prefix("```") {
             in_block = !in_block && fence == "console";
         } else if !in_block {
-            ensure!(!line.contains(SERVER_PROMPT), "not run: {line}");
+            ensure!(
+                !line.contains(SERVER_PROMPT),
+                "{}: not run: {line}",
+                page.path
+            );
         } else if line.starts_with(SERVER_PROMPT) || line.starts_with(SHELL_PROMPT) {
             let (line, printed) = (line.to_owned(), Vec::new());
             steps.push(Step { line, printed });
@@ -109,16 +114,34 @@ fn comparable<'l>(lines: impl IntoIterator<Item = &'l str>) -> Vec<String> {
 
 #[test]
 fn every_transcript_is_what_redis_cli_prints() -> Result<()> {
-    let server = Server::start()?;
-    let steps = steps()?;
-    assert!(steps.len() > 10, "{} commands found", steps.len());
-    for step in steps {
-        let printed = run(&server, &step.line)?;
-        let found = comparable(printed.lines());
-        let expected = comparable(step.printed.iter().map(String::as_str));
-        assert!(!expected.is_empty(), "{}: no output is shown", step.line);
-        assert_eq!(found, expected, "{}", step.line);
+    let mut counts = BTreeMap::new();
+    for page in &PAGES {
+        let steps = steps(page)?;
+        if steps.is_empty() {
+            continue;
+        }
+        counts.insert(page.path, steps.len());
+        let server = Server::start()?;
+        for step in steps {
+            let printed = run(&server, &step.line)?;
+            let found = comparable(printed.lines());
+            let expected = comparable(step.printed.iter().map(String::as_str));
+            let what = format!("{}: {}", page.path, step.line);
+            assert!(!expected.is_empty(), "{what}: no output is shown");
+            assert_eq!(found, expected, "{what}");
+        }
     }
+    let pages = [
+        "README.md",
+        "docs/commands.md",
+        "docs/keys.md",
+        "docs/operations.md",
+    ];
+    assert!(
+        pages.iter().all(|page| counts.contains_key(page)),
+        "{counts:?}"
+    );
+    assert!(counts.values().sum::<usize>() > 25, "{counts:?}");
     Ok(())
 }
 

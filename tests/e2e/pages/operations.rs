@@ -7,7 +7,9 @@ use anyhow::{Context, Result, bail, ensure};
 use blocking_harness::redis::{self, Cmd, Connection, ConnectionLike, Value};
 use blocking_harness::{Server, cleanup, dbsize};
 
-const PAGE: &str = include_str!("../../../docs/operations.md");
+use super::OPERATIONS;
+
+const PAGE: &str = OPERATIONS.text;
 const RULES: &str = include_str!("../../../contrib/prometheus-rules.yml");
 
 /// The lines of blocks without a language: commands for the server.

@@ -1,4 +1,4 @@
-//! Everything that exists on the wire is on the page: options, settings, fields, errors.
+//! Everything that exists on the wire is on its page: options, settings, fields, errors.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,17 +6,18 @@ use anyhow::{Context, Result, bail, ensure};
 use blocking_harness::redis::{self, Connection, ConnectionLike, Value};
 use blocking_harness::{Reply, Server, cleanup, command, reply_map};
 
-use super::README;
+use super::{COMMANDS, MONITORING, Page, README, SETTINGS};
 
-/// Fails with all that the page does not mention.
-fn mentions(what: &str, names: impl IntoIterator<Item = String>) -> Result<()> {
+/// Fails with all that a page does not mention.
+fn mentions(page: &Page, what: &str, names: impl IntoIterator<Item = String>) -> Result<()> {
     let missing: Vec<String> = names
         .into_iter()
-        .filter(|name| !README.contains(&format!("`{name}`")))
+        .filter(|name| !page.text.contains(&format!("`{name}`")))
         .collect();
+    let path = page.path;
     ensure!(
         missing.is_empty(),
-        "README.md does not mention {what}: {missing:?}"
+        "{path} does not mention {what}: {missing:?}"
     );
     Ok(())
 }
@@ -62,9 +63,9 @@ fn every_reply_field_is_explained() -> Result<()> {
     assert_eq!(reply.int("keys_denied")?, 1);
     // The page says so: the ACL does not hide ids.
     assert_eq!(reply.texts("stale_ids")?, ["a"]);
-    mentions("fields of CLEANUP", names(&reply))?;
-    mentions("families", names(&reply.map("keys_by_family")?))?;
-    mentions("JSON names of CLEANUP", {
+    mentions(&COMMANDS, "fields of CLEANUP", names(&reply))?;
+    mentions(&COMMANDS, "families", names(&reply.map("keys_by_family")?))?;
+    mentions(&COMMANDS, "JSON names of CLEANUP", {
         let all = json_names(&json(&mut keyless, "BLOCKING.CLEANUP")?);
         all.into_iter().collect::<Vec<_>>()
     })?;
@@ -77,22 +78,22 @@ fn every_reply_field_is_explained() -> Result<()> {
         // What is left out for one is there for the other.
         for conn in [&mut conn, &mut blind] {
             let reply = command(conn, name, args)?;
-            mentions(name, names(&reply))?;
+            mentions(&COMMANDS, name, names(&reply))?;
             for list in ["coordinators", "heartbeats"] {
                 if let Some(Value::Array(items)) = reply.get(list) {
                     for item in items {
-                        mentions(list, names(&reply_map(item.clone())?))?;
+                        mentions(&COMMANDS, list, names(&reply_map(item.clone())?))?;
                     }
                 }
             }
             if let Ok(families) = reply.map("families") {
-                mentions("fates", names(&families.map("heartbeat")?))?;
+                mentions(&COMMANDS, "fates", names(&families.map("heartbeat")?))?;
             }
         }
     }
 
     // What findings have of their own is held against the page by a unit test.
-    mentions("fields of DOCTOR", {
+    mentions(&COMMANDS, "fields of DOCTOR", {
         let all = json_names(&json(&mut conn, "BLOCKING.DOCTOR")?);
         all.into_iter().collect::<Vec<_>>()
     })?;
@@ -106,10 +107,18 @@ fn every_reply_field_is_explained() -> Result<()> {
         .cmd("BLOCKING.CANCEL")
         .query(&mut conn)?;
     let status = reply_map(status)?;
-    mentions("fields of STATUS", names(&status))?;
-    mentions("fields of current", names(&status.map("current")?))?;
-    mentions("fields of totals", names(&status.map("totals")?))?;
-    mentions("fields of schedule", names(&status.map("schedule")?))?;
+    mentions(&COMMANDS, "fields of STATUS", names(&status))?;
+    mentions(
+        &COMMANDS,
+        "fields of current",
+        names(&status.map("current")?),
+    )?;
+    mentions(&COMMANDS, "fields of totals", names(&status.map("totals")?))?;
+    mentions(
+        &COMMANDS,
+        "fields of schedule",
+        names(&status.map("schedule")?),
+    )?;
     let ended = blocking_harness::wait_for_value(
         "the end of the run",
         std::time::Duration::from_secs(10),
@@ -117,8 +126,8 @@ fn every_reply_field_is_explained() -> Result<()> {
         |status| status.text("state").is_ok_and(|state| state == "idle"),
     )?;
     let last = ended.map("last")?;
-    mentions("fields of a cancelled run", names(&last))?;
-    mentions("the reason", [last.text("reason")?])?;
+    mentions(&COMMANDS, "fields of a cancelled run", names(&last))?;
+    mentions(&COMMANDS, "the reason", [last.text("reason")?])?;
     Ok(())
 }
 
@@ -131,9 +140,13 @@ fn every_option_setting_and_info_field_is_explained() -> Result<()> {
     ] {
         let name = format!("BLOCKING.{name}");
         ensure!(
-            README.contains(&format!("### {name}\n")),
+            COMMANDS.text.contains(&format!("\n## {name}\n")),
             "no section {name}"
         );
+        for page in [&README, &COMMANDS] {
+            let row = format!("\n| [`{name}`](");
+            ensure!(page.text.contains(&row), "{}: no {name}", page.path);
+        }
         let docs: Value = redis::cmd("COMMAND")
             .arg(&["DOCS", &name])
             .query(&mut conn)?;
@@ -154,7 +167,7 @@ fn every_option_setting_and_info_field_is_explained() -> Result<()> {
             let token = argument.text("token")?;
             let is_there = [format!("`{token}`"), format!("`{token} ")]
                 .iter()
-                .any(|word| README.contains(word));
+                .any(|word| COMMANDS.text.contains(word));
             ensure!(is_there, "{name}: no {token}");
         }
     }
@@ -165,7 +178,7 @@ fn every_option_setting_and_info_field_is_explained() -> Result<()> {
         .filter_map(|line| Some(line.split_once(':')?.0.to_owned()))
         .collect();
     assert!(fields.len() > 30, "{info}");
-    mentions("INFO fields", fields)?;
+    mentions(&MONITORING, "INFO fields", fields)?;
 
     let settings: BTreeMap<String, String> = redis::cmd("CONFIG")
         .arg(&["GET", "blocking.*"])
@@ -173,7 +186,8 @@ fn every_option_setting_and_info_field_is_explained() -> Result<()> {
     assert_eq!(settings.len(), 22);
     let mut numbers = 0;
     for (name, default) in settings {
-        let row = README
+        let row = SETTINGS
+            .text
             .lines()
             .find(|line| line.starts_with(&format!("| `{name}` |")));
         let row = row.with_context(|| format!("no row for {name}"))?;
@@ -203,6 +217,31 @@ fn every_option_setting_and_info_field_is_explained() -> Result<()> {
         ensure!(error.contains(&range), "{row}: {error}");
     }
     assert_eq!(numbers, 13, "rows with a range of numbers");
+    Ok(())
+}
+
+#[test]
+fn every_field_of_an_obituary_is_explained() -> Result<()> {
+    let server = Server::builder()
+        .arg("blocking.obituary-stream", "obituaries")
+        .start()?;
+    let mut conn = server.client()?;
+    redis::cmd("SET")
+        .arg("blocking:heartbeat:a")
+        .arg("1700000000000")
+        .exec(&mut conn)?;
+    cleanup(&mut conn, &[])?;
+    let entries: Vec<(String, Vec<(String, String)>)> = redis::cmd("XRANGE")
+        .arg(&["obituaries", "-", "+"])
+        .query(&mut conn)?;
+    let (_, fields) = entries.into_iter().next().context("no entry")?;
+    let (_, section) = MONITORING
+        .text
+        .split_once("\n## Obituaries\n")
+        .context("no section")?;
+    for (name, _) in fields {
+        ensure!(section.contains(&format!("`{name}`")), "no {name}");
+    }
     Ok(())
 }
 
@@ -296,5 +335,5 @@ fn every_error_stands_there_word_for_word() -> Result<()> {
         29,
         "{errors:#?}"
     );
-    mentions("errors", errors)
+    mentions(&COMMANDS, "errors", errors)
 }
