@@ -17,15 +17,19 @@ pub fn value(json: bool) -> Value {
     } else {
         Report::to_value
     };
-    let (last, totals) =
-        registry::with_reports(|last, totals| (last.map(to_value), totals.fields()));
+    let (last, totals) = registry::with_reports(|last, totals| (last.map(to_value), *totals));
     Value::Map(vec![
         ("state", Value::text(word)),
         ("current", progress.map_or(Value::Null, |p| p.to_value())),
         ("last", last.unwrap_or(Value::Null)),
         (
             "totals",
-            Value::Map(totals.map(|(name, sum)| (name, sum.into())).to_vec()),
+            Value::Map(
+                totals
+                    .fields()
+                    .map(|(name, sum)| (name, sum.into()))
+                    .collect(),
+            ),
         ),
         ("schedule", schedule),
     ])
@@ -47,40 +51,29 @@ pub fn info_fields() -> Vec<(String, u64)> {
             now(|p| u64::from(matches!(p.activity, Activity::Paused(_)))),
         ),
     ];
-    let (last, totals) =
-        registry::with_reports(|last, totals| (last.map(last_fields), totals.fields()));
+    let (last, totals) = registry::with_reports(|last, totals| (last.map(last_fields), *totals));
     fields.extend(last.into_iter().flatten());
-    fields.extend(totals.map(|(name, value)| (format!("total_{name}"), value)));
+    fields.extend(
+        totals
+            .fields()
+            .map(|(name, value)| (format!("total_{name}"), value)),
+    );
     fields
 }
 
 fn last_fields(last: &Report) -> Vec<(String, u64)> {
-    let counts = &last.counts;
-    let last_fields = [
+    let run = [
         ("run", last.run),
         ("dry_run", u64::from(last.dry_run)),
         ("scheduled", u64::from(last.scheduled.is_some())),
         ("complete", u64::from(last.status == Status::Complete)),
-        ("coordinators_checked", counts.coordinators_checked),
-        ("coordinators_stale", counts.coordinators_stale),
-        ("coordinators_unreadable", counts.coordinators_unreadable),
-        ("coordinators_removed", counts.coordinators_removed),
-        ("coordinators_revived", counts.coordinators_revived),
-        ("coordinators_protected", counts.coordinators_protected),
-        ("coordinators_waiting", counts.coordinators_waiting),
-        ("keys_scanned", counts.keys_scanned),
-        ("keys_removed", counts.keys_removed()),
-        ("keys_vetoed", counts.keys_vetoed),
-        ("keys_orphaned", counts.keys_orphaned),
-        ("orphans_too_young", counts.orphans_too_young),
-        ("orphans_removed", counts.orphans_removed),
-        ("keys_not_owned", counts.keys_not_owned),
+    ];
+    let cost = [
         ("longest_slice_us", last.cost.longest_slice_us),
         ("busy_us", last.cost.busy_us),
         ("elapsed_us", last.cost.elapsed_us),
     ];
-    let last_fields = last_fields.into_iter().chain(counts.held.fields());
-    last_fields
-        .map(|(name, value)| (format!("last_{name}"), value))
+    let all = run.into_iter().chain(last.counts.fields()).chain(cost);
+    all.map(|(name, value)| (format!("last_{name}"), value))
         .collect()
 }

@@ -1,16 +1,20 @@
-//! What a run did: counts with units, their sums since load, and their order in a reply.
+//! What a run did: its status, and its reply.
 //!
 //! Fields are named here once; how they look on the wire is not known here.
 
 pub mod cost;
+pub mod counts;
 pub mod history;
 pub mod hold;
 pub mod obituary;
 pub mod progress;
-use crate::keys::family::{Family, FamilyMap};
+pub mod totals;
+
+pub use counts::Counts;
+
 use crate::reply::value::Value;
 use crate::report::cost::Cost;
-use crate::report::hold::Held;
+use crate::report::counts::{KEYS_REMOVED, Shown};
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,52 +47,6 @@ impl Status {
             Self::Interrupted => "interrupted",
             Self::Refused => "refused",
         }
-    }
-}
-
-/// Coordinators and keys, counted. In a dry run, `*_removed` is what would be removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub keys_scanned: u64,
-    pub coordinators_checked: u64,
-    pub coordinators_stale: u64,
-    pub coordinators_unreadable: u64,
-    pub coordinators_removed: u64,
-    pub coordinators_revived: u64,
-    /// Stale, and kept for `blocking.protect`.
-    pub coordinators_protected: u64,
-    /// Stale, and kept because the run before did not see the same.
-    pub coordinators_waiting: u64,
-    pub keys_by_family: FamilyMap<u64>,
-    pub keys_vetoed: u64,
-    pub keys_orphaned: u64,
-    pub orphans_too_young: u64,
-    pub orphans_removed: u64,
-    pub keys_not_owned: u64,
-    /// Keys that stay without a living owner, and their stale owners' heartbeats with them.
-    pub held: Held,
-}
-
-impl Counts {
-    /// Keys removed, all families together.
-    pub fn keys_removed(&self) -> u64 {
-        let counts = self.keys_by_family.values();
-        counts.fold(0, |sum, count| sum.saturating_add(*count))
-    }
-
-    /// Count `count` removed keys of a family.
-    pub fn add_removed(&mut self, family: Family, count: u64) {
-        let sum = &mut self.keys_by_family[family];
-        *sum = sum.saturating_add(count);
-    }
-
-    fn by_family(&self) -> Value {
-        let pairs = self.keys_by_family.iter();
-        Value::Map(
-            pairs
-                .map(|(f, count)| (f.name(), (*count).into()))
-                .collect(),
-        )
     }
 }
 
@@ -132,15 +90,13 @@ impl Report {
         }
         if let Some(grace_s) = self.orphan_grace_s {
             fields.push(("orphan_grace_s", u64::from(grace_s).into()));
-            fields.push(("orphans_too_young", self.counts.orphans_too_young.into()));
+            let counts = self.counts.shown(Shown::WithOrphans);
+            fields.extend(counts.map(|(name, count)| (name, count.into())));
         }
-        let rest = [
-            ("keys_not_owned", self.counts.keys_not_owned),
-            ("coordinators_protected", self.counts.coordinators_protected),
-            ("coordinators_waiting", self.counts.coordinators_waiting),
-            ("warm_up_left_s", self.warm_up_left_s),
-        ];
-        for (name, count) in self.counts.held.fields().chain(rest) {
+        let held = self.counts.held.fields();
+        let rest = self.counts.shown(Shown::IfAny);
+        let warm_up = ("warm_up_left_s", self.warm_up_left_s);
+        for (name, count) in held.chain(rest).chain([warm_up]) {
             if count > 0 {
                 fields.push((name, count.into()));
             }
@@ -196,30 +152,13 @@ impl Report {
             ("status", Value::text(self.status.word())),
             ("dry_run", self.dry_run.into()),
             ("threshold_s", u64::from(self.threshold_s).into()),
-            ("keys_scanned", self.counts.keys_scanned.into()),
-            (
-                "coordinators_checked",
-                self.counts.coordinators_checked.into(),
-            ),
-            ("coordinators_stale", self.counts.coordinators_stale.into()),
-            (
-                "coordinators_unreadable",
-                self.counts.coordinators_unreadable.into(),
-            ),
-            (
-                "coordinators_removed",
-                self.counts.coordinators_removed.into(),
-            ),
-            (
-                "coordinators_revived",
-                self.counts.coordinators_revived.into(),
-            ),
-            ("keys_removed", self.counts.keys_removed().into()),
-            ("keys_by_family", self.counts.by_family()),
-            ("keys_vetoed", self.counts.keys_vetoed.into()),
-            ("keys_orphaned", self.counts.keys_orphaned.into()),
-            ("orphans_removed", self.counts.orphans_removed.into()),
         ];
+        for (name, count) in self.counts.shown(Shown::Always) {
+            fields.push((name, count.into()));
+            if name == KEYS_REMOVED {
+                fields.push(("keys_by_family", self.counts.by_family()));
+            }
+        }
         fields.extend(self.cost.fields());
         fields.push(("stale_ids", self.stale_ids_value()));
         self.remarks(&mut fields);
@@ -259,114 +198,13 @@ impl Report {
     }
 }
 
-/// Sums over all runs since the module was loaded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    pub runs: u64,
-    pub dry_runs: u64,
-    pub runs_complete: u64,
-    pub runs_partial: u64,
-    pub runs_limited: u64,
-    pub runs_cancelled: u64,
-    pub runs_truncated: u64,
-    pub runs_interrupted: u64,
-    pub runs_refused: u64,
-    pub keys_scanned: u64,
-    pub coordinators_removed: u64,
-    pub coordinators_revived: u64,
-    pub keys_removed: u64,
-    pub orphans_removed: u64,
-    pub slices: u64,
-    pub overruns: u64,
-    pub longest_slice_us: u64,
-    pub busy_us: u64,
-    pub long_slices: u64,
-    pub long_preempted: u64,
-    pub long_calls: u64,
-    pub longest_scan_us: u64,
-    pub longest_read_us: u64,
-    pub longest_unlink_us: u64,
-}
-
-impl Totals {
-    /// Add an ended run. What a dry run would have removed is not added: nothing was.
-    pub fn add(&mut self, report: &Report) {
-        let bump = |sum: &mut u64, by: u64| *sum = sum.saturating_add(by);
-        bump(&mut self.runs, 1);
-        bump(&mut self.dry_runs, u64::from(report.dry_run));
-        let ended = match report.status {
-            Status::Complete => &mut self.runs_complete,
-            Status::Partial => &mut self.runs_partial,
-            Status::Limited => &mut self.runs_limited,
-            Status::Cancelled => &mut self.runs_cancelled,
-            Status::Truncated => &mut self.runs_truncated,
-            Status::Interrupted => &mut self.runs_interrupted,
-            Status::Refused => &mut self.runs_refused,
-        };
-        bump(ended, 1);
-        bump(&mut self.keys_scanned, report.counts.keys_scanned);
-        if !report.dry_run {
-            bump(
-                &mut self.coordinators_removed,
-                report.counts.coordinators_removed,
-            );
-            bump(&mut self.keys_removed, report.counts.keys_removed());
-            bump(&mut self.orphans_removed, report.counts.orphans_removed);
-        }
-        bump(
-            &mut self.coordinators_revived,
-            report.counts.coordinators_revived,
-        );
-        bump(&mut self.slices, report.cost.slices);
-        bump(&mut self.overruns, report.cost.overruns);
-        bump(&mut self.busy_us, report.cost.busy_us);
-        bump(&mut self.long_slices, report.cost.long_slices);
-        bump(&mut self.long_preempted, report.cost.long_preempted);
-        bump(&mut self.long_calls, report.cost.long_calls);
-        let raise = |most: &mut u64, to: u64| *most = to.max(*most);
-        raise(&mut self.longest_slice_us, report.cost.longest_slice_us);
-        raise(&mut self.longest_scan_us, report.cost.longest_scan_us);
-        raise(&mut self.longest_read_us, report.cost.longest_read_us);
-        raise(&mut self.longest_unlink_us, report.cost.longest_unlink_us);
-    }
-
-    /// Every sum with its name, for STATUS and INFO alike.
-    pub fn fields(&self) -> [(&'static str, u64); 24] {
-        [
-            ("runs", self.runs),
-            ("dry_runs", self.dry_runs),
-            ("runs_complete", self.runs_complete),
-            ("runs_limited", self.runs_limited),
-            ("runs_cancelled", self.runs_cancelled),
-            ("runs_truncated", self.runs_truncated),
-            ("runs_interrupted", self.runs_interrupted),
-            ("runs_refused", self.runs_refused),
-            ("keys_scanned", self.keys_scanned),
-            ("coordinators_removed", self.coordinators_removed),
-            ("coordinators_revived", self.coordinators_revived),
-            ("keys_removed", self.keys_removed),
-            ("slices", self.slices),
-            ("overruns", self.overruns),
-            ("longest_slice_us", self.longest_slice_us),
-            ("busy_us", self.busy_us),
-            ("orphans_removed", self.orphans_removed),
-            ("long_slices", self.long_slices),
-            ("long_preempted", self.long_preempted),
-            ("long_calls", self.long_calls),
-            ("longest_scan_us", self.longest_scan_us),
-            ("longest_read_us", self.longest_read_us),
-            ("longest_unlink_us", self.longest_unlink_us),
-            ("runs_partial", self.runs_partial),
-        ]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys::family::Family;
     use crate::report::hold::Hold;
 
-    fn report() -> Report {
+    pub fn report() -> Report {
         let mut counts = Counts {
             coordinators_checked: 3,
             coordinators_stale: 2,
@@ -515,19 +353,5 @@ mod tests {
             nothing.summary(),
             "would remove 0 of 0 stale coordinators and 0 keys"
         );
-    }
-
-    #[test]
-    fn totals_do_not_count_what_a_dry_run_left_alone() {
-        let mut totals = Totals::default();
-        totals.add(&report());
-        totals.add(&Report {
-            dry_run: true,
-            status: Status::Limited,
-            ..report()
-        });
-        assert_eq!((totals.runs, totals.dry_runs), (2, 1));
-        assert_eq!((totals.runs_complete, totals.runs_limited), (1, 1));
-        assert_eq!(totals.keys_removed, 6);
     }
 }

@@ -13,8 +13,9 @@ use crate::redis::runner::request::Pending;
 use crate::redis::runner::run::Run;
 use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::runner::wakeup::Wakeup;
+use crate::report::Report;
 use crate::report::progress::Progress;
-use crate::report::{Report, Totals};
+use crate::report::totals::Totals;
 use crate::schedule::Busy;
 
 /// The run, when it is not in the middle of a slice.
