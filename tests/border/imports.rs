@@ -215,3 +215,38 @@ fn files_use_each_other_in_no_circle() {
         .collect();
     assert!(in_circles.is_empty(), "in a circle: {in_circles:#?}");
 }
+
+fn contributing() -> String {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    fs::read_to_string(root.join("CONTRIBUTING.md")).unwrap()
+}
+
+/// Words between backticks that are paths below `src`.
+fn paths_in(text: &str) -> Vec<&str> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    quoted.filter(|word| word.starts_with("src/")).collect()
+}
+
+#[test]
+fn the_map_has_the_folders_in_their_order() {
+    let page = contributing();
+    let (_, map) = page.split_once("## Map of the source").unwrap();
+    let (map, _) = map.split_once("\n## ").unwrap();
+    let rows = map.lines().filter_map(|line| line.strip_prefix("| `src/"));
+    let folders: Vec<&str> = rows
+        .filter_map(|row| row.split_once("/` |"))
+        .map(|row| row.0)
+        .collect();
+    assert_eq!(folders, ORDER);
+}
+
+#[test]
+fn every_file_that_the_page_names_is_there() {
+    let page = contributing();
+    let paths = paths_in(&page);
+    assert!(paths.len() > 20, "{paths:?}");
+    let source = root();
+    let is_there = |path: &&str| source.parent().unwrap().join(path).exists();
+    let missing: Vec<&str> = paths.into_iter().filter(|path| !is_there(path)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
