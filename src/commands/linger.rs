@@ -8,7 +8,7 @@ use crate::commands::look::Look;
 use crate::commands::options::CleanupOptions;
 use crate::reply::value::Value;
 
-/// What a run was asked for, and by whom. Only the very same joins it.
+/// What a run was asked for, and by which user. Only the same request of the same user joins it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
     pub database: i32,
@@ -21,7 +21,7 @@ pub struct Request {
     pub look: Option<Look>,
 }
 
-/// The caller's connection went away, and nobody has joined since.
+/// The caller's connection went away, and no other client has joined since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Departure {
     since_us: u64,
@@ -50,7 +50,7 @@ impl Departure {
         before.is_some_and(|before| takings_now != before)
     }
 
-    /// How long the run lingers yet; `None` when nobody joined it in time.
+    /// How long the run lingers yet; `None` when no client joined it in time.
     pub fn left_us(&self, now_us: u64, linger_s: u64) -> Option<u64> {
         let end_us = self
             .since_us
@@ -87,7 +87,7 @@ impl<A> Kept<A> {
         !self.is_over(now_us, linger_s) && self.request == *request
     }
 
-    /// Whether nobody gets it any more.
+    /// Whether no client gets it any more.
     pub fn is_over(&self, now_us: u64, linger_s: u64) -> bool {
         self.departure.left_us(now_us, linger_s).is_none()
     }

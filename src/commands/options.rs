@@ -1,7 +1,7 @@
 //! What `BLOCKING.CLEANUP` and `BLOCKING.STATUS` are asked, as typed options.
 //!
 //! This file must not know the server, its settings or a clock: an option that was not given stays `None`, and
-//! whoever runs the command fills in the default.
+//! the handler of the command fills in the default.
 
 use crate::commands::args::Given;
 use crate::commands::table::{CLEANUP, STATUS};

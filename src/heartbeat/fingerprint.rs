@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use super::Stored;
 
-/// Hashes with a key of this process alone, so that nobody can choose values that look alike.
+/// Hashes with a key of this process alone, so that no client can choose values with equal fingerprints.
 #[derive(Clone, Debug, Default)]
 pub struct Prints(RandomState);
 

@@ -28,7 +28,7 @@ pub struct Reader {
 #[derive(Clone, Copy, Debug)]
 pub struct Beat {
     pub reading: Reading,
-    /// Its fingerprint; 0 where nobody asked for one.
+    /// Its fingerprint; 0 where none was asked for.
     pub print: u64,
     /// It gives no time, and would be alive all the same if its key has a TTL.
     pub may_be_presence: bool,

@@ -40,9 +40,7 @@ impl BadTemplate {
                 "text that ends with a colon must come before the first {id}, {swarm} or *"
             }
             Self::NoId => "a template needs one {id}",
-            Self::Form => {
-                "accepted are text, then {swarm} or * and text, or neither, then {id}, then text, then *, or neither"
-            }
+            Self::Form => "expected PREFIX:[{swarm}TEXT | *TEXT]{id}[TEXT][*]",
             Self::Border => {
                 "{id} and {swarm} must begin behind a colon and end at a colon or at the end of the key, or stand beside a *"
             }

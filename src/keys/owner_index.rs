@@ -12,7 +12,7 @@ use crate::keys::reading::{Reading, SegmentCounts};
 use crate::keys::segment_hash::SegmentHasher;
 use crate::util::breath::Breath;
 
-/// A heartbeat's number, given by whoever fills the index.
+/// A heartbeat's number, given by the caller that fills the index.
 pub type HeartbeatNumber = u32;
 
 /// Looks up names by heartbeat number, so that the index stores none.

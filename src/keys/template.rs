@@ -1,7 +1,7 @@
 //! One line of the key layout: a template, and every way to read a key by it.
 //!
 //! Bytes only. An id and a swarm begin behind a colon and end at a colon or at the end of the key;
-//! whoever makes a template sees to it that its fixed parts do.
+//! the caller that makes a template checks that its fixed parts do.
 
 use memchr::memmem;
 

@@ -1,4 +1,4 @@
-//! When the server first saw each key that nobody owned and that gives no time of its own.
+//! When the server first saw each key that has no owner and gives no time of its own.
 //!
 //! Kept from run to run, 12 bytes a key. A key is known by its print, a keyed hash over its name and
 //! over all that shows when it is written again, so that one that was written again is a new one.

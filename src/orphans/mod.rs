@@ -1,4 +1,4 @@
-//! Which orphans go: a pure function over the keys of nobody, what was read of them, and a clock.
+//! Which orphans go: a pure function over keys without an owner, what was read of them, and a clock.
 //!
 //! An orphan goes when nothing speaks for life: neither its own evidence nor that of any known id
 //! it could belong to is young (`known_ids.rs` has the rule). Gathering and judging run on a worker

@@ -32,13 +32,13 @@ named_enum! {
         Held = held,
         /// It may belong to a coordinator of another node of the cluster.
         Elsewhere = elsewhere,
-        /// Nobody would take it: whoever could own it is alive.
+        /// It stays: every coordinator that could own it is alive.
         Kept = kept,
         /// Another stale coordinator takes it.
         Others = others,
         /// It would go, but the caller may not delete it, or something else of the family.
         Denied = denied,
-        /// Nobody owns it, and it was not judged.
+        /// It has no owner, and was not judged.
         Orphan = orphan,
         /// ORPHANS removes it.
         OrphanRemoved = orphan_removed,
@@ -85,7 +85,7 @@ pub struct Explanation {
     pub by_family: FamilyMap<FateMap<u64>>,
     pub shown: Vec<Shown>,
     room: Room,
-    /// Keys of nobody, in the order of the walk, until they are judged.
+    /// Keys without an owner, in the order of the walk, until they are judged.
     pub orphans: Vec<Position>,
     /// What the plan counted, with MATCH for this id.
     pub counts: Counts,
@@ -178,7 +178,7 @@ impl Explanation {
         counts.fold(0, u64::saturating_add)
     }
 
-    /// Write down what became of the keys of nobody, if they were judged; `None` if told to stop.
+    /// Write down what became of keys without an owner, if they were judged; `None` if told to stop.
     pub fn close(
         &mut self,
         collection: &ScannedKeys,

@@ -27,7 +27,7 @@ pub(super) enum Fate {
 /// What is known of a crowd, so that its members are looked at once and not once a key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Summary {
-    /// Somebody in it is not stale.
+    /// One of its heartbeats is not stale.
     protects: bool,
     /// Of the stale, the one whose name comes first.
     first_stale: Option<HeartbeatNumber>,
@@ -147,8 +147,8 @@ impl Planner<'_> {
         }
     }
 
-    /// A key with such a name stays, whoever owns it. Whether a stale one does is looked up as long as all names
-    /// like it together do not take too long: then it could be anybody's.
+    /// A key with such a name stays. Whether a stale coordinator owns it is looked up as long as all names like
+    /// it together do not take too long; after that it counts as one that any of them could own.
     fn fate_over_bound(&mut self, name: &[u8]) -> Option<Fate> {
         self.stale_owners.clear();
         let tries = self.owners.tries(name);

@@ -1,7 +1,7 @@
-//! Who beats: every different heartbeat of a collection once, with its verdict and its id.
+//! Every different heartbeat that the walk kept, once, with its verdict and its id.
 //!
 //! The first step of the plan, and what the other steps know of heartbeats. Which keys go with
-//! whom is not decided here.
+//! which heartbeat is not decided here.
 
 use hashbrown::HashTable;
 

@@ -54,8 +54,8 @@ use crate::util::chunked_list::ChunkedList;
 #[derive(Clone, Debug)]
 pub struct Question {
     pub layout: Arc<Layout>,
-    /// Server wall clock, milliseconds since 1970: the start of the run, so that nobody looks
-    /// older than he was when his heartbeat was read.
+    /// Server wall clock, milliseconds since 1970: the start of the run, so that no heartbeat looks older than
+    /// it was when it was read.
     pub now_ms: i64,
     pub threshold_s: u32,
     /// Narrows who may be removed, never who may veto.
@@ -67,7 +67,7 @@ pub struct Question {
     /// The walk stopped gathering family keys: all heartbeats are there, not all keys, so
     /// heartbeats must stay for the next run to find the rest.
     pub truncated: bool,
-    /// For a second walk: it kept no keys but those that somebody whom this knows as stale could own.
+    /// For a second walk: it kept only keys that a heartbeat which this knows as stale could own.
     pub sieve: Option<Arc<Sieve>>,
     /// What the collection and the sets of owners may take of memory, in bytes.
     pub max_bytes: usize,
@@ -79,7 +79,7 @@ pub struct Question {
     pub names_kept: bool,
     /// In a cluster: what of it lies here, unless that is everything.
     pub locality: Option<Locality>,
-    /// Whom to spare although he is stale, and when to remove nothing at all.
+    /// Which stale coordinators to spare, and when to remove nothing at all.
     pub safety: Safeguards,
 }
 
@@ -131,7 +131,7 @@ pub struct Plan {
     pub sets: OwnerSets,
     /// Everything the walk and the plan know; `*_removed` is what would be removed.
     pub counts: Counts,
-    /// Keys of nobody, in the order of the walk, if they were asked for.
+    /// Keys without an owner, in the order of the walk, if they were asked for.
     pub orphans: Vec<Position>,
     /// Empty unless they were asked for.
     pub kept: Kept,
@@ -143,9 +143,9 @@ pub struct Plan {
     pub limited: bool,
     /// The walk had to leave family keys out, so heartbeats stay.
     pub truncated: bool,
-    /// Somebody became stale too late for the sieve, so its heartbeat stays.
+    /// A heartbeat became stale too late for the sieve, so it stays.
     pub has_latecomers: bool,
-    /// The breaker is open, so nobody is doomed.
+    /// The breaker is open, so nothing goes.
     pub refused: Option<Share>,
     /// With a second look: what the next run should know.
     pub sights: Option<Sights>,
@@ -189,7 +189,7 @@ struct Planner<'c> {
     chosen: Vec<HeartbeatNumber>,
     /// By heartbeat number: the place among the chosen.
     ranks: Vec<Option<u32>>,
-    /// By heartbeat number: stale, but its heartbeat key could belong to somebody living.
+    /// By heartbeat number: stale, but its key could belong to a living coordinator.
     vetoed: Vec<bool>,
     /// By heartbeat number, in a cluster: stale, but keys or heartbeats of its may lie on other nodes.
     elsewhere: Vec<bool>,
@@ -213,7 +213,7 @@ struct Planner<'c> {
     crowd_ranks: Vec<(Option<u32>, usize)>,
     /// Readings that may still be tried of names over the bounds.
     tries_left: Tries,
-    /// Nobody knows whose a key that stays is.
+    /// It is not known whose a key that stays is.
     is_all_held: bool,
     /// There is no memory left to say whose keys are.
     is_full: bool,
@@ -247,7 +247,7 @@ impl<'c> Planner<'c> {
             positions: &heartbeats.positions,
         };
         let mut owners = OwnerIndex::new(Arc::clone(&question.layout));
-        // Whoever protects comes in last and so is visited first among the swarms of an id.
+        // What protects comes in last and so is visited first among the swarms of an id.
         for protecting in [false, true] {
             for (verdict, number) in heartbeats.verdicts.iter().zip(0..) {
                 let stale = matches!(verdict, Verdict::Stale { .. });

@@ -38,7 +38,7 @@ impl Planner<'_> {
         } else if self.is_all_held {
             self.incomplete.fill(Some(Incomplete::Held));
         }
-        // Nobody is looked up any more, and what follows takes as much memory.
+        // Nothing is looked up any more, and what follows takes as much memory.
         self.owners = OwnerIndex::new(Arc::clone(&self.question.layout));
         let ranks = &self.ranks;
         let rank = |number: &HeartbeatNumber| {

@@ -24,7 +24,7 @@ const MAX_STEPS: usize = 1 << 20;
 pub struct Protected(Vec<Pattern>);
 
 impl Protected {
-    /// Reads patterns separated by spaces; none at all protect nobody. The rules of a pattern are
+    /// Reads patterns separated by spaces; none at all protect nothing. The rules of a pattern are
     /// those of MATCH, without a way to escape: Valkey 8.1.1 writes quotes and backslashes into its
     /// configuration as they are, which then means something else or keeps it from starting. CONFIG
     /// REWRITE reads texts up to their first NUL byte only, and leaves out one that begins with it.

@@ -1,6 +1,6 @@
 //! What keeps a stale coordinator alive all the same: protection, the second look, the breaker.
 //!
-//! Pure, and the part of the plan that comes right after the verdicts: whoever is spared counts as
+//! Pure, and the part of the plan that comes right after the verdicts: what is spared counts as
 //! stale in the reply and as living in everything else.
 
 use std::sync::Arc;
@@ -57,7 +57,7 @@ pub struct Caught {
 }
 
 impl Safeguards {
-    /// Spare whom the nets catch: their verdict becomes `Live`, and they are counted. `None` if told to
+    /// Spare what is protected or unconfirmed: the verdict becomes `Live`, and it is counted. `None` if told to
     /// stop.
     pub fn spare(
         &self,

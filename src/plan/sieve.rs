@@ -25,8 +25,8 @@ pub struct Sieve {
     /// Every heartbeat once, and nothing else.
     heartbeats: ScannedKeys,
     positions: Vec<Position>,
-    /// Of the heartbeats that may have to go. They have an index of their own, so that no heartbeat of
-    /// somebody else hides them: it may be gone when the plan is made.
+    /// Of the heartbeats that may have to go. They have an index of their own, so that no other
+    /// heartbeat hides them: that one may be gone when the plan is made.
     stale: OwnerIndex,
     others: OwnerIndex,
     /// The stale ones in the order of their names.
@@ -47,7 +47,7 @@ impl Sieve {
         let mut hasher = SegmentHasher::default();
         let mut judged = judge_heartbeats(collection, question, &mut hasher, &breath)?;
         let Question { safety, layout, .. } = question;
-        // Whom the nets catch keeps everything, and may fill the memory as the living do.
+        // A coordinator that is spared keeps everything, and its keys may fill the memory as those of the living do.
         let mut counts = Counts::default();
         safety.spare(collection, layout, &mut judged, &mut counts, &breath)?;
         let mut heartbeats = ScannedKeys::default();
@@ -156,7 +156,7 @@ impl Sieve {
         self.counts = Counts::default();
     }
 
-    /// Keys of nobody that were not kept.
+    /// Keys without an owner that were not kept.
     pub fn counts(&self) -> Counts {
         self.counts
     }

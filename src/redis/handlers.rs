@@ -50,7 +50,7 @@ pub unsafe fn arguments<'a>(argv: *mut *mut RedisModuleString, argc: i32) -> Vec
     behind_name.map(|s| unsafe { api::bytes_of(*s) }).collect()
 }
 
-/// Reply with a value, perhaps as JSON, or with an error; not at all if somebody else will.
+/// Reply with a value, perhaps as JSON, or with an error; not at all if the client is blocked and gets its reply later.
 pub fn answer(ctx: *mut RedisModuleCtx, result: Result<Option<(Value, bool)>, Error>) -> i32 {
     match result {
         Ok(Some((value, true))) => reply::json(ctx, &value),

@@ -119,7 +119,7 @@ pub fn ended(database: i32, report: &Report) -> Change {
     with_schedule(|schedule| schedule.ended(now_us, database, report)).unwrap_or(Change::None)
 }
 
-/// Nobody could write for so long, until now.
+/// No client could write for so long, until now.
 pub fn stood_still(missed_us: u64) {
     let (now_us, warm_up_s) = (system::monotonic_us(), settings::warm_up_s());
     with_schedule(|schedule| schedule.keep_away(now_us, missed_us, warm_up_s));
@@ -136,7 +136,7 @@ pub fn tried_a_write(now_us: u64, tried: Tried) -> Noticed {
     with_schedule(|schedule| schedule.tried_a_write(now_us, tried, warm_up_s)).unwrap_or_default()
 }
 
-/// Whom the warm-up that is on is for, if writers were kept away.
+/// Why the warm-up is on, if writers were kept away.
 pub fn absence() -> Option<Absence> {
     let (now_us, warm_up_s) = (system::monotonic_us(), settings::warm_up_s());
     with_schedule(|schedule| schedule.absence(now_us, warm_up_s)).flatten()

@@ -10,9 +10,9 @@ use crate::redis::api::system;
 
 #[derive(Debug)]
 struct Memory {
-    /// What nobody owned was so by this layout.
+    /// What had no owner was so by this layout.
     layout: Arc<Layout>,
-    /// Makes the prints; secret, so that nobody can choose keys that collide.
+    /// Makes the prints; secret, so that no client can choose keys that collide.
     key: RandomState,
     databases: HashMap<i32, Arc<FirstSeen>>,
 }

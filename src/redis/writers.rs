@@ -55,11 +55,11 @@ fn moment() -> Moment {
     }
 }
 
-/// A server that was stopped, or whose clock was set forward, has missed beats or makes everybody
-/// look older, as one does that was away. A run under way ends: it would find heartbeats gone that
-/// nobody could refresh, and take the keys of the living for orphans.
+/// A server that was stopped has missed beats, and one whose clock was set forward makes every heartbeat look
+/// older. A run under way ends: it would find heartbeats expired that no client could refresh, and take the keys
+/// of living coordinators for orphans.
 ///
-/// While writes are paused nobody can beat either, so the time counts as one in which the server
+/// While writes are paused no coordinator can beat either, so the time counts as one in which the server
 /// stood still. Runs ask before every slice: the first one after a pause must know.
 pub fn look_at_clocks() {
     if api::writes_are_paused() {
@@ -142,7 +142,7 @@ enum Write {
     Taken,
     /// The server's own words.
     Refused(String),
-    /// The slot of this name is another node's, or nobody's.
+    /// The slot of this name is another node's, or not assigned.
     NotOwned,
 }
 

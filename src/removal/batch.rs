@@ -75,7 +75,7 @@ impl Removal {
             return;
         }
         self.counts.coordinators_removed = self.counts.coordinators_removed.saturating_add(count);
-        // Where one had gone already, nobody says which.
+        // Where one had gone already, the server does not say which.
         let all = count == asked as u64;
         for number in self.leaving.drain(..asked.min(self.leaving.len())) {
             if let Some(removed) = self.removed.get_mut(number as usize) {

@@ -95,7 +95,7 @@ impl Removal {
 
     /// Leave the next key of a family whose heartbeat is gone. A key that others could own as well can
     /// be found again through their heartbeats, as far as these are there, for they have had their turn; any
-    /// other is nobody's now.
+    /// other has no owner now.
     pub(super) fn leave_key(&mut self, space: &mut impl Keyspace, family: &Doomed) {
         let place = self.next_key;
         self.next_key = place.saturating_add(1);

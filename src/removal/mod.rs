@@ -76,7 +76,7 @@ pub struct Removal {
     shrunk: Option<Shrunk>,
     /// None while they are switched off.
     pub obituaries: Option<Obituaries>,
-    /// Keys of nobody, which go when the families are gone.
+    /// Keys without an owner, which go when the families are gone.
     pub bury: Option<OrphanRemoval>,
     /// Why orphans that should have been judged were not, and the status that goes with it.
     pub orphans_stay: Option<(Status, &'static str)>,
@@ -103,7 +103,7 @@ pub struct Removal {
     leaving: Vec<HeartbeatNumber>,
     /// What the removals so far take in the stream to replicas, about.
     written_bytes: u64,
-    /// The longest reading of heartbeats before an UNLINK, since whoever accounts for it took this away.
+    /// The longest reading of heartbeats before an UNLINK, since the run took this into its account.
     pub longest_read_us: u64,
 }
 
@@ -332,7 +332,7 @@ impl Removal {
                 }
                 // Whether another owner of its keys is still there is known when the batch is gone.
                 None if !self.leaving.is_empty() => return,
-                // Its TTL passed, or somebody removed it. Without it nothing proves death.
+                // Its TTL passed, or a client removed it. Without it nothing proves death.
                 None => {
                     for _ in 0..left.min(room) {
                         self.leave_key(space, &family);
@@ -428,7 +428,7 @@ impl Removal {
     }
 
     /// What a heartbeat means in this slice. One that is old but holds other bytes than the run
-    /// before saw has been written since, so somebody lives there.
+    /// before saw has been written since, so its coordinator is alive.
     fn verdict(&self, slice: Slice, name: &[u8], beat: Beat) -> Verdict {
         let verdict = heartbeat::verdict(beat.reading, slice.now_ms, slice.threshold_s);
         match (verdict, &self.before, &slice.reader.prints) {

@@ -1,4 +1,4 @@
-//! The last of a run with ORPHANS: remove the keys of nobody, trusting nothing older than the slice.
+//! The last of a run with ORPHANS: remove keys without an owner, trusting nothing older than the slice.
 //!
 //! In the slice that removes an orphan, everything that spoke against life is looked at again: no
 //! possible owner has a heartbeat, the key itself is as it was, and so is every orphan that speaks
@@ -203,7 +203,7 @@ impl OrphanRemoval {
         true
     }
 
-    /// Whose an orphan is said to have been: his whose alone it can be, or the first known id.
+    /// Whose an orphan is said to have been: the only id that it can be read with, or the first known one.
     fn whose(&mut self, name: &[u8]) -> Option<Reading> {
         self.orphans.claims.load(name);
         let only = orphans::only_reading(name, &mut self.sole);

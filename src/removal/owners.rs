@@ -24,8 +24,8 @@ pub(super) enum Standing {
     NotYet,
 }
 
-/// The heartbeat of an owner has gone in another way than by this run, because its TTL passed or by
-/// somebody's hand. That may have left the key to another: a key of a swarm belongs to the
+/// The heartbeat of an owner has gone in another way than by this run, because its TTL passed or a
+/// client removed it. That may have left the key to another: a key of a swarm belongs to the
 /// unscoped heartbeat where its swarm has none. Who that is now, the next run will know.
 const GONE: Standing = Standing::Held(Hold::OwnerGone);
 
@@ -54,7 +54,7 @@ pub(super) struct Others {
     name_bytes: usize,
     /// Bytes of values that were read before that key.
     read_before: usize,
-    /// Steps since the clock was looked at, about as long as a key takes that nobody else could own.
+    /// Steps since the clock was looked at, about as long as a key takes that has one possible owner.
     pub steps: usize,
     /// A crowd whose heartbeats stay, and from which of them on that is still to be noted.
     to_hold: Vec<(u32, usize)>,

@@ -83,7 +83,7 @@ pub enum Error {
     CannotStart {
         why: &'static str,
     },
-    /// A look did not get to its end.
+    /// A look was stopped before its end.
     LookEnded {
         command: &'static str,
         cancelled: bool,
@@ -201,7 +201,7 @@ impl fmt::Display for Error {
                 } else {
                     "INTERRUPTED"
                 };
-                write!(out, "{code} {command} did not get to its end: {why}")
+                write!(out, "{code} {command} was stopped: {why}")
             }
         }
     }

@@ -117,7 +117,7 @@ fn samples() -> Vec<(Error, &'static str)> {
                 cancelled: true,
                 why: "cancelled by BLOCKING.CANCEL".into(),
             },
-            "CANCELLED BLOCKING.LIST did not get to its end: cancelled by BLOCKING.CANCEL",
+            "CANCELLED BLOCKING.LIST was stopped: cancelled by BLOCKING.CANCEL",
         ),
         (
             Error::LookEnded {
@@ -125,7 +125,7 @@ fn samples() -> Vec<(Error, &'static str)> {
                 cancelled: false,
                 why: "the database was flushed".into(),
             },
-            "INTERRUPTED BLOCKING.EXPLAIN did not get to its end: the database was flushed",
+            "INTERRUPTED BLOCKING.EXPLAIN was stopped: the database was flushed",
         ),
         (
             Error::InProgress {

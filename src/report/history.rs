@@ -1,4 +1,4 @@
-//! What somebody who watches the server from afar wants to know between two runs: how long ago one
+//! What monitoring wants to know between two runs: how long ago one
 //! was complete, and what the newest whole look at each database left there.
 //!
 //! Pure. The figures of the last run are not enough for that: with several databases it is nearly

@@ -1,4 +1,4 @@
-//! Why a key that a stale coordinator would have taken stays, although nobody living could own it.
+//! Why a key that a stale coordinator would have taken stays, although no living coordinator could own it.
 //!
 //! Such a key can be found again only through the heartbeats of its owners. So these stay with it,
 //! all of them, and the run says how many keys there are and what the next run needs.

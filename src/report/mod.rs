@@ -25,7 +25,7 @@ pub enum Status {
     Partial,
     /// LIMIT was reached; more coordinators are stale.
     Limited,
-    /// Somebody cancelled the run, or its caller went away.
+    /// It was cancelled, or its caller went away.
     Cancelled,
     /// `blocking.collect-max-bytes` was reached; run again to go on.
     Truncated,
@@ -65,7 +65,7 @@ pub struct Report {
     pub stale_ids: Vec<Vec<u8>>,
     /// Why the status is not `complete`, where the status alone does not say it.
     pub reason: Option<String>,
-    /// The database of a scheduled run; nobody else could know it.
+    /// The database of a scheduled run; a caller knows its own.
     pub scheduled: Option<u64>,
     /// How long the warm-up was to last when the run began, in seconds; 0 for none.
     pub warm_up_left_s: u64,

@@ -1,14 +1,14 @@
 //! Obituaries: what is written into a stream about each coordinator that a run has removed.
 //!
-//! Bytes and numbers only. What counts is what was removed, not what should have been: whoever
-//! removes keys says whose each of them was, and then how many really went.
+//! Bytes and numbers only. What counts is what was removed, not what should have been: the
+//! removal says whose each key was, and then how many really went.
 
 use crate::keys::family::{Family, FamilyMap};
 
 /// More of an id, a swarm or a heartbeat than this is cut off: ten thousand entries are kept.
 pub const MAX_VALUE_BYTES: usize = 1024;
 
-/// Why somebody's keys went.
+/// Why the keys went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// The heartbeat was older than the threshold.
@@ -100,7 +100,7 @@ pub struct Obituaries {
 }
 
 impl Obituaries {
-    /// Nobody has died yet.
+    /// None written yet.
     pub fn new(stream: Vec<u8>, is_family: bool, maxlen: u64, run: u64) -> Self {
         Self {
             stream,
@@ -139,8 +139,8 @@ impl Obituaries {
         }
     }
 
-    /// For each one that is wholly gone, the arguments of XADD. Who was opened last may be on his way
-    /// out, and is remembered.
+    /// For each one that is wholly gone, the arguments of XADD. The one that was opened last may go in
+    /// parts, and is kept until it is over.
     pub fn finished(&mut self) -> Vec<Vec<Vec<u8>>> {
         let mut written = Vec::new();
         let mut under_way = None;

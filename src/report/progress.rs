@@ -56,7 +56,7 @@ pub struct Progress {
     pub asynchronous: bool,
     /// The schedule started it.
     pub scheduled: bool,
-    /// Nobody waits for it: how long it goes on unless somebody joins.
+    /// No client waits for it: how long it goes on unless one joins.
     pub lingering_s: Option<u64>,
     /// It removes whether writers were kept away or not.
     pub no_warm_up: bool,
@@ -97,7 +97,7 @@ fn percent(part: u64, whole: u64) -> u64 {
 }
 
 impl Progress {
-    /// Whether the run is pointless, or dangerous, while nobody can write: it removes, or the schedule
+    /// Whether the run is pointless, or dangerous, while no client can write: it removes, or the schedule
     /// learns from it.
     pub fn needs_writers(&self) -> bool {
         let is_trial = self.dry_run && !self.scheduled;

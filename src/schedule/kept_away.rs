@@ -1,4 +1,4 @@
-//! Times in which nobody can write to this server although the clock goes on: afterwards everybody
+//! Times in which no client can write to this server although the clock goes on: afterwards every coordinator
 //! looks dead.
 //!
 //! Pure. There are two ways to notice. The clocks show that the server stood still, or that its wall
@@ -21,7 +21,7 @@ const TRY_EVERY_US: u64 = US_PER_S;
 
 /// How long a server may stand still, in milliseconds, before it counts as one that was away: a
 /// quarter of the threshold or, with orphans, of the grace if that is shorter. Heartbeats expire
-/// meanwhile that nobody can refresh, and the TTL of many is half the threshold.
+/// meanwhile that no client can refresh, and the TTL of many is half the threshold.
 pub fn standstill_ms(threshold_s: u64, orphan_grace_s: u64) -> i64 {
     let shortest_s = match orphan_grace_s {
         0 => threshold_s,
@@ -49,7 +49,7 @@ impl Clocks {
         Self(now)
     }
 
-    /// For how long, in microseconds, nobody could write since the last look, if it was for longer than
+    /// For how long, in microseconds, no client could write since the last look, if it was for longer than
     /// allowed: the server stood still, or its clock was set forward. Such a step counts however
     /// short the standstill: keys expire at once whose owners had no time to refresh them.
     pub fn missed_us(&mut self, now: Moment, allowed_ms: i64) -> Option<u64> {
@@ -70,7 +70,7 @@ impl Clocks {
 pub enum Tried {
     Taken,
     Refused,
-    /// In a cluster: no slot of this node was found, so nobody knows.
+    /// In a cluster: no slot of this node was found, so it is not known.
     Unknown,
 }
 
@@ -148,7 +148,7 @@ pub struct Away {
 }
 
 impl Away {
-    /// Microseconds until those who live have had the time of a warm-up; 0 if nobody was kept away.
+    /// Microseconds until living coordinators have had the time of a warm-up; 0 if none was kept away.
     fn left_us(&self, now_us: u64, warm_up_us: u64) -> u64 {
         let warm_us = self.until_us.map(|us| us.saturating_add(warm_up_us));
         warm_us.unwrap_or_default().saturating_sub(now_us)
@@ -168,7 +168,7 @@ impl Away {
         self.until_us = Some(now_us);
     }
 
-    /// Whom a warm-up of this kind is for.
+    /// What a warm-up of this kind is for.
     pub fn absence(&self, now_us: u64, warm_up_us: u64) -> Option<Absence> {
         let left_us = self.left_us(now_us, warm_up_us);
         (left_us > 0).then(|| Absence {

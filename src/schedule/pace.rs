@@ -44,7 +44,7 @@ pub fn propagation_us(slice_us: u64) -> u64 {
 pub struct Shares {
     /// While others have work.
     pub busy: u64,
-    /// While nobody else has; a limit for the other, too.
+    /// While no client has any; a limit for the other, too.
     pub idle: u64,
 }
 
@@ -91,7 +91,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// As the settings are unless somebody changes them.
+    /// The defaults of the settings.
     const QUARTER: Shares = flat_out_or(25);
 
     /// Flat out, and `busy` percent while others have work.

@@ -1,4 +1,4 @@
-//! What the schedule makes of times in which nobody could write.
+//! What the schedule makes of times in which no client could write.
 
 use super::{Schedule, US_PER_S};
 use crate::schedule::kept_away::{Absence, Follows, Tried};
@@ -15,7 +15,7 @@ pub struct Noticed {
 }
 
 impl Schedule {
-    /// Nobody could write for so long, until now. As long as the server has not taken a write, that is
+    /// No client could write for so long, until now. As long as the server has not taken a write, that is
     /// part of its start.
     pub fn keep_away(&mut self, now_us: u64, for_us: u64, warm_up_s: u64) {
         if self.writes.has_taken() {
@@ -51,13 +51,13 @@ impl Schedule {
         }
     }
 
-    /// Whom the warm-up that is on is for, if writers were kept away.
+    /// Why the warm-up is on, if writers were kept away.
     pub fn absence(&self, now_us: u64, warm_up_s: u64) -> Option<Absence> {
         let warm_up_us = warm_up_s.saturating_mul(US_PER_S);
         self.away.absence(now_us, warm_up_us)
     }
 
-    /// The same in seconds; 0 if nobody was.
+    /// The same in seconds; 0 if they were not.
     pub(super) fn writers_away_s(&self, now_us: u64, warm_up_s: u64) -> u64 {
         let absence = self.absence(now_us, warm_up_s);
         absence.map_or(0, |absence| absence.away_s)

@@ -170,10 +170,10 @@ pub static THRESHOLD_SECONDS: Setting = Setting::new(
 /// How long a slice of a run may hold the main thread, in microseconds.
 pub static SLICE_US: Setting = Setting::new("slice-us", 250, 50, 100_000);
 
-/// Share of the main thread that a run may use while others have work, in percent.
+/// Share of the main thread that a run may use while clients have work, in percent.
 pub static CPU_PERCENT: Setting = Setting::new("cpu-percent", 25, 1, 100);
 
-/// The same while nobody else has work, for machines whose processors have other work; a limit for
+/// The same while no client has work, for machines whose processors have other work; a limit for
 /// the share of a busy server, too.
 pub static IDLE_CPU_PERCENT: Setting = Setting::new("idle-cpu-percent", 100, 1, 100);
 

@@ -1,7 +1,7 @@
 //! What long work off the main thread does now and then: let go of the processor, and ask whether it
 //! is still wanted.
 //!
-//! Whoever cancels a run waits for its worker. So every loop whose length a name, a value or a count can
+//! A client that cancels a run waits for its worker. So every loop whose length a name, a value or a count can
 //! make long takes its steps here, down to the readings of one name and the comparisons of a sort.
 
 use std::cell::Cell;
@@ -15,10 +15,10 @@ use crate::util::yielding::Yielding;
 /// a record takes the plan 0.2 to 2 us.
 const STEPS: usize = 64;
 
-/// Give the processor to whoever waits for it, unless that is somebody who keeps it.
+/// Give the processor to a thread that waits for it, unless that thread keeps it.
 ///
 /// On a machine with few of them that may be the server itself or one of its clients, and the system
-/// would let them wait for milliseconds: to it this work is as good as theirs. If nobody waits, that takes
+/// would let them wait for milliseconds: to it this work is as good as theirs. If no thread waits, that takes
 /// less than a microsecond.
 pub fn let_go() {
     thread_local! {
@@ -59,7 +59,7 @@ impl<'s> Breath<'s> {
         }
     }
 
-    /// Work that nobody stops because it is short, such as that of one slice.
+    /// Work that is not stopped because it is short, such as that of one slice.
     pub fn unstoppable() -> Breath<'static> {
         static NEVER: AtomicBool = AtomicBool::new(false);
         Breath::new(&NEVER)

@@ -11,7 +11,7 @@ use crate::reply::value::Value;
 pub enum Severity {
     /// Something does not work, and will not by itself.
     Problem,
-    /// Something may be wrong, or somebody should decide.
+    /// Something may be wrong, or an operator should decide.
     Warning,
     Note,
 }

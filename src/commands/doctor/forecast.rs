@@ -33,7 +33,7 @@ pub struct Forecast {
     pub share: Option<Share>,
 }
 
-/// Keys of nobody.
+/// Keys without an owner.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Orphaned {
     /// By family, without those that are protected.
@@ -92,7 +92,7 @@ pub fn study(
         locality,
     } = names;
     let mut out = Study::default();
-    // Without all heartbeats nobody's keys could be judged.
+    // Without all heartbeats no key could be judged.
     if walked.is_overfull {
         return Some(out);
     }

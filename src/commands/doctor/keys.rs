@@ -1,4 +1,4 @@
-//! Findings about keys: what is there, what a cleanup would do, orphans, names that nobody knows.
+//! Findings about keys: what is there, what a cleanup would do, orphans, unknown names.
 
 use std::collections::BTreeMap;
 

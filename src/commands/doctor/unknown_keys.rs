@@ -108,8 +108,8 @@ impl UnknownKeys {
     }
 }
 
-/// The glob for names of this kind: `blocking:retry:*`, and `swarm:*:lock` where the part behind
-/// the first colon is somebody's.
+/// The glob for names of this kind: `blocking:retry:*`, and `swarm:*:lock` where an id or a swarm
+/// stands behind the first colon.
 fn glob_of(name: &[u8], head: &Head) -> Vec<u8> {
     let rest = name.get(head.text.len()..).unwrap_or_default();
     let mut parts = rest.split(|byte| *byte == b':');

@@ -1,4 +1,4 @@
-//! What the caller of a run may delete, and what he may read, by the server's ACL.
+//! What the caller of a run may delete, and what it may read, by the server's ACL.
 //!
 //! The name is taken in the command, where there is a client; the user behind it is looked up at
 //! the head of every slice, for an administrator may change or delete it between two of them.

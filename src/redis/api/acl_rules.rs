@@ -1,8 +1,7 @@
 //! Whether a user of the server has a rule that names a command of this module.
 //!
-//! Most servers abort when a module is unloaded whose commands a rule names (Redis from 7.2 on, and
-//! Valkey before it learned to refuse that, see its issue 2797), and none of them starts from a
-//! configuration with such a rule and without the module.
+//! Unloading a module while an ACL rule names one of its commands aborts Redis from 7.2 on and older Valkey
+//! (valkey#2797). No server starts with such a rule if the module is missing.
 
 use crate::reply::error::shown;
 

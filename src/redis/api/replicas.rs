@@ -25,7 +25,7 @@ impl Replicas {
         }
     }
 
-    /// The same after something was written that nobody measured: looks at once.
+    /// The same after something was written that was not measured: looks at once.
     pub fn are_too_far_behind_now(&mut self, ctx: *mut RedisModuleCtx) -> bool {
         self.look_at_bytes = 0;
         self.are_too_far_behind(ctx, 0)

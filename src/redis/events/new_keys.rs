@@ -1,7 +1,7 @@
 //! Heartbeats that came into being during a run, and with ORPHANS every other family key as well.
 //!
 //! The walk may have passed the place of a heartbeat before it was written, and a heartbeat of a
-//! swarm nobody has heard of cannot be looked up by id. So the server tells of every new key while
+//! swarm that is not known cannot be looked up by id. So the server tells of every new key while
 //! a run is on, and whatever a newborn heartbeat could own stays.
 //!
 //! The subscription is for the event `new` alone where the server allows it, which overwriting a
@@ -139,7 +139,7 @@ fn key_arrives(name: &[u8]) {
         return;
     };
     arrived.1 = arrived.1.saturating_add(name.len());
-    // Whose a key over the bounds is nobody knows, so it could speak for anybody.
+    // It is not known whose a key over the bounds is, so it could be evidence for any id.
     if arrived.1 > KEYS_MAX_BYTES || name.len() > name_bounds::MAX_NAME_BYTES {
         arrived.0 = None;
     } else if let Some(names) = arrived.0.as_mut() {

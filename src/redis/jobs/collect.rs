@@ -59,7 +59,7 @@ pub enum Purpose {
     Telling,
     /// The keys of the stale go.
     Removing,
-    /// And those of nobody, which are witnesses, too.
+    /// And those without an owner, which are evidence, too.
     RemovingOrphans,
 }
 
@@ -290,7 +290,7 @@ impl Collect {
         let string = OwnString::new(name);
         let reader = &self.limits.reader;
         let beat = match &mut self.survey {
-            // The plan must know whoever lives, even where the caller may not be told of him.
+            // The plan must know every living coordinator, even where the caller may not read its heartbeat.
             Some(survey) if !user.may_read(string.as_ptr()) => {
                 survey.deny_heartbeat();
                 keyspace::read_heartbeat(ctx, &string, reader)

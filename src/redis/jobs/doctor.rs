@@ -91,7 +91,7 @@ impl Measure {
 ///
 /// Of a collection the server looks at five elements: on Redis 7.0 a hash, list, set or sorted set of
 /// a million takes some 10 us. Of a stream it looks at every consumer: one with a million takes 33 ms,
-/// so streams are not asked about. What another module's type takes, nobody knows.
+/// so streams are not asked about. What another module's type takes is not known.
 fn memory_usage(ctx: *mut RedisModuleCtx, name: &OwnString) -> Option<u64> {
     const QUICK: [isize; 5] = [
         raw::REDISMODULE_KEYTYPE_STRING,

@@ -1,4 +1,4 @@
-//! The part of a run between plan and reap, with ORPHANS only: read what the keys of nobody say.
+//! The part of a run between plan and reap, with ORPHANS only: read what keys without an owner say.
 //!
 //! Only what needs the main thread happens here; nothing is judged.
 

@@ -11,21 +11,21 @@ use crate::redis::api::detached;
 use crate::redis::api::system;
 use crate::redis::api::{self, RedisModuleCtx, rm};
 
-/// Whoever is served in a turn with so many commands is one of many: it is the rest of them that he waits
-/// for rather than a slice, and the pace sees to it that they get their share.
+/// A client that is served in a turn with so many commands is one of many. It waits for the others rather than
+/// for a slice, and the pace gives them their share.
 const MANY_COMMANDS: u32 = 100;
 
 /// After such a turn commands are not counted for this long. Measured with 50 busy clients, counting all of
 /// theirs took 2 % of what they get done.
 const UNCOUNTED_US: u64 = 10_000;
 
-/// Whoever was served is expected to ask again within this time.
+/// A client that was served is expected to ask again within this time.
 const ACTIVE_US: u64 = 3_000;
 
 /// How many runs listen: one that waits to begin is there beside the one that ends.
 static LISTENERS: AtomicU32 = AtomicU32::new(0);
 
-/// What counts commands, while somebody listens.
+/// What counts commands, while a run listens.
 static FILTER: AtomicPtr<raw::RedisModuleCommandFilter> = AtomicPtr::new(ptr::null_mut());
 
 /// Commands of others in this turn.
@@ -34,20 +34,20 @@ static COMMANDS: AtomicU32 = AtomicU32::new(0);
 /// When counting begins again; 0 while it is on.
 static UNCOUNTED_UNTIL_US: AtomicU64 = AtomicU64::new(0);
 
-/// When a turn ended that served somebody.
+/// When a turn ended that served a client.
 static SERVED_US: AtomicU64 = AtomicU64::new(0);
 
-/// Whether somebody is served in this turn of the loop, and gets his reply at its end.
+/// Whether a client is served in this turn of the loop, and gets its reply at the end of it.
 pub fn is_serving() -> bool {
     COMMANDS.load(Ordering::Relaxed) > 0 || UNCOUNTED_UNTIL_US.load(Ordering::Relaxed) > 0
 }
 
-/// Whether somebody was served a moment ago, and may ask again in the next slice.
+/// Whether a client was served a moment ago, and may ask again in the next slice.
 pub fn clients_are_active(now_us: u64) -> bool {
     now_us.saturating_sub(SERVED_US.load(Ordering::Relaxed)) < ACTIVE_US
 }
 
-/// Whether somebody was served since then, as far as commands are counted.
+/// Whether a client was served since then, as far as commands are counted.
 pub fn have_served_since(us: u64) -> bool {
     SERVED_US.load(Ordering::Relaxed) >= us || UNCOUNTED_UNTIL_US.load(Ordering::Relaxed) > 0
 }
@@ -59,7 +59,7 @@ pub struct ClientActivity(());
 impl ClientActivity {
     pub fn listen() -> Self {
         if LISTENERS.fetch_add(1, Ordering::Relaxed) == 0 {
-            // Whoever asked for the run, and whoever else in the same turn.
+            // The client that asked for the run, and any other in the same turn.
             COMMANDS.store(1, Ordering::Relaxed);
             SERVED_US.store(system::monotonic_us(), Ordering::Relaxed);
             UNCOUNTED_UNTIL_US.store(0, Ordering::Relaxed);
@@ -81,7 +81,7 @@ impl Drop for ClientActivity {
 
 /// Called while there is no filter.
 fn begin_counting() {
-    // SAFETY: 1, 2; the callback lives as long as the module. Should the server refuse, then nobody is
+    // SAFETY: 1, 2; the callback lives as long as the module. Should the server refuse, then no client is
     // ever seen to be served.
     let filter = unsafe {
         rm!(RedisModule_RegisterCommandFilter)(
@@ -108,11 +108,11 @@ fn subscribe(callback: raw::RedisModuleEventCallback) {
         dataver: 1,
     };
     // SAFETY: 1, 2; the callback lives as long as the module. Should a server not know the event, then
-    // nobody is ever seen to be served.
+    // no client is ever seen to be served.
     unsafe { rm!(RedisModule_SubscribeToServerEvent)(detached::context(), event, callback) };
 }
 
-/// Somebody's command, or one that a script calls; it is counted and left as it is.
+/// A client's command, or one that a script calls; it is counted and left as it is.
 unsafe extern "C" fn on_command(_filter: *mut raw::RedisModuleCommandFilterCtx) {
     let count = COMMANDS.load(Ordering::Relaxed);
     COMMANDS.store(count.saturating_add(1), Ordering::Relaxed);

@@ -46,14 +46,14 @@ fn leave(handle: *mut raw::RedisModuleBlockedClient) -> bool {
     has_left
 }
 
-/// End what lingers for one that a command took away; before each slice, and before somebody may join.
+/// End what lingers for one that a command took away; before each slice, and before a client may join.
 pub fn settle() {
     if registry::has_unsettled() {
         end(registry::settle(takings()));
     }
 }
 
-/// End what nobody has joined in time; with the server's clock.
+/// End what no client has joined in time. Called by the server's cron.
 pub fn tend(now_us: u64) {
     let linger_s = LINGER_SECONDS.get();
     registry::forget_kept(now_us, linger_s);
@@ -70,9 +70,9 @@ fn end(ended: Ended) {
     }
 }
 
-/// Whether the run under way ends, and nobody may join it or get its answer later: nobody waits for it any
-/// more, or the server itself sent away who did, because the user is gone or its role has changed. One who
-/// asks after that is another user, or asks about other data.
+/// Whether the run under way ends, and no client may join it or get its answer later: its caller is gone, the
+/// caller's user is gone, or the server's role has changed. A client that asks after that is another user, or
+/// asks about other data.
 pub fn is_ending() -> bool {
     let ends = [
         StopReason::CallerGone,
@@ -83,7 +83,7 @@ pub fn is_ending() -> bool {
     registry::progress().is_some() && wished.is_some_and(|end| ends.contains(&end))
 }
 
-/// The data of this database, or of all with -1, is another one now: nobody gets an answer about what was there
+/// The data of this database, or of all with -1, is another one now: no client gets an answer about what was there
 /// before.
 pub fn forget(database: i32) {
     registry::forget_kept_of(database);

@@ -20,7 +20,7 @@ pub struct RunRequest {
     pub user: Option<Vec<u8>>,
     /// The client that waits; none with ASYNC, and while the run lingers.
     pub caller: Option<BlockedClient>,
-    /// The client's connection went away, and nobody has joined since.
+    /// The client's connection went away, and no other client has joined since.
     pub departure: Option<Departure>,
     /// The client that waits is not the first.
     pub joined: bool,
@@ -36,7 +36,7 @@ pub struct RunRequest {
 }
 
 impl RunRequest {
-    /// What it was asked for, and by whom.
+    /// What it was asked for, and by which user.
     pub fn request(&self) -> Request {
         Request {
             database: self.database,
@@ -77,7 +77,7 @@ impl RunRequest {
         self.departure.is_some() && self.request() == *request
     }
 
-    /// Somebody waits for it again.
+    /// A client waits for it again.
     pub fn join(&mut self, caller: BlockedClient) {
         self.caller = Some(caller);
         self.departure = None;
@@ -107,6 +107,6 @@ impl RunRequest {
 pub struct Pending {
     pub order: RunRequest,
     pub wakeup: Wakeup,
-    /// Why it should end at once, if its caller went away, or changed his mind, meanwhile.
+    /// Why it should end at once, if its caller went away or cancelled meanwhile.
     pub wish: Option<StopReason>,
 }

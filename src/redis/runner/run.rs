@@ -65,7 +65,7 @@ enum Phase {
     Planning(Worker<Option<Planned>>, Walked),
     /// Which of the keys that stay are there at all.
     Recounting(Box<Removal>),
-    /// With ORPHANS: reading what the keys of nobody say.
+    /// With ORPHANS: reading what keys without an owner say.
     Weighing(Box<Removal>, Box<OrphanCheck>),
     Judging(Worker<Option<Judged>>, Judging),
     Reaping(Box<Removal>),
@@ -223,7 +223,7 @@ impl Run {
     }
 
     /// Milliseconds since 1970, as seen from the start of the run: a clock set forward meanwhile
-    /// makes nobody look older, and one set back counts at once.
+    /// makes no heartbeat look older, and one set back counts at once.
     fn now_ms(&self) -> i64 {
         let elapsed_us = system::monotonic_us().saturating_sub(self.started_us);
         let elapsed_ms = i64::try_from(elapsed_us / 1000).unwrap_or(i64::MAX);

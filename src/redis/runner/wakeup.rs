@@ -9,11 +9,9 @@
 //! in a turn that serves clients who asked during the slice before, but in the next one: they wait
 //! for the rest of one slice and not for another one.
 //!
-//! A client on the same machine is often on the processor that the server runs on. Woken by its reply,
-//! or taken off the processor just before it asks, it waits until the server sleeps, or for a
-//! millisecond or more until the system takes the processor away. A server without a run sleeps as
-//! soon as it has nothing to do; a run that goes on from slice to slice yields before each, as long as
-//! that helps somebody.
+//! A client on the server's own core cannot run until the server sleeps or is preempted, which can take
+//! over a millisecond. An idle server sleeps at once; a run that goes on from slice to slice would not, so
+//! it yields before each slice, as long as that helps another thread.
 //!
 //! A descriptor stays readable until its slice begins, so nothing is lost whatever the loop does.
 
@@ -44,7 +42,7 @@ static ARMED_TIMER: AtomicU64 = AtomicU64::new(NO_TIMER);
 /// Servers make timer ids from the time they fire at, so none is 0.
 const NO_TIMER: u64 = 0;
 
-/// The slice was put off once, to the turn after one that served somebody.
+/// The slice was put off once, to the turn after one that served a client.
 #[cfg(has_timerfd)]
 static IS_PUT_OFF: AtomicBool = AtomicBool::new(false);
 
@@ -152,7 +150,7 @@ impl Wakeup {
         }
     }
 
-    /// Let somebody else run who waits for this processor, unless that has turned out to help nobody.
+    /// Let another thread run that waits for this processor, unless that has turned out to help no client.
     fn yield_processor(&self) {
         let mut yielding = self.yielding.get();
         let began_us = system::monotonic_us();
@@ -167,7 +165,7 @@ impl Wakeup {
         self.yielding.set(yielding);
     }
 
-    /// Whether somebody else was served a moment ago.
+    /// Whether another client was served a moment ago.
     #[cfg_attr(not(has_timerfd), expect(unused_variables, clippy::unused_self))]
     pub fn clients_are_active(&self, now_us: u64) -> bool {
         #[cfg(has_timerfd)]

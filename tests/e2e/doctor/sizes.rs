@@ -238,7 +238,7 @@ fn a_study_that_is_not_wanted_any_more_ends() -> Result<()> {
         wait_until_planning(&mut conn)?;
         run(&mut conn, act)?;
         let text = error_text(&looker.answer().unwrap_err());
-        let expected = format!("{code} BLOCKING.DOCTOR did not get to its end: {why}");
+        let expected = format!("{code} BLOCKING.DOCTOR was stopped: {why}");
         ensure!(text == expected, "{text}");
         wait_until_over(&mut conn)?;
     }

@@ -73,7 +73,7 @@ fn a_look_that_cannot_go_on_says_why() -> Result<()> {
             slow.hold_at(&mut conn, Moment::Collecting)?;
             run(&mut conn, act)?;
             let text = error_text(&looker.answer().unwrap_err());
-            let expected = format!("{code} {} did not get to its end: {why}", words[0]);
+            let expected = format!("{code} {} was stopped: {why}", words[0]);
             ensure!(text == expected, "{act}: {text}");
             wait_until_over(&mut conn)?;
             drop(slow);
@@ -142,7 +142,7 @@ fn a_replica_that_becomes_a_primary_ends_its_look() -> Result<()> {
         run(&mut there, "REPLICAOF NO ONE")?;
         let text = error_text(&looker.answer().unwrap_err());
         let why = "the server's role changed";
-        let expected = format!("INTERRUPTED {} did not get to its end: {why}", words[0]);
+        let expected = format!("INTERRUPTED {} was stopped: {why}", words[0]);
         ensure!(text == expected, "{text}");
         drop(slow);
         run(

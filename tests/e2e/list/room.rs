@@ -61,7 +61,7 @@ fn a_cleanup_takes_the_place_of_a_look() -> Result<()> {
         let caller = Caller::start(&server, &[])?;
         let text = error_text(&looker.answer().unwrap_err());
         let why = "a cleanup took its place";
-        let expected = format!("CANCELLED {} did not get to its end: {why}", words[0]);
+        let expected = format!("CANCELLED {} was stopped: {why}", words[0]);
         ensure!(text == expected, "{text}");
         drop(slow);
         let reply = caller.answer()?;

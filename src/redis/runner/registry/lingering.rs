@@ -9,7 +9,7 @@ use crate::redis::runner::request::RunRequest;
 use crate::reply::error::Error;
 use crate::reply::value::Value;
 
-/// What a run, or a look, tells whoever asked.
+/// What a run, or a look, replies.
 pub type Answer = Result<Value, Error>;
 
 impl State {
@@ -121,7 +121,7 @@ pub fn take_kept(request: &Request, now_us: u64, linger_s: u64) -> Option<Answer
     Some(kept.answer)
 }
 
-/// Forget what nobody gets any more.
+/// Forget what no client gets any more.
 pub fn forget_kept(now_us: u64, linger_s: u64) {
     state().kept.take_if(|kept| kept.is_over(now_us, linger_s));
 }

@@ -36,7 +36,7 @@ impl Run {
     /// How DOCTOR begins.
     pub(super) fn doctor_phase(ctx: *mut RedisModuleCtx, limits: Limits, database: i32) -> Phase {
         let layout = Arc::clone(&limits.reader.layout);
-        // What the module writes itself looks like nobody's.
+        // What the module writes itself looks like a key without an owner.
         let own = settings::OBITUARY_STREAM.get().0.clone();
         let survey = Survey::new(settings_now(database), layout, own);
         let mut collect = Collect::new(ctx, limits, Purpose::Telling);

@@ -1,4 +1,4 @@
-//! Between plan and reap, with ORPHANS: read what the keys of nobody say, and judge it.
+//! Between plan and reap, with ORPHANS: read what keys without an owner say, and judge them.
 
 use super::{Next, Phase, Run};
 use crate::orphans;

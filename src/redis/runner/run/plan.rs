@@ -70,7 +70,7 @@ impl Run {
                 }
             };
             let found = std::mem::take(&mut plan.orphans);
-            // Nobody asks about orphans that the id does not own.
+            // Orphans that the id does not own are not asked about.
             let is_asked = explanation.as_ref().is_none_or(|e| !e.orphans.is_empty());
             // What was left out of the walk could speak for any orphan.
             let needed = found.len().saturating_mul(orphans::ORPHAN_BYTES);
