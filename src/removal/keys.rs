@@ -86,7 +86,7 @@ impl Removal {
         let bytes = KEY_OVERHEAD_BYTES.saturating_add(name.len() as u64);
         self.written_bytes = self.written_bytes.saturating_add(bytes);
         batch[record.family].push((string, owner));
-        self.has_large = self.has_large || record.is_large;
+        self.has_large |= record.is_large;
         if is_heartbeat {
             self.leaving.push(family.heartbeat);
         }

@@ -176,24 +176,35 @@ impl Cursor {
     }
 
     /// Go on by one step and visit what is there: often one key, often none, some more than once.
+    #[inline]
     pub fn step(&mut self, ctx: *mut RedisModuleCtx, visit: &mut dyn FnMut(SeenKey)) -> Step {
-        let Some(cursor) = &mut self.command else {
-            let more = self.native.step(ctx, visit);
-            return Step {
-                more,
-                expired: 0,
-                starts_over: false,
-            };
-        };
+        if self.command.is_some() {
+            return self.page(ctx, visit);
+        }
+        Step {
+            more: self.native.step(ctx, visit),
+            expired: 0,
+            starts_over: false,
+        }
+    }
+
+    /// A step by SCAN.
+    #[cold]
+    fn page(&mut self, ctx: *mut RedisModuleCtx, visit: &mut dyn FnMut(SeenKey)) -> Step {
         let before = keyspace::size(ctx);
         let mut visited = 0u64;
-        let more = cursor.step(ctx, &mut |key| {
-            visited = visited.saturating_add(1);
-            visit(key);
+        let mut is_in_the_way = false;
+        let mut expired = 0;
+        let more = self.command.as_mut().and_then(|cursor| {
+            let more = cursor.step(ctx, &mut |key| {
+                visited = visited.saturating_add(1);
+                visit(key);
+            });
+            // Nothing but SCAN itself can have removed keys meanwhile.
+            expired = before.saturating_sub(keyspace::size(ctx));
+            is_in_the_way = cursor.share.add(visited.saturating_add(expired), expired);
+            more
         });
-        // Nothing but SCAN itself can have removed keys meanwhile.
-        let expired = before.saturating_sub(keyspace::size(ctx));
-        let is_in_the_way = cursor.share.add(visited.saturating_add(expired), expired);
         match more {
             Some(more) if !(more && is_in_the_way) => Step {
                 more,
@@ -274,6 +285,7 @@ impl NativeCursor {
     }
 
     /// A step of the server's own size: one bucket of its table.
+    #[inline]
     fn step(&self, ctx: *mut RedisModuleCtx, visit: &mut dyn FnMut(SeenKey)) -> bool {
         let mut visit = visit;
         let data = (&raw mut visit).cast::<c_void>();
