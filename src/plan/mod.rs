@@ -457,4 +457,4 @@ impl<'c> Planner<'c> {
 #[path = "stop_tests.rs"]
 mod stop_tests;
 #[cfg(test)]
-mod tests;
+pub mod tests;

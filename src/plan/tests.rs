@@ -23,7 +23,8 @@ fn stale(age_s: i64) -> Reading {
     }
 }
 
-pub(super) fn question() -> Question {
+/// What the tests ask unless they say otherwise.
+pub fn question() -> Question {
     Question {
         layout: Arc::clone(&BUILT_IN),
         now_ms: NOW_MS,

@@ -77,8 +77,8 @@ pub trait Keyspace {
     /// The other family keys that were written since this was last asked; `None` if they were too many.
     fn new_keys(&mut self) -> Option<Vec<Vec<u8>>>;
 
-    /// What was taken for a heartbeat is another key of a family.
-    fn is_new_key(&mut self, name: &[u8]);
+    /// A new key that was taken for a heartbeat is another key of a family: [`Self::new_keys`] has to give it.
+    fn note_key(&mut self, name: &[u8]);
 
     /// Write an obituary for each coordinator that is wholly gone; gives the bytes that replicas get of it.
     fn write_obituaries(&mut self, obituaries: &mut Obituaries) -> u64;

@@ -214,7 +214,7 @@ impl Keyspace for MemoryKeyspace {
         Some(std::mem::take(&mut self.new_keys))
     }
 
-    fn is_new_key(&mut self, name: &[u8]) {
+    fn note_key(&mut self, name: &[u8]) {
         self.new_keys.push(name.to_vec());
     }
 

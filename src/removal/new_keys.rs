@@ -55,7 +55,7 @@ impl NewKeys {
                 if is_heartbeat {
                     self.add(number, name);
                 } else {
-                    space.is_new_key(&name);
+                    space.note_key(&name);
                 }
                 if time_is_up() {
                     return false;

@@ -9,6 +9,7 @@ use super::memory::{MemoryKeyspace, NOW_MS, THRESHOLD_S, beat, reader, text};
 use super::*;
 use crate::heartbeat::Stored;
 use crate::plan::plan_model::owners;
+use crate::plan::tests::question;
 use crate::plan::{Question, plan};
 use crate::report::hold::Hold;
 use crate::scan::scanned_keys::Record;
@@ -35,25 +36,6 @@ fn removal(space: &MemoryKeyspace, question: Question) -> Removal {
     let mut reap = Removal::new(collection, plan, &question.layout, question.hears_births);
     reap.born = NewKeys::new(&question.layout);
     reap
-}
-
-fn question() -> Question {
-    Question {
-        layout: Arc::default(),
-        now_ms: NOW_MS,
-        threshold_s: THRESHOLD_S,
-        pattern: None,
-        limit: None,
-        ids: 100,
-        truncated: false,
-        sieve: None,
-        orphans: false,
-        names_kept: false,
-        locality: None,
-        max_bytes: usize::MAX,
-        hears_births: true,
-        safety: Default::default(),
-    }
 }
 
 /// One slice, which ends after its first batch.

@@ -182,7 +182,7 @@ pub fn take_keys() -> Option<Vec<Vec<u8>>> {
 }
 
 /// A name that came as one of a heartbeat is another family key's.
-pub fn is_key(name: &[u8]) {
+pub fn note_key(name: &[u8]) {
     if KEYS_WANTED.load(Ordering::Relaxed) {
         key_arrives(name);
     }

@@ -101,8 +101,8 @@ impl Keyspace for ServerKeyspace<'_> {
         new_keys::take_keys()
     }
 
-    fn is_new_key(&mut self, name: &[u8]) {
-        new_keys::is_key(name);
+    fn note_key(&mut self, name: &[u8]) {
+        new_keys::note_key(name);
     }
 
     fn write_obituaries(&mut self, obituaries: &mut Obituaries) -> u64 {
