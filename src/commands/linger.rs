@@ -4,22 +4,8 @@
 //! Clients ask again by themselves when an answer takes longer than they like to wait. The same command of
 //! the same user is taken for that. This file must not know a client or a clock.
 
-use crate::commands::look::Look;
-use crate::commands::options::CleanupOptions;
+use crate::commands::request::Request;
 use crate::reply::value::Value;
-
-/// What a run was asked for, and by which user. Only the same request of the same user joins it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Request {
-    pub database: i32,
-    pub user: Option<Vec<u8>>,
-    pub options: CleanupOptions,
-    /// With the settings of then: a joiner must not get a run by another threshold than now.
-    pub threshold_s: u32,
-    pub orphan_grace_s: Option<u32>,
-    /// None for a cleanup.
-    pub look: Option<Look>,
-}
 
 /// The caller's connection went away, and no other client has joined since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,27 +97,21 @@ pub fn joined(answer: Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::look::{parse_explain, parse_list};
     use crate::commands::options::parse_cleanup;
+    use crate::commands::query::{parse_explain, parse_list};
+    use crate::commands::request::Task;
+
+    fn asked(task: Task) -> Request {
+        Request::new(0, Some(b"default".to_vec()), task, 600)
+    }
 
     fn cleanup(words: &[&str]) -> Request {
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-        Request {
-            database: 0,
-            user: Some(b"default".to_vec()),
-            options: parse_cleanup(&words).unwrap(),
-            threshold_s: 600,
-            orphan_grace_s: None,
-            look: None,
-        }
+        asked(Task::Cleanup(parse_cleanup(&words).unwrap()))
     }
 
-    fn look(look: Look) -> Request {
-        Request {
-            options: look.as_cleanup(),
-            look: Some(look),
-            ..cleanup(&[])
-        }
+    fn explain(id: &[u8]) -> Request {
+        asked(Task::Explain(parse_explain(&[id]).unwrap()))
     }
 
     #[test]
@@ -143,10 +123,7 @@ mod tests {
                 cleanup(&["limit", "3", "match", "a*", "dryrun"]),
             ),
             (cleanup(&["IDS", "100"]), cleanup(&[])),
-            (
-                look(Look::Explain(parse_explain(&[b"a*"]).unwrap())),
-                look(Look::Explain(parse_explain(&[b"a*"]).unwrap())),
-            ),
+            (explain(b"a*"), explain(b"a*")),
         ];
         for (one, other) in same {
             assert_eq!(one, other);
@@ -156,7 +133,7 @@ mod tests {
     #[test]
     fn another_request_does_not_join() {
         let first = || cleanup(&["MATCH", "a*", "THRESHOLD", "600"]);
-        let list = |words: &[&[u8]]| look(Look::List(parse_list(words).unwrap()));
+        let list = |words: &[&[u8]]| asked(Task::List(parse_list(words).unwrap()));
         let others = [
             (first(), cleanup(&["MATCH", "b*", "THRESHOLD", "600"])),
             (first(), cleanup(&["MATCH", "a*", "THRESHOLD", "601"])),
@@ -219,10 +196,7 @@ mod tests {
             (cleanup(&[]), list(&[])),
             (list(&[]), list(&[b"STALE"])),
             (list(&[]), list(&[b"COUNT", b"7"])),
-            (
-                look(Look::Explain(parse_explain(&[b"a"]).unwrap())),
-                look(Look::Explain(parse_explain(&[b"b"]).unwrap())),
-            ),
+            (explain(b"a"), explain(b"b")),
         ];
         for (one, other) in others {
             assert_ne!(one, other);

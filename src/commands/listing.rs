@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::commands::look::ListOptions;
+use crate::commands::query::ListOptions;
 use crate::heartbeat::Verdict;
 use crate::heartbeat::details::HeartbeatDetails;
 use crate::heartbeat::state::State;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::commands::look;
+use crate::commands::query;
 use crate::heartbeat::Reading;
 use crate::heartbeat::forms::Form;
 
@@ -24,7 +24,7 @@ fn listing(options: &str) -> Listing {
 
 fn listing_by(options: &str, layout: Arc<Layout>) -> Listing {
     let words: Vec<&[u8]> = options.split_whitespace().map(str::as_bytes).collect();
-    Listing::new(look::parse_list(&words).unwrap(), 600, layout)
+    Listing::new(query::parse_list(&words).unwrap(), 600, layout)
 }
 
 fn field<'v>(value: &'v Value, name: &str) -> &'v Value {

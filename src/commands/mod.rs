@@ -6,6 +6,7 @@ pub mod explain;
 pub mod help;
 pub mod linger;
 pub mod listing;
-pub mod look;
 pub mod options;
+pub mod query;
+pub mod request;
 pub mod table;

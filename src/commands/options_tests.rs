@@ -1,7 +1,7 @@
 //! Tests of `options.rs`.
 
 use super::*;
-use crate::commands::look::{COUNT_DEFAULT, parse_doctor, parse_explain, parse_list};
+use crate::commands::query::{COUNT_DEFAULT, parse_doctor, parse_explain, parse_list};
 use crate::commands::table::{ALL, Command, DOCTOR, EXPLAIN, Kind, LIST};
 use crate::reply::error::shown;
 use proptest::prelude::*;

@@ -8,34 +8,11 @@
 use std::sync::Arc;
 
 use crate::heartbeat::fingerprint::Prints;
+use crate::scan::fingerprints::{Seen, Sight};
 use crate::util::breath::Breath;
-
-/// What is remembered of one heartbeat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Sight {
-    name: u64,
-    value: u64,
-}
 
 /// What all databases together may remember: 16 MiB.
 pub const MAX_SIGHTS: usize = 1 << 20;
-
-/// What a walk saw: every heartbeat, in any order, some more than once.
-#[derive(Clone, Debug, Default)]
-pub struct Seen(Vec<Sight>);
-
-impl Seen {
-    /// Add a heartbeat.
-    pub fn push(&mut self, prints: &Prints, name: &[u8], value: u64) {
-        let name = prints.of(name);
-        self.0.push(Sight { name, value });
-    }
-
-    /// Memory it takes, in bytes.
-    pub fn bytes(&self) -> usize {
-        self.0.len().saturating_mul(size_of::<Sight>())
-    }
-}
 
 /// What a scheduled run remembers of the stale coordinators of a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,22 +47,13 @@ impl SecondLook {
     /// Bring what was seen into an order that can be searched; before any other question, and on
     /// a worker thread, for it takes long. `None` if told to stop.
     pub fn prepare(&mut self, breath: &Breath) -> Option<()> {
-        breath.sort_by(&mut self.seen.0, Ord::cmp)
-    }
-
-    /// The one value that the walk saw for this heartbeat; `None` if it changed meanwhile.
-    fn value(&self, name: u64) -> Option<u64> {
-        let seen = &self.seen.0;
-        let first = seen.partition_point(|sight| sight.name < name);
-        let mut values = seen.iter().skip(first).take_while(|s| s.name == name);
-        let value = values.next()?.value;
-        values.all(|sight| sight.value == value).then_some(value)
+        self.seen.sort(breath)
     }
 
     /// Whether the run before saw this heartbeat as this run did.
     pub fn confirms(&self, name: &[u8]) -> bool {
         let name = self.prints.of(name);
-        let value = self.value(name);
+        let value = self.seen.value(name);
         value.is_some_and(|value| self.before.confirm(name, value))
     }
 
@@ -103,7 +71,7 @@ impl SecondLook {
                 break;
             }
             let name = self.prints.of(name);
-            sights.extend(self.value(name).map(|value| Sight { name, value }));
+            sights.extend(self.seen.value(name).map(|value| Sight { name, value }));
         }
         breath.sort_by(&mut sights, Ord::cmp)?;
         Some(Sights(sights))

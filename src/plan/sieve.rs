@@ -17,6 +17,7 @@ use crate::plan::heartbeats::{HeartbeatNames, judge_heartbeats};
 use crate::report::Counts;
 use crate::report::hold::Hold;
 use crate::scan::scanned_keys::{Position, ScannedKeys};
+use crate::scan::visit::Filter;
 use crate::util::breath::Breath;
 
 /// Who was stale after the first walk, and what the second one left out.
@@ -100,28 +101,6 @@ impl Sieve {
         })
     }
 
-    /// How many readings of the key `name` [`Self::keeps`] would have to try, at most.
-    pub fn tries(&self, name: &[u8]) -> usize {
-        let tries = self.stale.tries(name);
-        tries.saturating_add(self.others.tries(name))
-    }
-
-    /// Whether to keep a key that is no heartbeat: one of the stale could own it. If not it is counted, as the
-    /// plan would count it, but a key that is met twice counts twice. A name over the bounds, or one that would take long, is kept.
-    pub fn keeps(&mut self, name: &[u8]) -> bool {
-        if name_bounds::is_over(name) || self.tries(name) > MAX_TRIES_IN_WALK {
-            return true;
-        }
-        self.hasher.load(name);
-        if self.has_owner(&self.stale, name) {
-            return true;
-        }
-        if !self.has_owner(&self.others, name) {
-            self.add_orphan(name);
-        }
-        false
-    }
-
     fn has_owner(&self, owners: &OwnerIndex, name: &[u8]) -> bool {
         let names = self.names();
         let mut found = false;
@@ -143,19 +122,6 @@ impl Sieve {
         }
     }
 
-    /// Of so many bytes, what the second walk may use for keys other than heartbeats: it will find about as
-    /// many of those as the first.
-    pub fn others_max_bytes(&self, of_bytes: usize) -> usize {
-        let more_bytes = self.heartbeat_bytes.saturating_add(of_bytes) / 16;
-        let needed_bytes = self.heartbeat_bytes.saturating_add(more_bytes);
-        of_bytes.saturating_sub(needed_bytes)
-    }
-
-    /// The walk begins anew.
-    pub fn forget_counts(&mut self) {
-        self.counts = Counts::default();
-    }
-
     /// Keys without an owner that were not kept.
     pub fn counts(&self) -> Counts {
         self.counts
@@ -173,6 +139,41 @@ impl Sieve {
             collection: &self.heartbeats,
             positions: &self.positions,
         }
+    }
+}
+
+impl Filter for Sieve {
+    fn tries(&self, name: &[u8]) -> usize {
+        let tries = self.stale.tries(name);
+        tries.saturating_add(self.others.tries(name))
+    }
+
+    /// Whether to keep a key that is no heartbeat: one of the stale could own it. If not it is counted, as the
+    /// plan would count it, but a key that is met twice counts twice. A name over the bounds, or one that would take long, is kept.
+    fn keeps(&mut self, name: &[u8]) -> bool {
+        if name_bounds::is_over(name) || self.tries(name) > MAX_TRIES_IN_WALK {
+            return true;
+        }
+        self.hasher.load(name);
+        if self.has_owner(&self.stale, name) {
+            return true;
+        }
+        if !self.has_owner(&self.others, name) {
+            self.add_orphan(name);
+        }
+        false
+    }
+
+    /// Of so many bytes, what the second walk may use for keys other than heartbeats: it will find about as
+    /// many of those as the first.
+    fn others_max_bytes(&self, of_bytes: usize) -> usize {
+        let more_bytes = self.heartbeat_bytes.saturating_add(of_bytes) / 16;
+        let needed_bytes = self.heartbeat_bytes.saturating_add(more_bytes);
+        of_bytes.saturating_sub(needed_bytes)
+    }
+
+    fn forget_counts(&mut self) {
+        self.counts = Counts::default();
     }
 }
 

@@ -13,7 +13,8 @@ use crate::orphans::evidence::Evidence;
 use crate::orphans::first_seen::FirstSeen;
 use crate::orphans::{self, Orphans, Sighting};
 use crate::plan::protect::Protected;
-use crate::plan::second_look::{SecondLook, Seen};
+use crate::plan::second_look::SecondLook;
+use crate::scan::fingerprints::Seen;
 use crate::scan::scanned_keys::Record;
 use crate::util::breath::gauge;
 

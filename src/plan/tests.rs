@@ -12,7 +12,8 @@ use crate::keys::layout::Layout;
 use crate::keys::name_bounds::MAX_OWNERS;
 use crate::plan::plan_model::{Outcome, model};
 use crate::plan::protect::Protected;
-use crate::plan::second_look::{SecondLook, Seen};
+use crate::plan::second_look::SecondLook;
+use crate::scan::fingerprints::Seen;
 
 const NOW_MS: i64 = 1_700_000_000_000;
 

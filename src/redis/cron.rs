@@ -9,17 +9,15 @@ use std::ffi::c_void;
 
 use redis_module::raw;
 
-use crate::commands::options::{CleanupOptions, IDS_DEFAULT};
+use crate::commands::options::{CleanupOptions, Grace, IDS_DEFAULT};
+use crate::commands::request::Task;
 use crate::redis::api::keyspace;
 use crate::redis::api::system;
 use crate::redis::api::{self, Level, RedisModuleCtx, rm};
 use crate::redis::runner::linger;
 use crate::redis::runner::registry;
-use crate::redis::runner::request::RunRequest;
-use crate::redis::runner::runs;
-use crate::redis::runner::stop::StopReason;
-use crate::redis::runner::wakeup::Wakeup;
 use crate::redis::schedule;
+use crate::redis::start;
 use crate::redis::writers;
 use crate::settings;
 
@@ -64,39 +62,23 @@ fn start(ctx: *mut RedisModuleCtx, database: u32) -> bool {
     if writers::refusal().is_some() {
         return false;
     }
-    let Some(wakeup) = Wakeup::new() else {
+    let grace_s = u32::try_from(settings::ORPHAN_GRACE_SECONDS.get()).ok();
+    let grace_s = grace_s.filter(|seconds| *seconds > 0);
+    let task = Task::Cleanup(CleanupOptions {
+        dry_run: settings::DRY_RUN.get(),
+        orphans: grace_s.map(Grace::Seconds),
+        breaker: u32::try_from(settings::MAX_STALE_PERCENT.get()).ok(),
+        ids: IDS_DEFAULT,
+        asynchronous: true,
+        ..CleanupOptions::default()
+    });
+    if start::by_schedule(ctx, task, schedule::sights_before(database)).is_none() {
         api::log(
             ctx,
             Level::Warning,
             "scheduled cleanup not started: the server's event loop has no room",
         );
         return false;
-    };
-    let breaker = u32::try_from(settings::MAX_STALE_PERCENT.get()).ok();
-    let grace_s = u32::try_from(settings::ORPHAN_GRACE_SECONDS.get()).ok();
-    let threshold_s = settings::THRESHOLD_SECONDS.get();
-    let order = RunRequest {
-        number: registry::next_number(),
-        options: CleanupOptions {
-            dry_run: settings::DRY_RUN.get(),
-            breaker,
-            ids: IDS_DEFAULT,
-            asynchronous: true,
-            ..CleanupOptions::default()
-        },
-        threshold_s: u32::try_from(threshold_s).unwrap_or(u32::MAX),
-        database: number,
-        user: None,
-        caller: None,
-        departure: None,
-        joined: false,
-        scheduled: true,
-        second_look: schedule::sights_before(database),
-        orphan_grace_s: grace_s.filter(|seconds| *seconds > 0),
-        warm_up_left_s: 0,
-        look: None,
-    };
-    // Nothing but a look can be under way.
-    runs::begin(ctx, order, wakeup, StopReason::Cleanup);
+    }
     true
 }

@@ -8,7 +8,7 @@ use std::slice;
 
 use redis_module::raw;
 
-use crate::commands::table::{self, Command, Kind};
+use crate::commands::table::{Command, Kind};
 use crate::redis::api::acl;
 use crate::redis::api::detached;
 use crate::redis::api::keyspace;
@@ -20,13 +20,12 @@ use crate::redis::events::new_keys::Events;
 use crate::redis::handlers::{self, Handler};
 use crate::redis::history;
 use crate::redis::info;
-use crate::redis::look;
 use crate::redis::obituaries;
 use crate::redis::runner::blocked_client::{self, Going};
 use crate::redis::runner::linger;
 use crate::redis::runner::registry;
-use crate::redis::runner::runs;
 use crate::redis::runner::wakeup;
+use crate::redis::runs;
 use crate::redis::schedule;
 use crate::redis::settings;
 use crate::redis::sightings;
@@ -57,16 +56,6 @@ const OLDEST: (i32, i32, i32) = (7, 0, 6);
 /// Option bit of Valkey 9 that the crate does not know: we hold no data that a slot migration
 /// would have to carry along. Elsewhere the bit means nothing.
 const OPTIONS_HANDLE_ATOMIC_SLOT_MIGRATION: u32 = 1 << 5;
-
-const COMMANDS: [(&Command, Handler); 7] = [
-    (&table::CLEANUP, handlers::cleanup),
-    (&table::LIST, look::list),
-    (&table::EXPLAIN, look::explain),
-    (&table::DOCTOR, look::doctor),
-    (&table::STATUS, handlers::status),
-    (&table::CANCEL, handlers::cancel),
-    (&table::HELP, handlers::help),
-];
 
 /// Called by the server when it loads the module.
 ///
@@ -134,7 +123,7 @@ fn load(ctx: *mut RedisModuleCtx, argc: i32) -> Result<(), String> {
     obituaries::load();
     sightings::forget(-1);
     set_options(ctx);
-    for (command, handler) in COMMANDS {
+    for (command, handler) in handlers::ALL {
         let name = command.name.to_lowercase();
         register(ctx, &name, command, handler).map_err(|what| format!("{name}: {what}"))?;
     }

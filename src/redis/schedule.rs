@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use redis_module::raw;
 
 use crate::heartbeat::fingerprint::Prints;
-use crate::plan::second_look::{SecondLook, Seen, Sights};
+use crate::plan::second_look::{SecondLook, Sights};
 use crate::redis::api::system;
 use crate::redis::api::{self, Level, RedisModuleCtx};
 use crate::reply::value::Value;
 use crate::report::Report;
+use crate::scan::fingerprints::Seen;
 use crate::schedule::kept_away::{Absence, Tried};
 use crate::schedule::{Busy, Change, Noticed, Outlook, Schedule, Wanted};
 use crate::settings;

@@ -11,7 +11,7 @@ use crate::report::{Report, Status};
 pub fn value(json: bool) -> Value {
     let progress = registry::progress();
     let schedule = schedule::status(writers::refusal().as_deref());
-    let word = progress.as_ref().map_or("idle", |p| p.activity.word());
+    let word = progress.as_ref().map_or("idle", |p| p.job.activity.word());
     let to_value = if json {
         Report::to_wrapper_value
     } else {
@@ -48,7 +48,7 @@ pub fn info_fields() -> Vec<(String, u64)> {
         ),
         (
             "current_paused".to_owned(),
-            now(|p| u64::from(matches!(p.activity, Activity::Paused(_)))),
+            now(|p| u64::from(matches!(p.job.activity, Activity::Paused(_)))),
         ),
     ];
     let (last, totals) = registry::with_reports(|last, totals| (last.map(last_fields), *totals));

@@ -76,7 +76,7 @@ pub fn look_at_clocks() {
         return;
     };
     schedule::stood_still(missed_us);
-    if registry::progress().is_some_and(|run| run.look.is_none()) {
+    if registry::progress().is_some_and(|run| run.query.is_none()) {
         stop::wish(StopReason::StoodStill);
         registry::wake();
     }

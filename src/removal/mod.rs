@@ -9,6 +9,7 @@ mod by_name;
 mod keys;
 pub mod keyspace;
 pub mod new_keys;
+pub mod orphan_check;
 pub mod orphans;
 mod owners;
 mod recount;

@@ -7,31 +7,33 @@ use proptest::prelude::*;
 
 use super::memory::{MemoryKeyspace, NOW_MS, THRESHOLD_S, beat, reader, text};
 use super::*;
-use crate::heartbeat::Stored;
+use crate::commands::doctor::Survey;
 use crate::plan::plan_model::owners;
 use crate::plan::tests::question;
-use crate::plan::{Question, plan};
+use crate::plan::{Question, Sieve, plan};
 use crate::report::hold::Hold;
-use crate::scan::scanned_keys::Record;
+use crate::scan::collect::{self, Collect, Limits};
+use crate::scan::memory::{Key, MemoryKeys};
+use crate::scan::visit::Purpose;
 
 const STALE_S: i64 = 700;
 
 /// What a walk and a plan make of the keys.
 fn removal(space: &MemoryKeyspace, question: Question) -> Removal {
-    let mut collection = ScannedKeys::default();
-    for (name, value) in &space.keys {
-        let Some(family) = question.layout.family_of(name) else {
-            continue;
-        };
-        let beat = (family == Family::Heartbeat).then(|| reader().read(Stored::Text(value)));
-        collection.push(Record {
-            name,
-            family,
-            denied: false,
-            is_large: false,
-            beat: beat.map(|beat| beat.reading),
-        });
-    }
+    let keys = space.keys.iter().map(|(name, value)| Key {
+        name: name.clone(),
+        value: value.clone(),
+        expires_ms: None,
+    });
+    let mut source = MemoryKeys::of(keys.collect());
+    let limits = Limits {
+        reader: reader(),
+        collect_max_bytes: usize::MAX,
+    };
+    let mut collect: Collect<Sieve, Survey> = Collect::new(limits, Purpose::Removing);
+    let walk = collect.slice(&mut source, NOW_MS, &mut || false);
+    assert_eq!(walk, collect::Progress::Finished);
+    let collection = collect.collection;
     let plan = plan(&collection, &question, &AtomicBool::new(false)).unwrap();
     let mut reap = Removal::new(collection, plan, &question.layout, question.hears_births);
     reap.born = NewKeys::new(&question.layout);

@@ -64,7 +64,7 @@ pub enum Error {
     /// The server itself keeps scripts away.
     InMulti,
     /// The same for a command that always waits.
-    LookInMulti {
+    QueryInMulti {
         command: &'static str,
     },
     ClusterDown,
@@ -84,7 +84,7 @@ pub enum Error {
         why: &'static str,
     },
     /// A look was stopped before its end.
-    LookEnded {
+    QueryEnded {
         command: &'static str,
         cancelled: bool,
         why: String,
@@ -161,7 +161,7 @@ impl fmt::Display for Error {
             Self::InMulti => {
                 out.write_str("ERR BLOCKING.CLEANUP cannot wait inside MULTI; add ASYNC")
             }
-            Self::LookInMulti { command } => {
+            Self::QueryInMulti { command } => {
                 write!(
                     out,
                     "ERR {command} cannot wait inside MULTI; ask outside of it"
@@ -191,7 +191,7 @@ impl fmt::Display for Error {
             Self::CannotStart { why } => {
                 write!(out, "ERR the cleanup could not start: {why}; try again")
             }
-            Self::LookEnded {
+            Self::QueryEnded {
                 command,
                 cancelled,
                 why,

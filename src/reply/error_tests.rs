@@ -26,14 +26,14 @@ fn samples() -> Vec<(Error, &'static str)> {
             | Error::InProgress { .. }
             | Error::NotBusy
             | Error::InMulti
-            | Error::LookInMulti { .. }
+            | Error::QueryInMulti { .. }
             | Error::ClusterDown
             | Error::WarmUp { .. }
             | Error::NotPrimary
             | Error::Loading { .. }
             | Error::CallerUnblocked { .. }
             | Error::CannotStart { .. }
-            | Error::LookEnded { .. } => {}
+            | Error::QueryEnded { .. } => {}
         }
     }
     let samples = vec![
@@ -106,13 +106,13 @@ fn samples() -> Vec<(Error, &'static str)> {
              see BLOCKING.STATUS",
         ),
         (
-            Error::LookInMulti {
+            Error::QueryInMulti {
                 command: "BLOCKING.LIST",
             },
             "ERR BLOCKING.LIST cannot wait inside MULTI; ask outside of it",
         ),
         (
-            Error::LookEnded {
+            Error::QueryEnded {
                 command: "BLOCKING.LIST",
                 cancelled: true,
                 why: "cancelled by BLOCKING.CANCEL".into(),
@@ -120,7 +120,7 @@ fn samples() -> Vec<(Error, &'static str)> {
             "CANCELLED BLOCKING.LIST was stopped: cancelled by BLOCKING.CANCEL",
         ),
         (
-            Error::LookEnded {
+            Error::QueryEnded {
                 command: "BLOCKING.EXPLAIN",
                 cancelled: false,
                 why: "the database was flushed".into(),

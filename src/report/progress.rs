@@ -46,10 +46,26 @@ impl Activity {
     }
 }
 
-/// A look at the run under way.
+/// What a job says of how far it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JobProgress {
+    pub activity: Activity,
+    pub keys_collected: u64,
+    /// Whether the walk has seen everything.
+    pub walk_done: bool,
+    /// Keys to be read to judge orphans, once the plan is known, and those read.
+    pub keys_to_weigh: u64,
+    pub keys_weighed: u64,
+    /// Keys to be removed, once the plan is known.
+    pub keys_planned: Option<u64>,
+    /// Of these, dealt with.
+    pub keys_done: u64,
+}
+
+/// How far the run under way is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    pub activity: Activity,
+    pub job: JobProgress,
     pub run: u64,
     pub database: u64,
     pub dry_run: bool,
@@ -60,8 +76,8 @@ pub struct Progress {
     pub lingering_s: Option<u64>,
     /// It removes whether writers were kept away or not.
     pub no_warm_up: bool,
-    /// The command of a look; `None` for a cleanup.
-    pub look: Option<&'static str>,
+    /// The command of a query; `None` for a cleanup.
+    pub query: Option<&'static str>,
     pub threshold_s: u32,
     /// With ORPHANS: the age asked of their evidence.
     pub orphan_grace_s: Option<u32>,
@@ -73,16 +89,6 @@ pub struct Progress {
     /// Keys in the database when the run began.
     pub keys_expected: u64,
     pub keys_scanned: u64,
-    pub keys_collected: u64,
-    /// Whether the walk has seen everything.
-    pub walk_done: bool,
-    /// Keys to be read to judge orphans, once the plan is known, and those read.
-    pub keys_to_weigh: u64,
-    pub keys_weighed: u64,
-    /// Keys to be removed, once the plan is known.
-    pub keys_planned: Option<u64>,
-    /// Of these, dealt with.
-    pub keys_done: u64,
     pub coordinators_removed: u64,
     pub coordinators_revived: u64,
     pub keys_removed: u64,
@@ -101,37 +107,38 @@ impl Progress {
     /// learns from it.
     pub fn needs_writers(&self) -> bool {
         let is_trial = self.dry_run && !self.scheduled;
-        self.look.is_none() && !is_trial && !self.no_warm_up
+        self.query.is_none() && !is_trial && !self.no_warm_up
     }
 
     /// Share of the keyspace that the walk has covered, in percent; `None` when it is over.
     fn keyspace_percent(&self) -> Option<u64> {
-        (!self.walk_done).then(|| percent(self.keys_scanned, self.keys_expected))
+        (!self.job.walk_done).then(|| percent(self.keys_scanned, self.keys_expected))
     }
 
     /// Share of the whole work done, in percent, from 0 to 99. Until the plan is known, every
     /// family key is taken for one to be removed, so the figure can jump ahead but not back.
     pub fn percent(&self) -> u64 {
         let walk = self.keys_expected.max(self.keys_scanned);
-        let reap = match (self.dry_run, self.keys_planned) {
+        let reap = match (self.dry_run, self.job.keys_planned) {
             (true, _) => 0,
             (false, Some(planned)) => planned,
-            (false, None) if self.walk_done => self.keys_collected,
+            (false, None) if self.job.walk_done => self.job.keys_collected,
             (false, None) => {
-                let share = u128::from(self.keys_collected).saturating_mul(u128::from(walk));
+                let share = u128::from(self.job.keys_collected).saturating_mul(u128::from(walk));
                 u64::try_from(share / u128::from(self.keys_scanned.max(1))).unwrap_or(u64::MAX)
             }
         };
-        let scanned = if self.walk_done {
+        let scanned = if self.job.walk_done {
             walk
         } else {
             self.keys_scanned
         };
         percent(
             scanned
-                .saturating_add(self.keys_weighed)
-                .saturating_add(self.keys_done),
-            walk.saturating_add(self.keys_to_weigh).saturating_add(reap),
+                .saturating_add(self.job.keys_weighed)
+                .saturating_add(self.job.keys_done),
+            walk.saturating_add(self.job.keys_to_weigh)
+                .saturating_add(reap),
         )
     }
 
@@ -140,17 +147,17 @@ impl Progress {
     pub fn time_left_us(&self) -> Option<u64> {
         let done = self.percent();
         let left = 100u64.saturating_sub(done);
-        let is_known = done > 0 && self.activity != Activity::Planning;
+        let is_known = done > 0 && self.job.activity != Activity::Planning;
         is_known.then(|| self.elapsed_us.saturating_mul(left) / done)
     }
 
     /// The answer to a command that this run is in the way of.
     pub fn in_the_way(&self) -> Error {
         Error::InProgress {
-            what: self.look.unwrap_or("a cleanup"),
+            what: self.query.unwrap_or("a cleanup"),
             run: self.run,
             percent: self.keyspace_percent(),
-            activity: self.activity.word(),
+            activity: self.job.activity.word(),
             started_s_ago: self.elapsed_us / 1_000_000,
             lingering_s: self.lingering_s,
         }
@@ -158,7 +165,7 @@ impl Progress {
 
     /// What the run waits for, if it does.
     fn waiting_for(&self) -> Option<&'static str> {
-        match self.activity {
+        match self.job.activity {
             Activity::Paused(waiting) => Some(waiting.word()),
             _ => None,
         }
@@ -189,7 +196,7 @@ impl Progress {
             ("elapsed_us", self.elapsed_us.into()),
             ("time_left_us", number_or_null(self.time_left_us())),
             ("keys_scanned", self.keys_scanned.into()),
-            ("keys_collected", self.keys_collected.into()),
+            ("keys_collected", self.job.keys_collected.into()),
             ("coordinators_removed", self.coordinators_removed.into()),
             ("coordinators_revived", self.coordinators_revived.into()),
             ("keys_removed", self.keys_removed.into()),
@@ -200,7 +207,7 @@ impl Progress {
             ("keys_orphaned", self.keys_orphaned.into()),
             ("orphans_too_young", self.orphans_too_young.into()),
             ("orphans_removed", self.orphans_removed.into()),
-            ("look", self.look.map_or(Value::Null, Value::Status)),
+            ("look", self.query.map_or(Value::Null, Value::Status)),
             ("lingering_s", number_or_null(self.lingering_s)),
         ])
     }
@@ -218,8 +225,11 @@ mod tests {
         };
         let walked = Progress {
             keys_scanned: 1000,
-            keys_collected: 200,
-            walk_done: true,
+            job: JobProgress {
+                keys_collected: 200,
+                walk_done: true,
+                ..JobProgress::default()
+            },
             ..walk.clone()
         };
         let table = [
@@ -235,7 +245,10 @@ mod tests {
             (
                 Progress {
                     keys_scanned: 500,
-                    keys_collected: 500,
+                    job: JobProgress {
+                        keys_collected: 500,
+                        ..walk.job
+                    },
                     ..walk.clone()
                 },
                 Some(50),
@@ -252,7 +265,10 @@ mod tests {
             (walked.clone(), None, 83),
             (
                 Progress {
-                    keys_planned: Some(0),
+                    job: JobProgress {
+                        keys_planned: Some(0),
+                        ..walked.job
+                    },
                     ..walked.clone()
                 },
                 None,
@@ -260,8 +276,11 @@ mod tests {
             ),
             (
                 Progress {
-                    keys_planned: Some(1000),
-                    keys_done: 500,
+                    job: JobProgress {
+                        keys_planned: Some(1000),
+                        keys_done: 500,
+                        ..walked.job
+                    },
                     ..walked.clone()
                 },
                 None,
@@ -292,9 +311,9 @@ mod tests {
             ..Progress::default()
         };
         assert_eq!(progress.time_left_us(), Some(3000));
-        progress.activity = Activity::Planning;
+        progress.job.activity = Activity::Planning;
         assert_eq!(progress.time_left_us(), None);
-        progress.activity = Activity::Collecting;
+        progress.job.activity = Activity::Collecting;
         progress.keys_scanned = 0;
         assert_eq!(progress.time_left_us(), None);
     }

@@ -265,7 +265,7 @@ fn one_sight() -> Sights {
     let prints = crate::heartbeat::fingerprint::Prints::default();
     let look = crate::plan::second_look::SecondLook {
         seen: {
-            let mut seen = crate::plan::second_look::Seen::default();
+            let mut seen = crate::scan::fingerprints::Seen::default();
             seen.push(&prints, b"a", 1);
             seen
         },

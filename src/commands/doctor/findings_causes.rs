@@ -16,6 +16,7 @@ use crate::keys::slots::Slots;
 use crate::plan::safeguards::Share;
 use crate::report::history::LastRun;
 use crate::report::{Counts, Status};
+use crate::scan::visit::Observer;
 
 const NOW_MS: i64 = 1_700_000_000_000;
 
@@ -343,7 +344,7 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
             for n in 0..7 {
                 for key in 0..=n {
                     f.survey
-                        .add_stranger(format!("blocking:x{n}:{key}").as_bytes(), true);
+                        .add_unknown(format!("blocking:x{n}:{key}").as_bytes(), true);
                 }
             }
         },
@@ -471,7 +472,7 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
     (
         Code::LeftAlone,
         Severity::Note,
-        |f| f.survey.add_stranger(b"coordinator:work:17", true),
+        |f| f.survey.add_unknown(b"coordinator:work:17", true),
         "note: 1 key is left alone on purpose: 'coordinator:work:*' 1, such as 'coordinator:work:17'. Nothing to do: \
          unfinished work, escalations, spawns, retries, and what blocking.families says never, are not a cleanup's.",
     ),

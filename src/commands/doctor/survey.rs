@@ -11,6 +11,7 @@ use super::unknown_keys::UnknownKeys;
 use crate::heartbeat::details::HeartbeatDetails;
 use crate::heartbeat::forms::Form;
 use crate::keys::layout::Layout;
+use crate::scan::visit::Observer;
 
 /// Different lives are counted one by one up to this many.
 const MAX_LIVES: usize = 1024;
@@ -118,13 +119,27 @@ impl Survey {
         }
     }
 
-    /// A heartbeat that the caller may not read.
-    pub fn deny_heartbeat(&mut self) {
+    /// A heartbeat can be judged for so long after its beat.
+    fn add_life(&mut self, life_ms: i64) {
+        // Ages are floored to whole seconds, and in the moment it expires it is gone.
+        let oldest_s = life_ms.saturating_sub(1).div_euclid(1000);
+        let threshold_s = self.settings.threshold_s;
+        let soon_s = u64::from(threshold_s).saturating_add(self.settings.window_s());
+        let life_s = u64::try_from(life_ms.saturating_add(500).div_euclid(1000)).unwrap_or(0);
+        if oldest_s <= i64::from(threshold_s) {
+            self.never.add(life_s);
+        } else if life_s < soon_s {
+            self.brief.add(life_s);
+        }
+    }
+}
+
+impl Observer for Survey {
+    fn deny_heartbeat(&mut self) {
         bump(&mut self.heartbeats_denied);
     }
 
-    /// A heartbeat of this name, seen at this moment.
-    pub fn add(&mut self, name: &[u8], vitals: &HeartbeatDetails, now_ms: i64) {
+    fn add(&mut self, name: &[u8], vitals: &HeartbeatDetails, now_ms: i64) {
         bump(&mut self.heartbeats);
         if vitals.is_presence() {
             return bump(&mut self.presences);
@@ -166,27 +181,11 @@ impl Survey {
         }
     }
 
-    /// A heartbeat can be judged for so long after its beat.
-    fn add_life(&mut self, life_ms: i64) {
-        // Ages are floored to whole seconds, and in the moment it expires it is gone.
-        let oldest_s = life_ms.saturating_sub(1).div_euclid(1000);
-        let threshold_s = self.settings.threshold_s;
-        let soon_s = u64::from(threshold_s).saturating_add(self.settings.window_s());
-        let life_s = u64::try_from(life_ms.saturating_add(500).div_euclid(1000)).unwrap_or(0);
-        if oldest_s <= i64::from(threshold_s) {
-            self.never.add(life_s);
-        } else if life_s < soon_s {
-            self.brief.add(life_s);
-        }
-    }
-
-    /// Whether a key that is no family key looks like one.
-    pub fn concerns(&self, name: &[u8]) -> bool {
+    fn concerns(&self, name: &[u8]) -> bool {
         self.strangers.concern(name)
     }
 
-    /// A key that looks like a family key, and whether the caller may read it.
-    pub fn add_stranger(&mut self, name: &[u8], may_read: bool) {
+    fn add_unknown(&mut self, name: &[u8], may_read: bool) {
         if may_read {
             let is_left_alone = self.layout.is_never_touched(name);
             self.strangers.add(name, is_left_alone, &mut self.examples);

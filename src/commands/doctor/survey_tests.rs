@@ -207,8 +207,8 @@ fn forms_are_counted_apart() {
 fn who_may_not_be_seen_is_counted_only() {
     let mut survey = by_threshold(600);
     survey.deny_heartbeat();
-    survey.add_stranger(b"blocking:x:1", false);
-    survey.add_stranger(b"blocking:x:2", true);
+    survey.add_unknown(b"blocking:x:1", false);
+    survey.add_unknown(b"blocking:x:2", true);
     assert_eq!((survey.heartbeats, survey.heartbeats_denied), (0, 1));
     assert_eq!(survey.strangers_denied, 1);
     let group = &survey.strangers.unknown[&b"blocking:x:*"[..]];
@@ -217,6 +217,6 @@ fn who_may_not_be_seen_is_counted_only() {
         (1, Some(&b"blocking:x:2"[..]))
     );
     // A swarm's own state is left alone by the layout itself.
-    survey.add_stranger(b"swarm:s:state", true);
+    survey.add_unknown(b"swarm:s:state", true);
     assert_eq!(survey.strangers.left_alone.len(), 1);
 }

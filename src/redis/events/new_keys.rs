@@ -121,8 +121,7 @@ fn arrive(name: &[u8]) {
     }
 }
 
-/// The run is over: nothing is asked for any more.
-pub fn end() {
+fn end() {
     WANTED.store(false, Ordering::Relaxed);
     KEYS_WANTED.store(false, Ordering::Relaxed);
     if let Ok(mut layout) = LAYOUT.lock() {
@@ -147,8 +146,25 @@ fn key_arrives(name: &[u8]) {
     }
 }
 
-/// Listen for a run that begins, and reads names by this layout; `with_keys` for more than heartbeats.
-pub fn begin(layout: &Arc<Layout>, with_keys: bool) {
+/// New keys are listened for, for one run, until this is dropped.
+#[derive(Debug)]
+pub struct Listening(());
+
+impl Listening {
+    /// For a run that begins, and reads names by this layout; `with_keys` for more than heartbeats.
+    pub fn begin(layout: &Arc<Layout>, with_keys: bool) -> Self {
+        begin(layout, with_keys);
+        Self(())
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        end();
+    }
+}
+
+fn begin(layout: &Arc<Layout>, with_keys: bool) {
     match LAYOUT.lock() {
         Ok(mut known) => *known = Some(Arc::clone(layout)),
         Err(_) => stop::wish(StopReason::InternalError),

@@ -1,122 +1,198 @@
-//! The last part of DOCTOR on the main thread: ask what some orphans weigh, and choose examples that the
-//! caller may see.
+//! DOCTOR: the walk of a cleanup with a survey beside it, a study of what it brought on a worker thread, a look at
+//! some keys by name, and then the answer.
 
-use redis_module::raw;
+use std::sync::Arc;
 
-use crate::commands::doctor::{Ids, Orphaned, Seen};
-use crate::keys::family::Family;
-use crate::redis::api::acl::User;
-use crate::redis::api::open_key::with_open_key;
-use crate::redis::api::{Answer, OwnString, RedisModuleCtx, rm};
+use super::orphan_sample::Measure;
+use super::planning::walk_is_done;
+use super::walk::{Collect, Walk};
+use crate::commands::doctor::{self, Answer, Facts, Naming, Settings, Study, Survey, Walked};
+use crate::commands::query::DoctorOptions;
+use crate::redis::api::RedisModuleCtx;
+use crate::redis::api::system;
+use crate::redis::runner::job::{Job, JobSlice, Next, RunContext, View};
+use crate::redis::runner::stop::{self, StopReason};
+use crate::redis::runner::worker::{Outcome, Worker};
+use crate::report::progress::Activity;
+use crate::scan::visit::Purpose;
+use crate::settings;
 
-/// What is still to be looked at, the last first.
+/// What is known before the study is over.
 #[derive(Debug)]
-pub struct Measure {
-    orphans: Vec<(Family, Vec<u8>)>,
-    colons: Vec<Vec<u8>>,
-    pairs: Vec<(Vec<u8>, Vec<u8>)>,
-    pub seen: Seen,
+struct Diagnosis {
+    survey: Box<Survey>,
+    walked: Walked,
+    keys_collected: u64,
 }
 
-impl Measure {
-    /// Nothing looked at yet.
-    pub fn new(orphaned: Option<&mut Orphaned>, ids: Option<&mut Ids>) -> Self {
-        let (colons, pairs) = ids
-            .map(|ids| {
-                (
-                    std::mem::take(&mut ids.colons),
-                    std::mem::take(&mut ids.pairs),
-                )
-            })
-            .unwrap_or_default();
-        let orphans = orphaned.map(|orphaned| std::mem::take(&mut orphaned.sample));
+/// The same when it is, and keys are looked at by name.
+#[derive(Debug)]
+struct Examination {
+    diagnosis: Diagnosis,
+    study: Study,
+    measure: Measure,
+}
+
+/// A DOCTOR under way.
+#[derive(Debug)]
+pub struct Doctor {
+    stage: Option<Stage>,
+    json: bool,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Walking(Box<Walk>),
+    /// No worker, if the system gave none.
+    Studying(Option<Worker<Option<Study>>>, Box<Diagnosis>),
+    Examining(Box<Examination>),
+    Over,
+}
+
+impl Doctor {
+    /// At the beginning of its walk.
+    pub fn begin(ctx: *mut RedisModuleCtx, run: &mut RunContext, options: DoctorOptions) -> Self {
+        let layout = Arc::clone(&run.reader.layout);
+        // What the module writes itself looks like a key without an owner.
+        let own = settings::OBITUARY_STREAM.get().0.clone();
+        let survey = Survey::new(settings_now(run.request.asked.database), layout, own);
+        let walk = Walk::begin(ctx, run, Purpose::Telling, Some(Box::new(survey)));
         Self {
-            orphans: orphans.unwrap_or_default(),
-            colons,
-            pairs,
-            seen: Seen::default(),
+            stage: Some(Stage::Walking(Box::new(walk))),
+            json: options.json,
         }
     }
 
-    /// Look until `time_is_up`, which is asked after every key; true when all are looked at.
-    pub fn slice(
-        &mut self,
-        ctx: *mut RedisModuleCtx,
-        user: &User,
-        time_is_up: &mut dyn FnMut() -> bool,
-    ) -> bool {
-        while self.step(ctx, user) {
-            if time_is_up() {
-                return false;
-            }
+    fn examine(&self, mut examination: Box<Examination>, slice: &mut JobSlice) -> After {
+        if !examination.measure.slice(slice) {
+            return Some((Stage::Examining(examination), Next::Slice));
         }
-        true
-    }
-
-    /// Deal with one name; false if there is none.
-    fn step(&mut self, ctx: *mut RedisModuleCtx, user: &User) -> bool {
-        let may_read = |key: &[u8]| user.may_read(OwnString::new(key).as_ptr());
-        if let Some((family, name)) = self.orphans.pop() {
-            self.weigh(ctx, user, family, &name);
-        } else if let Some(name) = self.colons.pop() {
-            if may_read(&name) {
-                self.seen.colon = Some(name);
-            }
-        } else if let Some((one, other)) = self.pairs.pop() {
-            if may_read(&one) && may_read(&other) {
-                self.seen.pair = Some((one, other));
-            }
-        } else {
-            return false;
-        }
-        true
-    }
-
-    fn weigh(&mut self, ctx: *mut RedisModuleCtx, user: &User, family: Family, name: &[u8]) {
-        let name = OwnString::new(name);
-        if !user.may_read(name.as_ptr()) {
-            self.seen.orphans_denied = self.seen.orphans_denied.saturating_add(1);
-            return;
-        }
-        let Some(bytes) = memory_usage(ctx, &name) else {
-            return;
+        let run = &slice.run;
+        let Examination {
+            diagnosis,
+            study,
+            measure,
+        } = *examination;
+        let database = diagnosis.survey.settings.database;
+        let facts = Facts {
+            survey: *diagnosis.survey,
+            walked: diagnosis.walked,
+            study,
+            seen: measure.seen,
+            outlook: run.observer.outlook(database),
+            last_runs: run.observer.last_runs(run.request.asked.database),
+            now_us: system::monotonic_us(),
+            locality: run.locality(),
         };
-        let measured = &mut self.seen.measured[family];
-        measured.keys = measured.keys.saturating_add(1);
-        measured.bytes = measured.bytes.saturating_add(bytes);
+        let answer = Answer::new(&facts, self.json);
+        let next = Next::Answer(Box::new(move |cost| answer.to_value(cost)));
+        Some((Stage::Over, next))
     }
 }
 
-/// What the server says that a key takes, in bytes; `None` if it is gone, or must not be asked about.
-///
-/// Of a collection the server looks at five elements: on Redis 7.0 a hash, list, set or sorted set of
-/// a million takes some 10 us. Of a stream it looks at every consumer: one with a million takes 33 ms,
-/// so streams are not asked about. What another module's type takes is not known.
-fn memory_usage(ctx: *mut RedisModuleCtx, name: &OwnString) -> Option<u64> {
-    const QUICK: [isize; 5] = [
-        raw::REDISMODULE_KEYTYPE_STRING,
-        raw::REDISMODULE_KEYTYPE_LIST,
-        raw::REDISMODULE_KEYTYPE_HASH,
-        raw::REDISMODULE_KEYTYPE_SET,
-        raw::REDISMODULE_KEYTYPE_ZSET,
-    ];
-    let kind = with_open_key(ctx, name, |key| {
-        // SAFETY: 1, 2, 4; open for the time of this call.
-        unsafe { rm!(RedisModule_KeyType)(key) }
-    })?;
-    if !QUICK.contains(&(kind as isize)) {
-        return None;
-    }
-    // SAFETY: 1, 2, 3; the format takes a C string and a string, which outlive the call.
-    let reply = unsafe {
-        rm!(RedisModule_Call)(
-            ctx,
-            c"MEMORY".as_ptr(),
-            c"Ecs".as_ptr(),
-            c"USAGE".as_ptr(),
-            name.as_ptr(),
-        )
+/// The stage that is next and what it asks for; `None` for what cannot be.
+type After = Option<(Stage, Next)>;
+
+/// The walk is over.
+fn start_study(collect: Collect, slice: &mut JobSlice) -> After {
+    let survey = collect.observer?;
+    let run = &mut *slice.run;
+    run.ground.look(slice.ctx);
+    let settings = survey.settings.clone();
+    let walked = Walked {
+        keys_scanned: collect.keys_scanned,
+        is_truncated: collect.truncated,
+        is_overfull: collect.is_overfull,
     };
-    let bytes = Answer::new(reply)?.integer()?;
-    u64::try_from(bytes).ok()
+    let diagnosis = Diagnosis {
+        survey,
+        walked,
+        keys_collected: collect.collection.records(),
+    };
+    let names = Naming {
+        layout: Arc::clone(&run.reader.layout),
+        protected: settings::PROTECT.get(),
+        locality: run.locality(),
+    };
+    let (collection, now_ms) = (collect.collection, run.started_wall_ms);
+    let work = move || {
+        let stop = &stop::STOP_WORKER;
+        doctor::study(&collection, walked, &settings, &names, now_ms, stop)
+    };
+    let (worker, next) = run.start_work(work);
+    Some((Stage::Studying(worker, Box::new(diagnosis)), next))
+}
+
+fn after_study(mut worker: Option<Worker<Option<Study>>>, diagnosis: Box<Diagnosis>) -> After {
+    let mut study = match worker.as_mut().map(Worker::take) {
+        Some(Outcome::Busy) => {
+            return Some((Stage::Studying(worker, diagnosis), Next::WaitForWorker));
+        }
+        Some(Outcome::Done(Some(study))) => study,
+        _ => return None,
+    };
+    let measure = Measure::new(study.orphaned.as_mut(), study.ids.as_mut());
+    let examination = Examination {
+        diagnosis: *diagnosis,
+        study,
+        measure,
+    };
+    Some((Stage::Examining(Box::new(examination)), Next::Slice))
+}
+
+impl Job for Doctor {
+    fn slice(&mut self, slice: &mut JobSlice) -> Next {
+        let after = match self.stage.take() {
+            Some(Stage::Walking(mut walk)) => match walk.slice(slice) {
+                Ok(()) => start_study(*walk.into_collect(), slice),
+                Err(next) => Some((Stage::Walking(walk), next)),
+            },
+            Some(Stage::Studying(worker, diagnosis)) => after_study(worker, diagnosis),
+            Some(Stage::Examining(examination)) => self.examine(examination, slice),
+            Some(Stage::Over) | None => None,
+        };
+        let Some((stage, next)) = after else {
+            return Next::Stop(StopReason::InternalError);
+        };
+        self.stage = Some(stage);
+        next
+    }
+
+    fn view(&self) -> View {
+        let diagnosis = match &self.stage {
+            Some(Stage::Walking(walk)) => return walk.view(),
+            Some(Stage::Studying(_, diagnosis)) => Some(&**diagnosis),
+            Some(Stage::Examining(examination)) => Some(&examination.diagnosis),
+            Some(Stage::Over) | None => None,
+        };
+        let mut view = View::of_walk(diagnosis.map_or(0, |d| d.walked.keys_scanned));
+        view.progress = walk_is_done(
+            Activity::Planning,
+            diagnosis.map_or(0, |d| d.keys_collected),
+        );
+        view
+    }
+
+    fn into_heavy(self: Box<Self>) -> Option<Box<dyn Send>> {
+        match self.stage? {
+            Stage::Walking(walk) => walk.into_heavy(),
+            Stage::Studying(worker, _) => Some(Box::new(worker)),
+            Stage::Examining(_) | Stage::Over => None,
+        }
+    }
+}
+
+fn settings_now(database: i32) -> Settings {
+    let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    Settings {
+        database: u32::try_from(database).unwrap_or_default(),
+        threshold_s: narrow(settings::THRESHOLD_SECONDS.get()),
+        interval_s: settings::INTERVAL_SECONDS.get(),
+        databases: settings::DATABASES.get().to_vec(),
+        dry_run: settings::DRY_RUN.get(),
+        second_look: settings::SECOND_LOOK.get(),
+        orphan_grace_s: settings::ORPHAN_GRACE_SECONDS.get(),
+        max_stale_percent: narrow(settings::MAX_STALE_PERCENT.get()),
+        collect_max_bytes: settings::COLLECT_MAX_BYTES.get(),
+    }
 }

@@ -1,8 +1,25 @@
-//! What a command does in a slice.
+//! What a command does in its slices.
 
-pub mod collect;
-pub mod doctor;
-pub mod list;
-pub mod orphan_check;
-pub mod server_keyspace;
-pub mod tell;
+mod cleanup;
+mod doctor;
+mod explain;
+mod list;
+mod orphan_sample;
+mod planning;
+mod server_keyspace;
+mod tell;
+mod walk;
+
+use crate::commands::request::Task;
+use crate::redis::api::RedisModuleCtx;
+use crate::redis::runner::job::{Job, RunContext};
+
+/// Begin what a run was asked for: nothing is looked at before the first slice.
+pub fn begin(ctx: *mut RedisModuleCtx, run: &mut RunContext) -> Box<dyn Job> {
+    match run.request.asked.task.clone() {
+        Task::Cleanup(options) => Box::new(cleanup::Cleanup::begin(ctx, run, options)),
+        Task::List(options) => Box::new(list::List::begin(ctx, run, options)),
+        Task::Explain(options) => Box::new(explain::Explain::begin(ctx, run, options)),
+        Task::Doctor(options) => Box::new(doctor::Doctor::begin(ctx, run, options)),
+    }
+}

@@ -13,6 +13,7 @@ use crate::redis::api::replicas::Replicas;
 use crate::redis::api::{self, OwnString, RedisModuleCtx, key_reader, keyspace, system};
 use crate::redis::events::new_keys;
 use crate::redis::obituaries;
+use crate::redis::runner::job::RunContext;
 use crate::redis::runner::stop::{self, StopReason};
 use crate::removal::keyspace::{Keyspace, Refusal};
 use crate::report::obituary::Obituaries;
@@ -21,10 +22,22 @@ use crate::report::progress::Waiting;
 /// The selected database, for one slice.
 #[derive(Debug)]
 pub struct ServerKeyspace<'s> {
-    pub ctx: *mut RedisModuleCtx,
-    pub user: &'s User,
-    pub replicas: &'s mut Replicas,
-    pub ground: &'s mut Ground,
+    ctx: *mut RedisModuleCtx,
+    user: &'s User,
+    replicas: &'s mut Replicas,
+    ground: &'s mut Ground,
+}
+
+impl<'s> ServerKeyspace<'s> {
+    /// As the user sees it.
+    pub fn new(ctx: *mut RedisModuleCtx, user: &'s User, run: &'s mut RunContext) -> Self {
+        Self {
+            ctx,
+            user,
+            replicas: &mut run.replicas,
+            ground: &mut run.ground,
+        }
+    }
 }
 
 impl Keyspace for ServerKeyspace<'_> {

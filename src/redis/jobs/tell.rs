@@ -8,6 +8,7 @@ use crate::plan::second_look::SecondLook;
 use crate::redis::api::acl::User;
 use crate::redis::api::key_reader;
 use crate::redis::api::{OwnString, RedisModuleCtx};
+use crate::redis::runner::job::JobSlice;
 
 /// An explanation on its way to the caller.
 #[derive(Debug)]
@@ -39,20 +40,15 @@ impl Tell {
         }
     }
 
-    /// Read until `time_is_up`, which is asked after every name; true when all are read.
-    pub fn slice(
-        &mut self,
-        ctx: *mut RedisModuleCtx,
-        user: &User,
-        now_ms: i64,
-        time_is_up: &mut dyn FnMut() -> bool,
-    ) -> bool {
+    /// Read until time is up, which is asked after every name; true when all are read.
+    pub fn slice(&mut self, slice: &mut JobSlice) -> bool {
+        let now_ms = slice.run.now_ms();
         loop {
-            if !self.step(ctx, user, now_ms) {
+            if !self.step(slice.ctx, slice.user, now_ms) {
                 self.explanation.shown = std::mem::take(&mut self.shown);
                 return true;
             }
-            if time_is_up() {
+            if (slice.time_is_up)() {
                 return false;
             }
         }

@@ -35,12 +35,11 @@ struct DeferredReply {
 #[derive(Debug)]
 pub struct BlockedClient {
     handle: *mut raw::RedisModuleBlockedClient,
-    json: bool,
 }
 
 impl BlockedClient {
     /// Block the client of this command. The context must not deny blocking.
-    pub fn block(ctx: *mut RedisModuleCtx, json: bool) -> Option<Self> {
+    pub fn block(ctx: *mut RedisModuleCtx) -> Result<Self, Error> {
         // SAFETY: 1, 2, 3; the callbacks live as long as the module, which the server does not
         // unload while it has blocked clients. Timeout 0 is none; the callback for it is what lets
         // CLIENT UNBLOCK work.
@@ -48,11 +47,12 @@ impl BlockedClient {
             rm!(RedisModule_BlockClient)(ctx, Some(on_reply), Some(on_timeout), Some(on_free), 0)
         };
         if handle.is_null() {
-            return None;
+            let why = "the client cannot be blocked";
+            return Err(Error::CannotStart { why });
         }
         // SAFETY: 1, 2; the handle is valid until it is unblocked.
         unsafe { rm!(RedisModule_SetDisconnectCallback)(handle, Some(on_disconnect)) };
-        Some(Self { handle, json })
+        Ok(Self { handle })
     }
 
     /// Whether this is the client with that handle.
@@ -72,14 +72,11 @@ impl BlockedClient {
         unsafe { rm!(RedisModule_BlockedClientMeasureTimeEnd)(self.handle) };
     }
 
-    /// Answer and let go. A client that is gone meanwhile costs nothing.
-    pub fn answer(self, result: Result<Value, Error>) {
-        let farewell = Box::new(DeferredReply {
-            result,
-            json: self.json,
-        });
+    /// Answer, perhaps as JSON, and let go. A client that is gone meanwhile costs nothing.
+    pub fn answer(self, result: Result<Value, Error>, json: bool) {
+        let reply = Box::new(DeferredReply { result, json });
         // SAFETY: 1, 2, 7; the server passes the pointer to `on_reply` and then to `on_free`.
-        unsafe { rm!(RedisModule_UnblockClient)(self.handle, Box::into_raw(farewell).cast()) };
+        unsafe { rm!(RedisModule_UnblockClient)(self.handle, Box::into_raw(reply).cast()) };
         std::mem::forget(self);
     }
 }
@@ -99,7 +96,7 @@ unsafe extern "C" fn on_reply(
     api::guard(api::ERR, || {
         // SAFETY: 1, 2, 3.
         let data = unsafe { rm!(RedisModule_GetBlockedClientPrivateData)(ctx) };
-        // SAFETY: `answer` passed a farewell or `drop` passed null; `on_free` comes later.
+        // SAFETY: `answer` passed a reply or `drop` passed null; `on_free` comes later.
         match unsafe { data.cast::<DeferredReply>().as_ref() } {
             Some(DeferredReply { result, json }) => match result {
                 Ok(value) if *json => reply::json(ctx, value),
@@ -118,8 +115,8 @@ unsafe extern "C" fn on_reply(
 unsafe extern "C" fn on_free(_ctx: *mut RedisModuleCtx, data: *mut std::ffi::c_void) {
     if !data.is_null() {
         // SAFETY: made by `answer` with `Box::into_raw`, and freed only here.
-        let farewell = unsafe { Box::from_raw(data.cast::<DeferredReply>()) };
-        api::guard((), || drop(farewell));
+        let reply = unsafe { Box::from_raw(data.cast::<DeferredReply>()) };
+        api::guard((), || drop(reply));
     }
 }
 

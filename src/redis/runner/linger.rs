@@ -8,7 +8,8 @@
 
 use redis_module::raw;
 
-use crate::commands::linger::{Departure, Kept, Request, calls, joined};
+use crate::commands::linger::{Departure, Kept, calls, joined};
+use crate::commands::request::Request;
 use crate::redis::api::RedisModuleCtx;
 use crate::redis::api::server_info::Info;
 use crate::redis::api::system;
@@ -95,12 +96,12 @@ pub fn join(
     ctx: *mut RedisModuleCtx,
     request: &Request,
 ) -> Option<Result<Option<(Value, bool)>, Error>> {
-    if request.options.asynchronous {
+    if request.task.is_asynchronous() {
         return None;
     }
     let (now_us, linger_s) = (system::monotonic_us(), LINGER_SECONDS.get());
     if let Some(answer) = registry::take_kept(request, now_us, linger_s) {
-        return Some(answer.map(|value| Some((joined(value), request.options.json))));
+        return Some(answer.map(|value| Some((joined(value), request.task.json()))));
     }
     settle();
     // Asked before, for it locks the state as well.
@@ -108,9 +109,9 @@ pub fn join(
     if !registry::lingers_for(request, is_ending) {
         return None;
     }
-    let why = "the client cannot be blocked";
-    let Some(caller) = BlockedClient::block(ctx, request.options.json) else {
-        return Some(Err(Error::CannotStart { why }));
+    let caller = match BlockedClient::block(ctx) {
+        Ok(caller) => caller,
+        Err(error) => return Some(Err(error)),
     };
     let joined = registry::join(request, is_ending, caller);
     joined.ok().map(|()| Ok(None))

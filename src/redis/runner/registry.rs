@@ -112,7 +112,7 @@ pub fn successor_of_caller(handle: *mut raw::RedisModuleBlockedClient) -> Option
     state()
         .successor
         .as_ref()?
-        .order
+        .request
         .number_if_called_by(handle)
 }
 
@@ -125,8 +125,8 @@ pub fn end(report: Report) {
     state.last_report = Some(report);
 }
 
-/// The look is over; it leaves nothing behind.
-pub fn end_look() {
+/// The query is over; it leaves nothing behind.
+pub fn end_query() {
     stop::over();
     state().active = Active::None;
 }
@@ -140,8 +140,8 @@ pub fn progress() -> Option<Progress> {
     }
 }
 
-/// Whether a run of the schedule may begin. A look is not in its way, but a run that waits for the
-/// look to make room is.
+/// Whether a run of the schedule may begin. A query is not in its way, but a run that waits
+/// for the query to make room is.
 pub fn busy() -> Busy {
     let of = |scheduled| match scheduled {
         true => Busy::Scheduled,
@@ -150,12 +150,12 @@ pub fn busy() -> Busy {
     let Some(progress) = progress() else {
         return Busy::Idle;
     };
-    if progress.look.is_none() {
+    if progress.query.is_none() {
         return of(progress.scheduled);
     }
     let state = state();
     let successor = state.successor.as_ref();
-    successor.map_or(Busy::Idle, |next| of(next.order.scheduled))
+    successor.map_or(Busy::Idle, |next| of(next.request.scheduled))
 }
 
 /// Let the next slice of a waiting run come at once.
@@ -166,14 +166,14 @@ pub fn wake() {
 /// Use the wakeup of a waiting run.
 pub fn with_wakeup(use_it: impl FnOnce(&Wakeup)) {
     if let Active::Parked(run) = &state().active {
-        use_it(&run.wakeup);
+        use_it(&run.context.wakeup);
     }
 }
 
 /// The number of the run that this blocked client waits for, if it does.
 pub fn run_of_caller(handle: *mut raw::RedisModuleBlockedClient) -> Option<u64> {
     match &state().active {
-        Active::Parked(run) => run.order.number_if_called_by(handle),
+        Active::Parked(run) => run.context.request.number_if_called_by(handle),
         _ => None,
     }
 }

@@ -9,312 +9,135 @@
 //! So SCAN is not for dry runs, nor for servers that would free a large value on the spot, nor where
 //! so much expires that the server's own expiry would suffer, see [`crate::scan::expired_share`].
 
-use std::ffi::c_void;
+mod module_scan;
+mod scan_command;
+mod scanned_key;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use redis_module::raw;
+use module_scan::ModuleScan;
+use scan_command::{ScanCommand, frees_in_background};
 
+use crate::heartbeat::details::HeartbeatDetails;
 use crate::heartbeat::reader::{Beat, Reader};
 use crate::redis::api::acl::User;
-use crate::redis::api::keyspace;
-use crate::redis::api::{self, Answer, OwnString, RedisModuleCtx, RedisModuleString, rm};
-use crate::scan::expired_share::ExpiredShare;
+use crate::redis::api::replicas::Replicas;
+use crate::redis::api::{OwnString, RedisModuleCtx, key_reader, keyspace};
+use crate::scan::source::{KeySource, Step, Visitor};
 
 /// Whether SCAN is the quicker way on this server.
 static BY_COMMAND: AtomicBool = AtomicBool::new(false);
 
-/// What SCAN is asked for at a time, and with that the smallest piece of work between two looks at
-/// the clock. Measured, a hundred keys take some 40 us, and more are not cheaper by the key.
-const MAX_PAGE_KEYS: u64 = 100;
-
-/// The same where it is looked up whose each key could be, which may take some 20 us for a hostile name.
-const MAX_SLOW_PAGE_KEYS: u64 = 20;
-
-/// A page of more bytes of names than this makes the next one smaller: names may be long.
-const PAGE_BYTES: u64 = 32 * 1024;
-
 /// How many steps of the module API's cursor may come between two looks at the clock. One visits a key or none
 /// as a rule, and a look after each was 2 to 4 % of the walk.
 const MAX_STEPS: u32 = 8;
-
-/// Measured, 24 MB take the server more than a millisecond, for it gives such memory back to the system at once.
-const LONG_BYTES: usize = 1 << 20;
 
 /// Choose the way to walk on this server.
 pub fn load(by_command: bool) {
     BY_COMMAND.store(by_command, Ordering::Relaxed);
 }
 
-/// A key that the walk is at. Only this key may be looked at, and only while the visit lasts.
-#[derive(Debug)]
-pub struct SeenKey<'v> {
-    pub name: &'v [u8],
-    /// What the server opened for the visit; null where it gives names only.
-    string: *mut RedisModuleString,
-    key: *mut raw::RedisModuleKey,
-}
-
-impl SeenKey<'_> {
-    /// Whether its TTL has passed, though the server has not removed it yet.
-    pub fn is_expired(&self, now_ms: i64) -> bool {
-        if self.key.is_null() {
-            return false;
-        }
-        // SAFETY: 1, 2, 3.
-        let expires_ms = unsafe { rm!(RedisModule_GetAbsExpire)(self.key) };
-        expires_ms >= 0 && expires_ms <= now_ms
-    }
-
-    /// Whether it is a string, as far as the visit shows it.
-    pub fn is_string(&self) -> bool {
-        if self.key.is_null() {
-            return false;
-        }
-        // SAFETY: 1, 2, 3.
-        let kind = unsafe { rm!(RedisModule_KeyType)(self.key) };
-        kind as isize == raw::REDISMODULE_KEYTYPE_STRING
-    }
-
-    /// Whether this string, as [`Self::is_string`] says, is one that the server takes long to free.
-    pub fn is_long(&self) -> bool {
-        // SAFETY: 1, 2, 3.
-        unsafe { rm!(RedisModule_ValueLength)(self.key) > LONG_BYTES }
-    }
-
-    /// Whether the user may delete it.
-    pub fn may_be_deleted_by(&self, user: &User) -> bool {
-        if self.string.is_null() {
-            user.may_delete(OwnString::new(self.name).as_ptr())
-        } else {
-            user.may_delete(self.string)
-        }
-    }
-
-    /// Whether the user may read it.
-    pub fn may_be_read_by(&self, user: &User) -> bool {
-        if self.string.is_null() {
-            user.may_read(OwnString::new(self.name).as_ptr())
-        } else {
-            user.may_read(self.string)
-        }
-    }
-
-    /// What its value says as a heartbeat; `None` if it must be read by name after the visit.
-    pub fn heartbeat(&self, reader: &Reader) -> Option<Beat> {
-        if self.key.is_null() {
-            return None;
-        }
-        // SAFETY: 3.
-        unsafe { keyspace::read_open_key(self.key, reader) }
-    }
-}
-
 /// Where a walk over the keyspace is.
 #[derive(Debug)]
 pub struct Cursor {
-    native: NativeCursor,
+    module: ModuleScan,
     /// `None` while SCAN is not asked.
-    command: Option<CommandCursor>,
-    /// SCAN was asked, and is no longer.
-    gave_way: bool,
-}
-
-/// What a step came to.
-#[derive(Clone, Copy, Debug)]
-pub struct Step {
-    /// False when the walk is over; this last step may have visited keys, too.
-    pub more: bool,
-    /// Keys whose TTL had passed: removed instead of visited.
-    pub expired: u64,
-    /// The walk goes on from the beginning, and what it has visited comes again.
-    pub starts_over: bool,
-}
-
-/// Where a walk by SCAN is.
-#[derive(Debug)]
-struct CommandCursor {
-    /// What SCAN said last.
-    place: Vec<u8>,
-    page_keys: u64,
-    max_page_keys: u64,
-    share: ExpiredShare,
+    command: Option<ScanCommand>,
+    /// It must not change the keyspace in any way, or what made SCAN give way would do so again, and each time the
+    /// walk would begin anew.
+    without_command: bool,
 }
 
 impl Cursor {
     /// At the beginning; a dry one must not change the keyspace in any way.
-    pub fn new(ctx: *mut RedisModuleCtx, dry: bool) -> Self {
-        let by_command = !dry && BY_COMMAND.load(Ordering::Relaxed) && frees_in_background(ctx);
+    pub fn new(ctx: *mut RedisModuleCtx, is_dry: bool) -> Self {
+        Self::begin(ctx, is_dry, false)
+    }
+
+    fn begin(ctx: *mut RedisModuleCtx, without_command: bool, is_slow: bool) -> Self {
+        let by_command =
+            !without_command && BY_COMMAND.load(Ordering::Relaxed) && frees_in_background(ctx);
         Self {
-            native: NativeCursor::new(),
-            command: by_command.then(CommandCursor::new),
-            gave_way: false,
+            module: ModuleScan::new(),
+            command: by_command.then(|| ScanCommand::new(is_slow)),
+            without_command,
         }
     }
+}
 
-    /// At the beginning again. What made SCAN give way would do so again, and each time the walk would begin
-    /// anew.
-    pub fn anew(&self, ctx: *mut RedisModuleCtx, dry: bool) -> Self {
-        Self {
-            gave_way: self.gave_way,
-            ..Self::new(ctx, dry || self.gave_way)
+/// The keys of the selected database, for one slice of a walk.
+#[derive(Debug)]
+pub struct ServerKeys<'s> {
+    pub ctx: *mut RedisModuleCtx,
+    pub user: &'s User,
+    pub replicas: &'s mut Replicas,
+    pub cursor: &'s mut Cursor,
+}
+
+impl ServerKeys<'_> {
+    #[cold]
+    fn step_by_command(&mut self, visitor: &mut impl Visitor) -> Option<Step> {
+        let command = self.cursor.command.as_mut()?;
+        let step = command.step(self.ctx, self.user, visitor);
+        if step.starts_over {
+            // The two ways number places differently.
+            self.cursor.command = None;
+            self.cursor.without_command = true;
         }
+        Some(step)
     }
+}
 
-    /// For visits that take longer than others.
-    pub fn shorten_pages(&mut self) {
-        if let Some(command) = &mut self.command {
-            command.max_page_keys = MAX_SLOW_PAGE_KEYS;
-        }
-    }
+impl KeySource for ServerKeys<'_> {
+    type Name = OwnString;
 
-    /// How many steps may be one piece of work. A page of SCAN is as large as a piece should be.
-    pub fn max_steps(&self) -> u32 {
-        match self.command {
-            Some(_) => 1,
-            None => MAX_STEPS,
-        }
-    }
-
-    /// Go on by one step and visit what is there: often one key, often none, some more than once.
     #[inline]
-    pub fn step(&mut self, ctx: *mut RedisModuleCtx, visit: &mut dyn FnMut(SeenKey)) -> Step {
-        if self.command.is_some() {
-            return self.page(ctx, visit);
+    fn step(&mut self, visitor: &mut impl Visitor) -> Step {
+        if self.cursor.command.is_some()
+            && let Some(step) = self.step_by_command(visitor)
+        {
+            return step;
         }
         Step {
-            more: self.native.step(ctx, visit),
+            more: self.cursor.module.step(self.ctx, self.user, visitor),
             expired: 0,
             starts_over: false,
         }
     }
 
-    /// A step by SCAN.
-    #[cold]
-    fn page(&mut self, ctx: *mut RedisModuleCtx, visit: &mut dyn FnMut(SeenKey)) -> Step {
-        let before = keyspace::size(ctx);
-        let mut visited = 0u64;
-        let mut is_in_the_way = false;
-        let mut expired = 0;
-        let more = self.command.as_mut().and_then(|cursor| {
-            let more = cursor.step(ctx, &mut |key| {
-                visited = visited.saturating_add(1);
-                visit(key);
-            });
-            // Nothing but SCAN itself can have removed keys meanwhile.
-            expired = before.saturating_sub(keyspace::size(ctx));
-            is_in_the_way = cursor.share.add(visited.saturating_add(expired), expired);
-            more
-        });
-        match more {
-            Some(more) if !(more && is_in_the_way) => Step {
-                more,
-                expired,
-                starts_over: false,
-            },
-            // Or an operator has renamed SCAN away. The two ways number places differently.
-            _ => {
-                self.command = None;
-                self.gave_way = true;
-                Step {
-                    more: true,
-                    expired,
-                    starts_over: true,
-                }
-            }
-        }
-    }
-}
-
-impl CommandCursor {
-    fn new() -> Self {
-        Self {
-            place: b"0".to_vec(),
-            page_keys: 1,
-            max_page_keys: MAX_PAGE_KEYS,
-            share: ExpiredShare::default(),
+    /// A page of SCAN is as large as a piece should be.
+    fn max_steps(&self) -> u32 {
+        match self.cursor.command {
+            Some(_) => 1,
+            None => MAX_STEPS,
         }
     }
 
-    /// Visit the next page; `None` if there is no such command.
-    fn step(&mut self, ctx: *mut RedisModuleCtx, visit: &mut dyn FnMut(SeenKey)) -> Option<bool> {
-        // SAFETY: 1, 2, 3; the format takes bytes with their length, a C string and a number, and
-        // all outlive the call.
-        let reply = unsafe {
-            rm!(RedisModule_Call)(
-                ctx,
-                c"SCAN".as_ptr(),
-                c"Ebcl".as_ptr(),
-                self.place.as_ptr(),
-                self.place.len(),
-                c"COUNT".as_ptr(),
-                self.page_keys,
-            )
-        };
-        let answer = Answer::new(reply)?;
-        let next = answer.element(0)?;
-        let mut bytes = 0u64;
-        answer.child(1)?.each_string(&mut |name| {
-            bytes = bytes.saturating_add(name.len() as u64);
-            visit(SeenKey {
-                name,
-                string: std::ptr::null_mut(),
-                key: std::ptr::null_mut(),
-            });
-        });
-        let fitting = self.page_keys.saturating_mul(PAGE_BYTES) / bytes.max(1);
-        let doubled = self.page_keys.saturating_mul(2).min(self.max_page_keys);
-        self.page_keys = fitting.clamp(1, doubled);
-        self.place = next;
-        Some(self.place != b"0")
-    }
-}
-
-/// Whether the server frees what has expired in the background, however large it is.
-fn frees_in_background(ctx: *mut RedisModuleCtx) -> bool {
-    api::server_setting(ctx, c"lazyfree-lazy-expire").as_deref() == Some(b"yes")
-}
-
-/// The module API's own cursor.
-#[derive(Debug)]
-struct NativeCursor(*mut raw::RedisModuleScanCursor);
-
-impl NativeCursor {
-    fn new() -> Self {
-        // SAFETY: 1, 2, 4.
-        Self(unsafe { rm!(RedisModule_ScanCursorCreate)() })
+    fn begin_again(&mut self, is_slow: bool) {
+        *self.cursor = Cursor::begin(self.ctx, self.cursor.without_command, is_slow);
     }
 
-    /// A step of the server's own size: one bucket of its table.
-    #[inline]
-    fn step(&self, ctx: *mut RedisModuleCtx, visit: &mut dyn FnMut(SeenKey)) -> bool {
-        let mut visit = visit;
-        let data = (&raw mut visit).cast::<c_void>();
-        // SAFETY: 1, 2, 3, 4; `data` outlives the call, and `on_key` casts it back.
-        unsafe { rm!(RedisModule_Scan)(ctx, self.0, Some(on_key), data) != 0 }
+    fn name(&self, bytes: &[u8]) -> OwnString {
+        OwnString::new(bytes)
     }
-}
 
-impl Drop for NativeCursor {
-    fn drop(&mut self) {
-        // SAFETY: 1, 2, 4.
-        unsafe { rm!(RedisModule_ScanCursorDestroy)(self.0) };
+    fn heartbeat(&mut self, name: &OwnString, reader: &Reader) -> Option<Beat> {
+        keyspace::read_heartbeat(self.ctx, name, reader)
     }
-}
 
-unsafe extern "C" fn on_key(
-    _ctx: *mut RedisModuleCtx,
-    name: *mut RedisModuleString,
-    key: *mut raw::RedisModuleKey,
-    data: *mut c_void,
-) {
-    api::guard((), || {
-        // SAFETY: `step` passed a pointer to its `visit`, which nobody else holds meanwhile.
-        let visit = unsafe { &mut *data.cast::<&mut dyn FnMut(SeenKey)>() };
-        visit(SeenKey {
-            // SAFETY: 3.
-            name: unsafe { api::bytes_of(name) },
-            string: name,
-            key,
-        });
-    });
+    fn details(&mut self, name: &OwnString, reader: &Reader) -> Option<HeartbeatDetails> {
+        key_reader::vitals(self.ctx, name, reader, None)
+    }
+
+    fn may_delete(&self, name: &OwnString) -> bool {
+        self.user.may_delete(name.as_ptr())
+    }
+
+    fn may_read(&self, name: &OwnString) -> bool {
+        self.user.may_read(name.as_ptr())
+    }
+
+    fn must_wait(&mut self) -> bool {
+        self.replicas.are_too_far_behind_now(self.ctx)
+    }
 }

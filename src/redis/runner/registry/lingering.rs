@@ -1,26 +1,27 @@
-//! What of the state belongs to callers who have gone: orders that linger, and the answer that is kept.
+//! What of the state belongs to callers who have gone: requests that linger, and the answer that is kept.
 
 use redis_module::raw;
 
 use super::{Active, State, state};
-use crate::commands::linger::{Departure, Kept, Request};
+use crate::commands::linger::{Departure, Kept};
+use crate::commands::request::Request;
 use crate::redis::runner::blocked_client::BlockedClient;
 use crate::redis::runner::request::RunRequest;
 use crate::reply::error::Error;
 use crate::reply::value::Value;
 
-/// What a run, or a look, replies.
+/// What a run replies.
 pub type Answer = Result<Value, Error>;
 
 impl State {
-    /// The orders that a client can wait for: of the run under way, unless it is in the middle of a slice, and
+    /// The requests that a client can wait for: of the run under way, unless it is in the middle of a slice, and
     /// of the one that waits.
-    fn orders(&mut self) -> impl Iterator<Item = &mut RunRequest> {
+    fn requests(&mut self) -> impl Iterator<Item = &mut RunRequest> {
         let parked = match &mut self.active {
-            Active::Parked(run) => Some(&mut run.order),
+            Active::Parked(run) => Some(&mut run.context.request),
             _ => None,
         };
-        let waiting = self.successor.as_mut().map(|next| &mut next.order);
+        let waiting = self.successor.as_mut().map(|next| &mut next.request);
         parked.into_iter().chain(waiting)
     }
 
@@ -28,20 +29,20 @@ impl State {
     /// that waits and will end as soon as it begins.
     fn joinable(&mut self, request: &Request, is_ending: bool) -> Option<&mut RunRequest> {
         let parked = match &mut self.active {
-            Active::Parked(run) if !is_ending => Some(&mut run.order),
+            Active::Parked(run) if !is_ending => Some(&mut run.context.request),
             _ => None,
         };
         let waiting = self.successor.as_mut().filter(|next| next.wish.is_none());
-        let waiting = waiting.map(|next| &mut next.order);
-        let mut orders = parked.into_iter().chain(waiting);
-        orders.find(|order| order.lingers_for(request))
+        let waiting = waiting.map(|next| &mut next.request);
+        let mut requests = parked.into_iter().chain(waiting);
+        requests.find(|one| one.lingers_for(request))
     }
 }
 
 /// Whether this blocked client waits.
 pub fn is_waiting(handle: *mut raw::RedisModuleBlockedClient) -> bool {
-    let waits = |order: &mut RunRequest| order.caller.as_ref().is_some_and(|c| c.is(handle));
-    state().orders().any(waits)
+    let waits = |request: &mut RunRequest| request.caller.as_ref().is_some_and(|c| c.is(handle));
+    state().requests().any(waits)
 }
 
 /// This client has gone, and what it waited for lingers. It is given back, to be let go when the state is
@@ -51,14 +52,14 @@ pub fn leave(
     departure: Departure,
 ) -> Option<BlockedClient> {
     state()
-        .orders()
-        .find_map(|order| order.leave(handle, departure))
+        .requests()
+        .find_map(|request| request.leave(handle, departure))
 }
 
 /// Whether a client has gone, and it is not yet known whether a command took it away.
 pub fn has_unsettled() -> bool {
-    let unsettled = |order: &mut RunRequest| order.departure.is_some_and(|d| d.is_unsettled());
-    state().orders().any(unsettled)
+    let unsettled = |request: &mut RunRequest| request.departure.is_some_and(|d| d.is_unsettled());
+    state().requests().any(unsettled)
 }
 
 /// Settle it, with the number of such commands that are over; says whose caller was taken away.
@@ -79,13 +80,13 @@ pub struct Ended {
 }
 
 fn ended(mut is_ended: impl FnMut(&mut Departure) -> bool) -> Ended {
-    let mut of = |order: &mut RunRequest| order.departure.as_mut().is_some_and(&mut is_ended);
+    let mut of = |request: &mut RunRequest| request.departure.as_mut().is_some_and(&mut is_ended);
     let mut state = state();
     let run = match &mut state.active {
-        Active::Parked(run) => of(&mut run.order),
+        Active::Parked(run) => of(&mut run.context.request),
         _ => false,
     };
-    let successor = state.successor.as_mut().is_some_and(|s| of(&mut s.order));
+    let successor = state.successor.as_mut().is_some_and(|s| of(&mut s.request));
     Ended { run, successor }
 }
 
@@ -101,8 +102,8 @@ pub fn join(
     caller: BlockedClient,
 ) -> Result<(), BlockedClient> {
     match state().joinable(request, is_ending) {
-        Some(order) => {
-            order.join(caller);
+        Some(waiting) => {
+            waiting.join(caller);
             Ok(())
         }
         None => Err(caller),

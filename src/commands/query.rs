@@ -1,7 +1,6 @@
-//! What `BLOCKING.LIST`, `BLOCKING.EXPLAIN` and `BLOCKING.DOCTOR` are asked: looks, which change nothing.
+//! What `BLOCKING.LIST`, `BLOCKING.EXPLAIN` and `BLOCKING.DOCTOR` are asked: queries, which change nothing.
 
 use crate::commands::args::Given;
-use crate::commands::options::CleanupOptions;
 use crate::commands::table::{DOCTOR, EXPLAIN, LIST};
 use crate::heartbeat::state::State;
 use crate::keys::name_bounds::MAX_NAME_BYTES;
@@ -34,44 +33,6 @@ pub struct ExplainOptions {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DoctorOptions {
     pub json: bool,
-}
-
-/// A look.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Look {
-    List(ListOptions),
-    Explain(ExplainOptions),
-    Doctor(DoctorOptions),
-}
-
-impl Look {
-    /// The command, as replies and errors name it.
-    pub const fn command(&self) -> &'static str {
-        match self {
-            Self::List(_) => LIST.name,
-            Self::Explain(_) => EXPLAIN.name,
-            Self::Doctor(_) => DOCTOR.name,
-        }
-    }
-
-    /// Its options as far as a cleanup has them: it is a dry one, of the same coordinators.
-    pub fn as_cleanup(&self) -> CleanupOptions {
-        let (threshold_s, pattern, json) = match self {
-            Self::List(list) => (list.threshold_s, list.pattern.clone(), list.json),
-            Self::Explain(explain) => {
-                let exactly = Pattern::exactly(&explain.id);
-                (explain.threshold_s, Some(exactly), explain.json)
-            }
-            Self::Doctor(doctor) => (None, None, doctor.json),
-        };
-        CleanupOptions {
-            threshold_s,
-            dry_run: true,
-            pattern,
-            json,
-            ..CleanupOptions::default()
-        }
-    }
 }
 
 /// Reads the arguments of `BLOCKING.LIST`, the command name left out.
@@ -217,16 +178,5 @@ mod tests {
         for (args, error) in table {
             assert_eq!(parse_doctor(args).unwrap_err().to_string(), error);
         }
-        // Everybody counts: no pattern, and the threshold of the settings.
-        let options = Look::Doctor(DoctorOptions { json: true }).as_cleanup();
-        assert!(options.pattern.is_none() && options.threshold_s.is_none());
-        assert!(options.dry_run && options.json);
-    }
-
-    #[test]
-    fn an_id_is_no_glob() {
-        let look = Look::Explain(explain("a*").unwrap());
-        let pattern = look.as_cleanup().pattern.unwrap();
-        assert!(pattern.matches(b"a*") && !pattern.matches(b"ab"));
     }
 }

@@ -1,16 +1,12 @@
-//! The part of a run between plan and reap, with ORPHANS only: read what keys without an owner say.
-//!
-//! Only what needs the main thread happens here; nothing is judged.
+//! Between plan and removal, with ORPHANS only: read what keys without an owner say. Nothing is judged here.
 
 use std::hash::RandomState;
 use std::sync::Arc;
 
+use super::keyspace::Keyspace;
 use crate::heartbeat::reader::Reader;
 use crate::orphans::Orphans;
 use crate::orphans::first_seen::FirstSeen;
-use crate::redis::api::key_reader;
-use crate::redis::api::{OwnString, RedisModuleCtx};
-use crate::redis::sightings;
 use crate::scan::scanned_keys::ScannedKeys;
 
 /// Orphans on their way from the plan to the reap.
@@ -24,9 +20,8 @@ pub struct OrphanCheck {
 }
 
 impl OrphanCheck {
-    /// Nothing read yet.
-    pub fn new(orphans: Orphans, database: i32, reader: Reader) -> Self {
-        let (seen, key) = sightings::of(database, &reader.layout);
+    /// Nothing read yet; `seen` is what earlier runs saw, with prints that `key` made.
+    pub fn new(orphans: Orphans, seen: Arc<FirstSeen>, key: RandomState, reader: Reader) -> Self {
         Self {
             orphans,
             seen,
@@ -52,7 +47,7 @@ impl OrphanCheck {
     /// Read until `time_is_up`, which is asked after every key; true when all are read.
     pub fn slice(
         &mut self,
-        ctx: *mut RedisModuleCtx,
+        space: &mut impl Keyspace,
         collection: &ScannedKeys,
         time_is_up: &mut dyn FnMut() -> bool,
     ) -> bool {
@@ -64,8 +59,8 @@ impl OrphanCheck {
                 return true;
             };
             let sighting = collection.get(position).and_then(|record| {
-                let name = OwnString::new(record.name);
-                key_reader::sighting(ctx, record.name, &name, &self.reader, &self.key)
+                let name = space.name(record.name);
+                space.sighting(record.name, &name, &self.reader, &self.key)
             });
             if orphan.is_some() {
                 orphans.sightings.push(sighting);
