@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use comfy_table::Table;
 
 use super::callgrind::Function;
@@ -27,7 +27,7 @@ const PARTS: [(&str, &[&str], &[&str]); 8] = [
     (
         "the server's walk over its tables, and the object it makes of each name (RedisModule_Scan)",
         &["RM_Scan"],
-        &["blocking_cleanup::redis::scan::on_key"],
+        &["blocking_cleanup::redis::source::module_scan::on_key"],
     ),
     (
         "whether a heartbeat's TTL has passed (RedisModule_GetAbsExpire); SCAN asks of every key",
@@ -202,17 +202,17 @@ fn parts(module: &Taken) -> Result<Table> {
         let share = percent(instructions / module.per_key);
         table.add_row([part.to_owned(), count(instructions), share]);
     };
-    let sum = |names: &[&str]| {
-        names
-            .iter()
-            .map(|name| module.counts.inclusive(name))
-            .sum::<u64>()
+    // A function that was renamed would count as nothing, and its part as another's.
+    let one = |name: &&str| match module.counts.inclusive(name) {
+        0 => Err(anyhow!("nothing was counted for the function {name}")),
+        counted => Ok(counted),
     };
+    let sum = |names: &[&str]| names.iter().map(one).sum::<Result<u64>>();
     let mut rest = module.per_key;
     for (part, with, without) in PARTS {
-        let (with, without) = (sum(with), sum(without));
-        let own = with.checked_sub(without).filter(|_| with > 0);
-        let own = module.per_key(own.with_context(|| format!("nothing was counted for: {part}"))?);
+        let own = sum(with)?.checked_sub(sum(without)?);
+        let own = own.with_context(|| format!("less than nothing was counted for: {part}"))?;
+        let own = module.per_key(own);
         rest -= own;
         row(part, own);
     }
