@@ -118,7 +118,7 @@ bench: setup servers build ## Measures the module against scripts and clients; w
 bench-full: FULL = --full
 bench-full: bench ## The same on all keyspaces and all servers, for hours
 
-profile: ## Counts the instructions of every way on the main thread, with valgrind; writes docs/profile.md
+profile: ## Counts the instructions of every contender on the main thread, with valgrind; writes docs/profile.md
 	@scripts/setup.sh profile
 	@$(MAKE) --no-print-directory build
 	$(CARGO) build --locked --release --package blocking-bench

@@ -3,11 +3,11 @@
 
 use comfy_table::Table;
 
+use crate::contenders::{CAREFUL_CLIENT, CLIENT, LIMIT, MODULE, MODULE_AT_5, Run, SCRIPT_B};
 use crate::results::{On, Results, busy_ms, charged_ms, main_ms, wall_ms};
 use crate::show::{count, percent, time, times, us};
 use crate::stats::Spread;
 use crate::tables::Form;
-use crate::ways::{CAREFUL_CLIENT, CLIENT, LIMIT, MODULE, MODULE_AT_5, Run, SCRIPT_B};
 use crate::works::{CLASSIC, FOREIGN, MILLION};
 
 /// The server that the goals speak of.
@@ -106,8 +106,8 @@ fn near_limit(on: On<'_>, work: &str, factor: f64) -> Goal {
 
 fn calm(on: On<'_>, work: &str) -> Option<Goal> {
     const MORE_US: u64 = 300;
-    let above = |way| {
-        let probed = on.probed(way)?;
+    let above = |contender| {
+        let probed = on.probed(contender)?;
         let more_us = probed.waits.p999_us.saturating_sub(probed.base.p999_us);
         let words = format!("{} above {}", us(more_us), us(probed.base.p999_us));
         Some((more_us, words))
@@ -159,9 +159,9 @@ fn short_slices(on: On<'_>, work: &str) -> Option<Goal> {
     ))
 }
 
-fn kept(on: On<'_>, way: &str, how: &str, share: f64) -> Goal {
+fn kept(on: On<'_>, contender: &str, how: &str, share: f64) -> Goal {
     let wanted = format!("50 busy clients keep {} {how}", percent(share));
-    match on.kept(way) {
+    match on.kept(contender) {
         Some(Spread { median, min, max }) => goal(
             wanted,
             format!("{} ({} – {})", percent(median), percent(min), percent(max)),
@@ -202,7 +202,7 @@ fn memory(on: On<'_>, work: &str) -> Vec<Goal> {
         each(used) <= BYTES_PER_KEY,
     )];
     // The same keys gone by the server's own commands leave what a run should leave.
-    let after = |way| Spread::of(on.memory(way).map(|memory| memory.used_after as f64));
+    let after = |contender| Spread::of(on.memory(contender).map(|memory| memory.used_after as f64));
     if let Some((module, limit)) = after(MODULE).zip(after(LIMIT)) {
         let left = (module.median - limit.median) as i64;
         goals.push(goal(
@@ -235,7 +235,7 @@ pub fn table(goals: &[Goal], form: Form) -> Table {
     table
 }
 
-/// Ways are far apart only if the figures are; for messages about one.
+/// Contenders are far apart only if the figures are; for messages about one.
 pub fn summary(goals: &[Goal]) -> String {
     let met = goals.iter().filter(|goal| goal.met).count();
     format!("{met} of {} goals reached", goals.len())
@@ -243,8 +243,8 @@ pub fn summary(goals: &[Goal]) -> String {
 
 /// The module's wall time in words, for the line that is printed when a keyspace is done.
 pub fn in_short(on: On<'_>) -> String {
-    let wall = |way| {
-        on.wall_ms(way)
+    let wall = |contender| {
+        on.wall_ms(contender)
             .map_or("-".to_owned(), |wall| time(wall.median))
     };
     format!(
@@ -305,7 +305,7 @@ mod tests {
     #[test]
     fn a_goal_that_is_missed_says_no() {
         let mut results = results();
-        results.records.retain(|record| record.way != CLIENT);
+        results.records.retain(|record| record.contender != CLIENT);
         results
             .records
             .push(crate::results::made_up::timed(CLIENT, 300.0, 100.0));

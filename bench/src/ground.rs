@@ -1,9 +1,9 @@
 //! A private server with one keyspace on it, which can be brought back as it was before every round.
-//! Must give every way the same keys, and must not take a way's own word for what it removed.
+//! Must give every contender the same keys, and must not take a contender's own word for what it removed.
 //!
-//! The keys are written once and saved. For every round the server is started anew from that file, so that no way
-//! inherits the allocator or the tables that another one left. A new process hashes with a new seed, so keys that lie
-//! side by side in memory are walked in random order, as in a server that has lived for long.
+//! The keys are written once and saved. Every round starts the server anew from that file, so that no contender inherits
+//! the allocator or the tables that another one left. A new process hashes with a new seed, so keys that lie side by
+//! side in memory are walked in random order, as in a server that has run for long.
 
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ impl Ground {
         Ok(())
     }
 
-    /// A connection that waits for as long as a way takes on a slow machine.
+    /// A connection that waits for as long as a contender takes on a slow machine.
     pub fn patient_client(&self) -> Result<Connection> {
         let conn = self.server.client()?;
         conn.set_read_timeout(Some(PATIENCE))?;
@@ -94,7 +94,7 @@ impl Ground {
         self.stale.keys().chain(self.acks())
     }
 
-    /// Fails unless a way that had everything to do did exactly that.
+    /// Fails unless a contender that had everything to do did exactly that.
     pub fn check_all_gone(&self, said: u64) -> Result<()> {
         self.check_count(said, self.doomed())?;
         let mut conn = self.server.client()?;

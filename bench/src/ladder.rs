@@ -5,10 +5,10 @@ use anyhow::Result;
 use blocking_harness::known::Found;
 use indicatif::ProgressBar;
 
+use crate::contenders::ScriptA;
 use crate::ground::Ground;
 use crate::record::Figures;
 use crate::round;
-use crate::ways::ScriptA;
 use crate::works::{Rounds, Work};
 
 /// The first size that is tried; it doubles until one fails. Every step costs four times the one before, so that it is

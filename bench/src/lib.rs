@@ -1,6 +1,9 @@
 //! The benchmark's parts, so that tests can take one and put something wrong in its place.
-//! Must treat all ways alike, and must fail when one of them did not do the work; goals that are missed are a result.
+//! Must treat all contenders alike, and must fail when one of them did not do the work. A missed goal is a result, not an
+//! error.
 
+/// What is compared.
+pub mod contenders;
 /// What is wanted, and what was reached.
 pub mod goals;
 /// A server with keys on it.
@@ -35,7 +38,5 @@ pub mod stats;
 pub mod suite;
 /// Results as tables.
 pub mod tables;
-/// What is compared.
-pub mod ways;
 /// What there is to do.
 pub mod works;

@@ -20,13 +20,13 @@ pub struct Options {
     /// Only keyspaces with one of these words in their names
     #[arg(long, value_delimiter = ';')]
     pub works: Vec<String>,
-    /// Only these ways; the module and the limit are always among them
+    /// Only these contenders; the module and the limit are always among them
     #[arg(long, value_delimiter = ',')]
-    pub ways: Vec<String>,
+    pub contenders: Vec<String>,
     /// At most this many rounds of each kind
     #[arg(long)]
     pub rounds: Option<u32>,
-    /// Where the page goes; without this and with a choice of servers, keyspaces or ways, none is written
+    /// Where the page goes; without this and with a choice of servers, keyspaces or contenders, none is written
     #[arg(long)]
     pub page: Option<PathBuf>,
     /// Where a line for every round goes
@@ -38,7 +38,7 @@ impl Options {
     pub fn page(&self) -> Option<PathBuf> {
         let is_whole = self.servers.is_empty()
             && self.works.is_empty()
-            && self.ways.is_empty()
+            && self.contenders.is_empty()
             && self.rounds.is_none()
             && !self.quick;
         self.page
@@ -67,7 +67,7 @@ mod tests {
         for part in [
             "--servers=system",
             "--works=classic",
-            "--ways=client",
+            "--contenders=client",
             "--quick",
             "--rounds=1",
         ] {

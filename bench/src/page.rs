@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::contenders;
 use crate::goals::{self, Goal};
 use crate::machine::Machine;
 use crate::plots::{self, Plot};
@@ -13,7 +14,6 @@ use crate::results::Results;
 use crate::round::Trace;
 use crate::show;
 use crate::tables::{self, Form};
-use crate::ways;
 
 /// Everything the page is made of.
 pub struct Page<'a> {
@@ -115,9 +115,9 @@ impl Page<'_> {
         )?;
         writeln!(text, "- machine: {}", self.machine)?;
         writeln!(text, "- servers: {}\n", self.results.servers().join(", "))?;
-        writeln!(text, "| way | what it does |\n|---|---|")?;
-        for way in ways::all() {
-            writeln!(text, "| {} | {} |", way.name(), way.what())?;
+        writeln!(text, "| contender | what it does |\n|---|---|")?;
+        for contender in contenders::all() {
+            writeln!(text, "| {} | {} |", contender.name(), contender.what())?;
         }
         writeln!(text, "\n{HOW}\n")?;
         for (server, stale) in self.ladder {
@@ -125,7 +125,7 @@ impl Page<'_> {
             writeln!(
                 text,
                 "{server}: script A fails from {stale} stale coordinators of six keys on (`{}`).",
-                ways::TOO_MANY
+                contenders::TOO_MANY
             )?;
         }
         writeln!(
@@ -172,12 +172,12 @@ impl Page<'_> {
 
 const HOW: &str = "\
 Every round begins with a new server process that has loaded the same file of keys, all of them with the TTLs that their
-writers give. The ways take turns, round by round. After every round the keys are counted, and asked for by name: a way that
-removed another number of keys than the others would end the benchmark. Figures are medians, with the smallest and the
-largest value in brackets. Ratios of times are taken round by round, for the machine may be faster in one than in the next,
+writers give. The contenders take turns, round by round. After every round the keys are counted, and asked for by name: a
+contender that removed another number of keys than the others would end the benchmark. Figures are medians, with the smallest
+and the largest value in brackets. Ratios of times are taken round by round, for the machine may be faster in one than in the next,
 and are medians of these. Wall time is the client's, from the first command to the last reply; main thread is the CPU time
 of the server's main thread as INFO reports it. For the limit it is what commandstats charges, by the clock, without reading commands and
-writing replies, which every way but the module has to pay on top.
+writing replies, which every contender but the module has to pay on top.
 
 A probe asks PING, rests for 0.2 ms, and asks again; its rounds are not those that are timed. Percentiles are over all
 questions of all rounds, and the base line is the same probe just before each run. Fifty busy clients ask for one key with

@@ -8,12 +8,12 @@ use anyhow::{Result, anyhow};
 use blocking_harness::Wait;
 use plotters::prelude::*;
 
+use crate::contenders::{CAREFUL_CLIENT, CLIENT, MODULE, SCRIPT_A, SCRIPT_B, SHELL};
 use crate::record::Record;
 use crate::results::Results;
 use crate::round::Trace;
 use crate::show;
 use crate::stats::Spread;
-use crate::ways::{CAREFUL_CLIENT, CLIENT, MODULE, SCRIPT_A, SCRIPT_B, SHELL};
 
 const SIZE: (u32, u32) = (920, 420);
 const MARGIN: u32 = 14;
@@ -64,7 +64,7 @@ pub fn over_time(waits: &[Wait], from: Instant, to: Instant) -> Vec<(f64, f64)> 
         .collect()
 }
 
-/// One line per way, and one for the time before the run.
+/// One line per contender, and one for the time before the run.
 pub fn wait_lines(traces: &[(String, Trace)]) -> Vec<Line> {
     let mut lines = Vec::new();
     for (name, trace) in traces {
@@ -89,19 +89,19 @@ pub fn wait_lines(traces: &[(String, Trace)]) -> Vec<Line> {
     lines
 }
 
-/// Median wall time of each way against `x`, over the keyspaces for which there is one.
+/// Median wall time of each contender against `x`, over the keyspaces for which there is one.
 pub fn wall_lines(
     results: &Results,
     server: &str,
     x: impl Fn(&Record) -> Option<f64>,
 ) -> Vec<Line> {
     let mut lines = Vec::new();
-    for way in [SHELL, SCRIPT_A, SCRIPT_B, CLIENT, CAREFUL_CLIENT, MODULE] {
+    for contender in [SHELL, SCRIPT_A, SCRIPT_B, CLIENT, CAREFUL_CLIENT, MODULE] {
         let mut points = Vec::new();
         for work in results.works(server) {
             let on = results.of(server, work);
             let at = on.first().and_then(&x);
-            if let Some((at, Spread { median, .. })) = at.zip(on.wall_ms(way)) {
+            if let Some((at, Spread { median, .. })) = at.zip(on.wall_ms(contender)) {
                 points.push((at, median));
             }
         }
@@ -109,7 +109,7 @@ pub fn wall_lines(
         let is_extrapolated = results.works(server).iter().any(|work| {
             results
                 .of(server, work)
-                .timed(way)
+                .timed(contender)
                 .any(|timed| timed.sample.is_some())
         });
         let note = if is_extrapolated {
@@ -119,7 +119,7 @@ pub fn wall_lines(
         };
         if !points.is_empty() {
             lines.push(Line {
-                name: format!("{way}{note}"),
+                name: format!("{contender}{note}"),
                 points,
             });
         }
@@ -213,9 +213,9 @@ pub fn draw(path: &Path, plot: &Plot<'_>, lines: &[Line]) -> Result<()> {
     Ok(())
 }
 
-/// The same way has the same colour on all plots.
+/// The same contender has the same colour on all plots.
 fn color_of(name: &str) -> RGBColor {
-    let starts = |way: &&(&str, RGBColor)| name.starts_with(way.0);
+    let starts = |contender: &&(&str, RGBColor)| name.starts_with(contender.0);
     let colors = [
         (SHELL, RGBColor(140, 86, 75)),
         (SCRIPT_A, RGBColor(255, 127, 14)),

@@ -4,7 +4,7 @@
 use blocking_harness::Waits;
 use serde::{Deserialize, Serialize};
 
-use crate::ways::Run;
+use crate::contenders::Run;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
@@ -18,7 +18,7 @@ pub struct Record {
     pub family_keys: u64,
     /// Whether it belongs on the line of a plot.
     pub usual_share: bool,
-    pub way: String,
+    pub contender: String,
     pub round: u32,
     #[serde(flatten)]
     pub figures: Figures,

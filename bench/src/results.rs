@@ -1,4 +1,4 @@
-//! All rounds of this benchmark, written down as they come and asked for by server, work and way.
+//! All rounds of this benchmark, written down as they come and asked for by server, work and contender.
 //! Must not mix servers: every comparison is within one of them and one run of this program.
 
 use std::collections::BTreeMap;
@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::contenders::Run;
 use crate::record::{Crowded, Figures, Memory, Probed, Record, Timed};
 use crate::stats::Spread;
-use crate::ways::Run;
 
-/// A way, and one of its times in milliseconds.
+/// A contender, and one of its times in milliseconds.
 pub type Figure<'a> = (&'a str, fn(&Timed) -> Option<f64>);
 
 pub fn wall_ms(timed: &Timed) -> Option<f64> {
@@ -95,37 +95,39 @@ impl<'a> On<'a> {
         self.records().next()
     }
 
-    fn figures(self, way: &str) -> impl Iterator<Item = &'a Figures> {
+    fn figures(self, contender: &str) -> impl Iterator<Item = &'a Figures> {
         self.records()
-            .filter(move |record| record.way == way)
+            .filter(move |record| record.contender == contender)
             .map(|record| &record.figures)
     }
 
-    pub fn timed(self, way: &str) -> impl Iterator<Item = &'a Timed> {
-        self.figures(way).filter_map(|figures| match figures {
+    pub fn timed(self, contender: &str) -> impl Iterator<Item = &'a Timed> {
+        self.figures(contender).filter_map(|figures| match figures {
             Figures::Timed(timed) => Some(timed),
             _ => None,
         })
     }
 
-    pub fn wall_ms(self, way: &str) -> Option<Spread> {
-        Spread::of(self.timed(way).filter_map(wall_ms))
+    pub fn wall_ms(self, contender: &str) -> Option<Spread> {
+        Spread::of(self.timed(contender).filter_map(wall_ms))
     }
 
-    pub fn main_ms(self, way: &str) -> Option<Spread> {
-        Spread::of(self.timed(way).filter_map(main_ms))
+    pub fn main_ms(self, contender: &str) -> Option<Spread> {
+        Spread::of(self.timed(contender).filter_map(main_ms))
     }
 
-    pub fn charged_ms(self, way: &str) -> Option<Spread> {
-        Spread::of(self.timed(way).filter_map(charged_ms))
+    pub fn charged_ms(self, contender: &str) -> Option<Spread> {
+        Spread::of(self.timed(contender).filter_map(charged_ms))
     }
 
     /// How many times the one figure is the other, round by round: the machine may be faster in one round than in the
-    /// next, and within one round the ways follow each other.
+    /// next, and within one round the contenders follow each other.
     pub fn ratio(self, upper: Figure<'_>, lower: Figure<'_>) -> Option<Spread> {
         let by_round = |figure: Figure<'_>| -> BTreeMap<u32, f64> {
-            let (way, pick) = figure;
-            let records = self.records().filter(|record| record.way == way);
+            let (contender, pick) = figure;
+            let records = self
+                .records()
+                .filter(|record| record.contender == contender);
             let values = records.filter_map(|record| match &record.figures {
                 Figures::Timed(timed) => Some((record.round, pick(timed)?)),
                 _ => None,
@@ -138,35 +140,37 @@ impl<'a> On<'a> {
     }
 
     /// All questions of all rounds together.
-    pub fn probed(self, way: &str) -> Option<&'a Probed> {
-        self.figures(way).find_map(|figures| match figures {
+    pub fn probed(self, contender: &str) -> Option<&'a Probed> {
+        self.figures(contender).find_map(|figures| match figures {
             Figures::ProbedAll(probed) => Some(probed),
             _ => None,
         })
     }
 
-    pub fn kept(self, way: &str) -> Option<Spread> {
-        Spread::of(self.crowded(way).map(Crowded::kept))
+    pub fn kept(self, contender: &str) -> Option<Spread> {
+        Spread::of(self.crowded(contender).map(Crowded::kept))
     }
 
-    pub fn crowded(self, way: &str) -> impl Iterator<Item = &'a Crowded> {
-        self.figures(way).filter_map(|figures| match figures {
+    pub fn crowded(self, contender: &str) -> impl Iterator<Item = &'a Crowded> {
+        self.figures(contender).filter_map(|figures| match figures {
             Figures::Crowded(crowded) => Some(crowded),
             _ => None,
         })
     }
 
-    pub fn memory(self, way: &str) -> impl Iterator<Item = &'a Memory> {
-        self.figures(way).filter_map(|figures| match figures {
+    pub fn memory(self, contender: &str) -> impl Iterator<Item = &'a Memory> {
+        self.figures(contender).filter_map(|figures| match figures {
             Figures::Memory(memory) => Some(memory),
             _ => None,
         })
     }
 
     /// What the module said, timed and probed.
-    pub fn runs(self, way: &str) -> impl Iterator<Item = Run> + use<'a> {
-        let way = way.to_owned();
-        let records = self.records().filter(move |record| record.way == way);
+    pub fn runs(self, contender: &str) -> impl Iterator<Item = Run> + use<'a> {
+        let contender = contender.to_owned();
+        let records = self
+            .records()
+            .filter(move |record| record.contender == contender);
         records.filter_map(|record| match &record.figures {
             Figures::Timed(timed) => timed.run,
             Figures::Probed(probed) => probed.run,
@@ -174,8 +178,8 @@ impl<'a> On<'a> {
         })
     }
 
-    pub fn not_run(self, way: &str) -> Option<&'a str> {
-        self.figures(way).find_map(|figures| match figures {
+    pub fn not_run(self, contender: &str) -> Option<&'a str> {
+        self.figures(contender).find_map(|figures| match figures {
             Figures::NotRun { why } => Some(why.as_str()),
             _ => None,
         })
@@ -196,11 +200,11 @@ fn unique<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 #[cfg(test)]
 pub mod made_up {
     use super::*;
+    use crate::contenders::{CLIENT, LIMIT, MODULE, SCRIPT_A, SCRIPT_B, SHELL};
     use crate::record::WaitsUs;
-    use crate::ways::{CLIENT, LIMIT, MODULE, SCRIPT_A, SCRIPT_B, SHELL};
     use crate::works::CLASSIC;
 
-    pub fn record(way: &str, figures: Figures) -> Record {
+    pub fn record(contender: &str, figures: Figures) -> Record {
         Record {
             server: "Redis 7.0.15".to_owned(),
             work: CLASSIC.to_owned(),
@@ -209,13 +213,13 @@ pub mod made_up {
             foreign: 0,
             family_keys: 60_000,
             usual_share: true,
-            way: way.to_owned(),
+            contender: contender.to_owned(),
             round: 0,
             figures,
         }
     }
 
-    pub fn timed(way: &str, wall_ms: f64, main_ms: f64) -> Record {
+    pub fn timed(contender: &str, wall_ms: f64, main_ms: f64) -> Record {
         let run = Run {
             slices: 400,
             overruns: 3,
@@ -225,18 +229,18 @@ pub mod made_up {
             ..Run::default()
         };
         record(
-            way,
+            contender,
             Figures::Timed(Timed {
                 wall_ms,
                 main_ms,
-                charged_ms: (way == LIMIT).then_some(main_ms),
-                sample: (way == SHELL).then_some(5),
-                run: (way == MODULE).then_some(run),
+                charged_ms: (contender == LIMIT).then_some(main_ms),
+                sample: (contender == SHELL).then_some(5),
+                run: (contender == MODULE).then_some(run),
             }),
         )
     }
 
-    pub fn probed(way: &str, p999_us: u64, max_us: u64) -> Record {
+    pub fn probed(contender: &str, p999_us: u64, max_us: u64) -> Record {
         let waits = |p999_us, max_us| WaitsUs {
             count: 1_000,
             p50_us: 50,
@@ -245,7 +249,7 @@ pub mod made_up {
             max_us,
         };
         record(
-            way,
+            contender,
             Figures::ProbedAll(Probed {
                 wall_ms: 100.0,
                 waits: waits(p999_us, max_us),
@@ -315,8 +319,8 @@ pub mod made_up {
         let mut results = Results::default();
         // Twice as slow in the second round; the third of the two has no other to be compared with.
         let rounds = [(MODULE, 10.0), (LIMIT, 5.0), (MODULE, 20.0), (LIMIT, 10.0)];
-        for (round, (way, ms)) in [0, 0, 1, 1].into_iter().zip(rounds) {
-            let record = timed(way, ms, ms);
+        for (round, (contender, ms)) in [0, 0, 1, 1].into_iter().zip(rounds) {
+            let record = timed(contender, ms, ms);
             results.records.push(Record { round, ..record });
         }
         let alone = timed(MODULE, 99.0, 99.0);

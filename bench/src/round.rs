@@ -1,16 +1,16 @@
-//! One round of one way on one keyspace: brought back, run, measured, checked.
-//! Must not let a way that removed another number of keys pass as one that did the work.
+//! One round of one contender on one keyspace: brought back, run, measured, checked.
+//! Must not let a contender that removed another number of keys pass as one that did the work.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use blocking_harness::{Ask, Crowd, Probe, Wait, Waits, redis, settled_memory};
 
+use crate::contenders::{Contender, Done, TOO_MANY, shell_removes};
 use crate::ground::Ground;
 use crate::measure::{Resident, UsedPeak, main_thread_ms};
 use crate::record::{Crowded, Figures, Memory, Probed, Timed};
 use crate::stats::extrapolated;
-use crate::ways::{Done, TOO_MANY, Way, shell_removes};
 
 /// The probe rests this long between two questions.
 const PROBE_REST: Duration = Duration::from_micros(200);
@@ -29,18 +29,18 @@ pub struct Trace {
 }
 
 /// Nothing else goes on.
-pub fn timed(ground: &Ground, way: &dyn Way) -> Result<Figures> {
+pub fn timed(ground: &Ground, contender: &dyn Contender) -> Result<Figures> {
     ground.renew()?;
     let mut conn = ground.patient_client()?;
-    way.prepare(&mut conn)?;
+    contender.prepare(&mut conn)?;
     let mut control = ground.server.client()?;
     let main_before = main_thread_ms(&mut control)?;
     let started = Instant::now();
-    let done = way.run(ground, &mut conn);
+    let done = contender.run(ground, &mut conn);
     let wall_ms = ms(started.elapsed());
     let main_ms = main_thread_ms(&mut control)? - main_before;
     let done = match done {
-        // A limit of the way, not of this program; then it must have done nothing at all.
+        // A limit of the contender, not of this program; then it must have done nothing at all.
         Err(error) if format!("{error:#}").contains(TOO_MANY) => {
             ground.check_nothing_gone()?;
             return Ok(Figures::NotRun {
@@ -49,7 +49,7 @@ pub fn timed(ground: &Ground, way: &dyn Way) -> Result<Figures> {
         }
         done => done?,
     };
-    let done = look_back(ground, way, done)?;
+    let done = look_back(ground, contender, done)?;
     let whole = |took| match done.sample {
         Some(sample) => {
             let keys = ground.keys();
@@ -73,20 +73,20 @@ pub fn timed(ground: &Ground, way: &dyn Way) -> Result<Figures> {
 }
 
 /// Another client keeps asking, before and meanwhile.
-pub fn probed(ground: &Ground, way: &dyn Way, rest: Rest) -> Result<(Figures, Trace)> {
+pub fn probed(ground: &Ground, contender: &dyn Contender, rest: Rest) -> Result<(Figures, Trace)> {
     ground.renew()?;
     let mut conn = ground.patient_client()?;
-    way.prepare(&mut conn)?;
+    contender.prepare(&mut conn)?;
     let mut probe = Probe::start(&ground.server, PROBE_REST, Ask::Ping)?;
     probe.mark()?;
     std::thread::sleep(rest.0);
     let base = probe.take_all()?;
     let started = Instant::now();
-    let done = way.run(ground, &mut conn)?;
+    let done = contender.run(ground, &mut conn)?;
     let ended = Instant::now();
     let waits = probe.take_all()?;
     drop(probe);
-    let done = look_back(ground, way, done)?;
+    let done = look_back(ground, contender, done)?;
     let figures = Figures::Probed(Probed {
         wall_ms: ms(ended - started),
         waits: Waits::of(&waits).into(),
@@ -103,10 +103,10 @@ pub fn probed(ground: &Ground, way: &dyn Way, rest: Rest) -> Result<(Figures, Tr
 }
 
 /// Fifty clients keep the server busy.
-pub fn crowded(ground: &Ground, way: &dyn Way, rest: Rest) -> Result<Figures> {
+pub fn crowded(ground: &Ground, contender: &dyn Contender, rest: Rest) -> Result<Figures> {
     ground.renew()?;
     let mut conn = ground.patient_client()?;
-    way.prepare(&mut conn)?;
+    contender.prepare(&mut conn)?;
     let crowd = Crowd::start(&ground.server, CLIENTS)?;
     let wait = || {
         std::thread::sleep(rest.0);
@@ -114,11 +114,11 @@ pub fn crowded(ground: &Ground, way: &dyn Way, rest: Rest) -> Result<Figures> {
     };
     let ((), before) = crowd.rate(wait)?;
     let started = Instant::now();
-    let (done, during) = crowd.rate(|| way.run(ground, &mut conn))?;
+    let (done, during) = crowd.rate(|| contender.run(ground, &mut conn))?;
     let wall_ms = ms(started.elapsed());
     let ((), after) = crowd.rate(wait)?;
     crowd.finish()?;
-    check(ground, way, &done)?;
+    check(ground, contender, &done)?;
     Ok(Figures::Crowded(Crowded {
         wall_ms,
         before,
@@ -128,25 +128,25 @@ pub fn crowded(ground: &Ground, way: &dyn Way, rest: Rest) -> Result<Figures> {
 }
 
 /// The server's memory is watched.
-pub fn memory(ground: &Ground, way: &dyn Way) -> Result<Figures> {
+pub fn memory(ground: &Ground, contender: &dyn Contender) -> Result<Figures> {
     ground.renew()?;
     let mut conn = ground.patient_client()?;
-    way.prepare(&mut conn)?;
+    contender.prepare(&mut conn)?;
     let mut control = ground.server.client()?;
     // Only so that the server soon comes to rest.
     let () = redis::cmd("CONFIG")
         .arg(&["SET", "hz", "100"])
         .query(&mut control)?;
-    way.run_on_nothing(&mut conn)?;
+    contender.run_on_nothing(&mut conn)?;
     let used = i64::try_from(settled_memory(&mut control)?)?;
     let watch = UsedPeak::watch(&ground.server)?;
     let (resident, resident_before) = Resident::begin(&ground.server)?;
-    let done = way.run(ground, &mut conn)?;
+    let done = contender.run(ground, &mut conn)?;
     let resident_peak = resident.peak()? - resident_before;
     let used_peak = watch.end()?;
     drop(conn);
     let used_after = i64::try_from(settled_memory(&mut control)?)? - used;
-    check(ground, way, &done)?;
+    check(ground, contender, &done)?;
     Ok(Figures::Memory(Memory {
         used_peak: used_peak - used,
         resident_peak,
@@ -155,13 +155,13 @@ pub fn memory(ground: &Ground, way: &dyn Way) -> Result<Figures> {
 }
 
 /// Checks that the work was done, and yields what is to be known about it.
-fn look_back(ground: &Ground, way: &dyn Way, mut done: Done) -> Result<Done> {
-    way.look_back(&mut ground.server.client()?, &mut done)?;
-    check(ground, way, &done)?;
+fn look_back(ground: &Ground, contender: &dyn Contender, mut done: Done) -> Result<Done> {
+    contender.look_back(&mut ground.server.client()?, &mut done)?;
+    check(ground, contender, &done)?;
     Ok(done)
 }
 
-fn check(ground: &Ground, way: &dyn Way, done: &Done) -> Result<()> {
+fn check(ground: &Ground, contender: &dyn Contender, done: &Done) -> Result<()> {
     let checked = match done.sample {
         None => ground.check_all_gone(done.removed),
         Some(sample) => {
@@ -169,7 +169,7 @@ fn check(ground: &Ground, way: &dyn Way, done: &Done) -> Result<()> {
             ground.check_first_gone(sample, done.removed, removed)
         }
     };
-    checked.with_context(|| format!("{} did not do the work", way.name()))
+    checked.with_context(|| format!("{} did not do the work", contender.name()))
 }
 
 fn ms(time: Duration) -> f64 {

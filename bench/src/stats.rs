@@ -27,8 +27,8 @@ impl Spread {
 }
 
 /// How long all of `all` would take when the first `sample` took this long, where the time for one is that of walking
-/// all keys: every one that is cleaned up takes its keys out of the later walks. In favour of the sampled way, all of
-/// its cost is taken to shrink like that.
+/// all keys: every one that is cleaned up takes its keys out of the later walks. In favour of the sampled contender, all
+/// of its cost is taken to shrink like that.
 pub fn extrapolated(took: f64, sample: usize, all: usize, keys: u64, keys_left: u64) -> f64 {
     let (sample, all) = (sample as f64, all as f64);
     let (keys, keys_left) = (keys as f64, keys_left as f64);

@@ -1,5 +1,5 @@
-//! The whole benchmark: servers, on each its keyspaces, on each the rounds of all ways by turns.
-//! Must interleave the ways, so that noise hits all alike.
+//! The whole benchmark: servers, on each its keyspaces, on each the rounds of all contenders by turns.
+//! Must interleave the contenders, so that noise hits all alike.
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -9,6 +9,9 @@ use blocking_harness::Waits;
 use blocking_harness::known::{self, Found, Server};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::contenders::{
+    CAREFUL_CLIENT, CLIENT, Contender, LIMIT, MODULE, Module, SCRIPT_B, SHELL, ScriptA,
+};
 use crate::ground::Ground;
 use crate::machine::Machine;
 use crate::options::Options;
@@ -18,9 +21,8 @@ use crate::results::Results;
 use crate::round::{self, Rest, Trace};
 use crate::stats::Spread;
 use crate::tables::Form;
-use crate::ways::{CAREFUL_CLIENT, CLIENT, LIMIT, MODULE, Module, SCRIPT_B, SHELL, ScriptA, Way};
 use crate::works::{self, CLASSIC, Work};
-use crate::{goals, interrupt, ladder, tables, ways};
+use crate::{contenders, goals, interrupt, ladder, tables};
 
 /// How long a server is looked at on which nothing goes on.
 const REST: Rest = Rest(Duration::from_secs(2));
@@ -89,7 +91,7 @@ fn servers(options: &Options) -> Result<Vec<(String, Found)>> {
 struct Suite<'a> {
     options: &'a Options,
     results: Results,
-    /// The last probed round of each way, of the classic case on the first server.
+    /// The last probed round of each contender, of the classic case on the first server.
     traces: Vec<(String, Trace)>,
     ladder: Vec<(String, usize)>,
     classic: usize,
@@ -101,7 +103,7 @@ impl Suite<'_> {
         // It is Lua's limit rather than the server's; only `--full` looks for it on every server.
         let mut fails_from = self.ladder.first().map(|(_, stale)| *stale);
         let looks = is_first || self.options.full;
-        if looks && !self.options.quick && self.wants(ways::SCRIPT_A) {
+        if looks && !self.options.quick && self.wants(contenders::SCRIPT_A) {
             self.say(format!(
                 "{title}: looking for the size at which script A fails"
             ));
@@ -109,28 +111,30 @@ impl Suite<'_> {
             fails_from = Some(stale);
             self.ladder.push((title.to_owned(), stale));
         }
-        let ways = self.ways(fails_from);
+        let contenders = self.contenders(fails_from);
         for work in self.works(is_first) {
-            self.work(title, found, is_first, &work, &ways)
+            self.work(title, found, is_first, &work, &contenders)
                 .with_context(|| format!("{title}, {}", work.name))?;
         }
         Ok(())
     }
 
-    fn wants(&self, way: &str) -> bool {
-        let chosen = &self.options.ways;
-        chosen.is_empty() || [MODULE, LIMIT].contains(&way) || chosen.iter().any(|name| name == way)
+    fn wants(&self, contender: &str) -> bool {
+        let chosen = &self.options.contenders;
+        chosen.is_empty()
+            || [MODULE, LIMIT].contains(&contender)
+            || chosen.iter().any(|name| name == contender)
     }
 
-    fn ways(&self, fails_from: Option<usize>) -> Vec<Box<dyn Way>> {
-        let mut ways = ways::all();
-        for way in &mut ways {
-            if way.name() == ways::SCRIPT_A {
-                *way = Box::new(ScriptA::failing_from(fails_from));
+    fn contenders(&self, fails_from: Option<usize>) -> Vec<Box<dyn Contender>> {
+        let mut contenders = contenders::all();
+        for contender in &mut contenders {
+            if contender.name() == contenders::SCRIPT_A {
+                *contender = Box::new(ScriptA::failing_from(fails_from));
             }
         }
-        ways.retain(|way| self.wants(way.name()));
-        ways
+        contenders.retain(|contender| self.wants(contender.name()));
+        contenders
     }
 
     fn works(&self, is_first: bool) -> Vec<Work> {
@@ -165,7 +169,7 @@ impl Suite<'_> {
         found: &Found,
         is_first: bool,
         work: &Work,
-        ways: &[Box<dyn Way>],
+        contenders: &[Box<dyn Contender>],
     ) -> Result<()> {
         let loading = ProgressBar::new(0).with_style(ProgressStyle::with_template(
             "{msg} {bar:40} {human_pos} of {human_len} keys",
@@ -180,10 +184,10 @@ impl Suite<'_> {
             title,
             ground: &ground,
         };
-        take.timed(ways)?;
-        let traces = take.probed(ways)?;
-        take.crowded(ways)?;
-        take.memory(ways)?;
+        take.timed(contenders)?;
+        let traces = take.probed(contenders)?;
+        take.crowded(contenders)?;
+        take.memory(contenders)?;
         if is_first && work.name == CLASSIC {
             self.traces = traces;
             self.classic = work.coordinators();
@@ -255,82 +259,85 @@ struct Take<'a, 'b> {
 }
 
 impl Take<'_, '_> {
-    fn timed(&mut self, ways: &[Box<dyn Way>]) -> Result<()> {
+    fn timed(&mut self, contenders: &[Box<dyn Contender>]) -> Result<()> {
         let work = &self.ground.work;
         for round in 0..work.rounds.timed {
-            for way in ways {
-                // The shell is slow and steady, and the reason why a way is left out stays the same.
-                let once = way.name() == SHELL || self.was_not_run(way.name());
+            for contender in contenders {
+                // The shell is slow and steady, and the reason why a contender is left out stays the same.
+                let once = contender.name() == SHELL || self.was_not_run(contender.name());
                 if round > 0 && once {
                     continue;
                 }
-                let figures = match way.left_out(work) {
+                let figures = match contender.left_out(work) {
                     Some(why) => Figures::NotRun { why },
                     None => {
-                        self.say("timed", round, work.rounds.timed, way.as_ref());
-                        round::timed(self.ground, way.as_ref())?
+                        self.say("timed", round, work.rounds.timed, contender.as_ref());
+                        round::timed(self.ground, contender.as_ref())?
                     }
                 };
-                self.add(way.name(), round, figures)?;
+                self.add(contender.name(), round, figures)?;
             }
         }
         Ok(())
     }
 
-    /// Yields the last round of each way, question by question.
-    fn probed(&mut self, ways: &[Box<dyn Way>]) -> Result<Vec<(String, Trace)>> {
+    /// Yields the last round of each contender, question by question.
+    fn probed(&mut self, contenders: &[Box<dyn Contender>]) -> Result<Vec<(String, Trace)>> {
         let rounds = self.ground.work.rounds.probed;
-        let ways: Vec<_> = ways
+        let contenders: Vec<_> = contenders
             .iter()
-            .filter(|way| PROBED.contains(&way.name()))
+            .filter(|contender| PROBED.contains(&contender.name()))
             .collect();
-        let mut all: Vec<Vec<(Figures, Trace)>> = ways.iter().map(|_| Vec::new()).collect();
+        let mut all: Vec<Vec<(Figures, Trace)>> = contenders.iter().map(|_| Vec::new()).collect();
         for round in 0..rounds {
-            for (way, seen) in ways.iter().zip(&mut all) {
-                self.say("probed", round, rounds, way.as_ref());
-                let (figures, trace) = round::probed(self.ground, way.as_ref(), self.rest())?;
-                self.add(way.name(), round, figures.clone())?;
+            for (contender, seen) in contenders.iter().zip(&mut all) {
+                self.say("probed", round, rounds, contender.as_ref());
+                let (figures, trace) = round::probed(self.ground, contender.as_ref(), self.rest())?;
+                self.add(contender.name(), round, figures.clone())?;
                 seen.push((figures, trace));
             }
         }
         let mut last = Vec::new();
-        for (way, seen) in ways.iter().zip(all) {
+        for (contender, seen) in contenders.iter().zip(all) {
             if let Some(together) = together(&seen) {
-                self.add(way.name(), rounds, Figures::ProbedAll(together))?;
+                self.add(contender.name(), rounds, Figures::ProbedAll(together))?;
             }
             last.extend(
                 seen.into_iter()
                     .last()
-                    .map(|(_, trace)| (way.name().to_owned(), trace)),
+                    .map(|(_, trace)| (contender.name().to_owned(), trace)),
             );
         }
         Ok(last)
     }
 
-    fn crowded(&mut self, ways: &[Box<dyn Way>]) -> Result<()> {
+    fn crowded(&mut self, contenders: &[Box<dyn Contender>]) -> Result<()> {
         let rounds = self.ground.work.rounds.crowded;
         let low = Module {
             cpu_percent: Some(LOW_PERCENT),
         };
         for round in 0..rounds {
-            let ways = ways.iter().map(Box::as_ref);
-            let ways = ways.filter(|way| PROBED.contains(&way.name()));
-            for way in ways.chain([&low as &dyn Way]) {
-                self.say("under load", round, rounds, way);
-                let figures = round::crowded(self.ground, way, self.rest())?;
-                self.add(way.name(), round, figures)?;
+            let contenders = contenders.iter().map(Box::as_ref);
+            let contenders = contenders.filter(|contender| PROBED.contains(&contender.name()));
+            for contender in contenders.chain([&low as &dyn Contender]) {
+                self.say("under load", round, rounds, contender);
+                let figures = round::crowded(self.ground, contender, self.rest())?;
+                self.add(contender.name(), round, figures)?;
             }
         }
         Ok(())
     }
 
-    fn memory(&mut self, ways: &[Box<dyn Way>]) -> Result<()> {
+    fn memory(&mut self, contenders: &[Box<dyn Contender>]) -> Result<()> {
         let rounds = self.ground.work.rounds.memory;
         for round in 0..rounds {
-            for way in ways.iter().filter(|way| WATCHED.contains(&way.name())) {
-                self.say("memory", round, rounds, way.as_ref());
-                let figures = round::memory(self.ground, way.as_ref())?;
-                self.add(way.name(), round, figures)?;
+            for contender in contenders
+                .iter()
+                .filter(|contender| WATCHED.contains(&contender.name()))
+            {
+                self.say("memory", round, rounds, contender.as_ref());
+                let figures = round::memory(self.ground, contender.as_ref())?;
+                self.add(contender.name(), round, figures)?;
             }
         }
         Ok(())
@@ -343,24 +350,24 @@ impl Take<'_, '_> {
         }
     }
 
-    fn was_not_run(&self, way: &str) -> bool {
+    fn was_not_run(&self, contender: &str) -> bool {
         self.suite
             .results
             .of(self.title, &self.ground.work.name)
-            .not_run(way)
+            .not_run(contender)
             .is_some()
     }
 
-    fn say(&self, kind: &str, round: u32, rounds: u32, way: &dyn Way) {
+    fn say(&self, kind: &str, round: u32, rounds: u32, contender: &dyn Contender) {
         let (title, work) = (self.title, &self.ground.work.name);
         self.suite.say(format!(
             "{title}, {work}, {kind}, round {} of {rounds}: {}",
             round + 1,
-            way.name()
+            contender.name()
         ));
     }
 
-    fn add(&mut self, way: &str, round: u32, figures: Figures) -> Result<()> {
+    fn add(&mut self, contender: &str, round: u32, figures: Figures) -> Result<()> {
         let work = &self.ground.work;
         self.suite.results.add(Record {
             server: self.title.to_owned(),
@@ -370,14 +377,14 @@ impl Take<'_, '_> {
             foreign: work.foreign,
             family_keys: self.ground.doomed(),
             usual_share: work.has_usual_share(),
-            way: way.to_owned(),
+            contender: contender.to_owned(),
             round,
             figures,
         })
     }
 }
 
-/// All questions of all rounds of a way.
+/// All questions of all rounds of a contender.
 fn together(seen: &[(Figures, Trace)]) -> Option<Probed> {
     let walls = seen.iter().filter_map(|(figures, _)| match figures {
         Figures::Probed(probed) => Some(probed.wall_ms),

@@ -1,13 +1,13 @@
 //! Results as tables, for the terminal and for the page alike: one for each keyspace on each server.
-//! Must say why a way has no figures, and which figures are extrapolated.
+//! Must say why a contender has no figures, and which figures are extrapolated.
 
 use comfy_table::{Table, TableStyle, presets};
 
-use crate::results::{On, charged_ms, main_ms, wall_ms};
-use crate::show::{count, mib, percent, spread, time, times, us};
-use crate::ways::{
+use crate::contenders::{
     CAREFUL_CLIENT, CLIENT, LIMIT, MODULE, MODULE_AT_5, Run, SCRIPT_A, SCRIPT_B, SHELL,
 };
+use crate::results::{On, charged_ms, main_ms, wall_ms};
+use crate::show::{count, mib, percent, spread, time, times, us};
 
 /// Lines for the terminal, Markdown for the page.
 #[derive(Clone, Copy)]
@@ -25,7 +25,7 @@ impl Form {
     }
 }
 
-const WAYS: [&str; 7] = [
+const CONTENDERS: [&str; 7] = [
     SHELL,
     SCRIPT_A,
     SCRIPT_B,
@@ -35,12 +35,12 @@ const WAYS: [&str; 7] = [
     LIMIT,
 ];
 
-/// Time: how long each way takes, and what it takes of the server's main thread.
+/// Time: how long each contender takes, and what it takes of the server's main thread.
 pub fn speed(on: On<'_>, form: Form) -> Table {
     let mut table = table(
         form,
         [
-            "way",
+            "contender",
             "wall time",
             "module is",
             "coordinators/s",
@@ -49,19 +49,19 @@ pub fn speed(on: On<'_>, form: Form) -> Table {
         ],
     );
     let stale = on.first().map_or(0, |record| record.stale);
-    for way in WAYS {
-        if let Some(why) = on.not_run(way) {
-            table.add_row([way, &format!("not run: {why}")]);
+    for contender in CONTENDERS {
+        if let Some(why) = on.not_run(contender) {
+            table.add_row([contender, &format!("not run: {why}")]);
             continue;
         }
-        let Some(wall) = on.wall_ms(way) else {
+        let Some(wall) = on.wall_ms(contender) else {
             continue;
         };
-        let label = match on.timed(way).find_map(|timed| timed.sample) {
-            Some(sample) => format!("{way}, extrapolated from {sample}"),
-            None => way.to_owned(),
+        let label = match on.timed(contender).find_map(|timed| timed.sample) {
+            Some(sample) => format!("{contender}, extrapolated from {sample}"),
+            None => contender.to_owned(),
         };
-        if way == LIMIT {
+        if contender == LIMIT {
             let charged = on.charged_ms(LIMIT).map_or(String::new(), spread);
             table.add_row([
                 label,
@@ -74,12 +74,12 @@ pub fn speed(on: On<'_>, form: Form) -> Table {
             continue;
         }
         let faster = on
-            .ratio((way, wall_ms), (MODULE, wall_ms))
-            .filter(|_| way != MODULE)
+            .ratio((contender, wall_ms), (MODULE, wall_ms))
+            .filter(|_| contender != MODULE)
             .map(|ratio| faster(ratio.median));
-        let main = on.main_ms(way);
+        let main = on.main_ms(contender);
         let of_limit = on
-            .ratio((way, main_ms), (LIMIT, charged_ms))
+            .ratio((contender, main_ms), (LIMIT, charged_ms))
             .map(|ratio| times(ratio.median));
         table.add_row([
             label,
@@ -105,7 +105,7 @@ pub fn waits(on: On<'_>, form: Form) -> Option<Table> {
     let mut table = table(
         form,
         [
-            "way",
+            "contender",
             "longest wait",
             "99.9 %",
             "99 %",
@@ -115,13 +115,13 @@ pub fn waits(on: On<'_>, form: Form) -> Option<Table> {
             "99.9 %",
         ],
     );
-    for way in WAYS {
-        let Some(probed) = on.probed(way) else {
+    for contender in CONTENDERS {
+        let Some(probed) = on.probed(contender) else {
             continue;
         };
         let (waits, base) = (probed.waits, probed.base);
         table.add_row([
-            way.to_owned(),
+            contender.to_owned(),
             us(waits.max_us),
             us(waits.p999_us),
             us(waits.p99_us),
@@ -136,15 +136,20 @@ pub fn waits(on: On<'_>, form: Form) -> Option<Table> {
 
 /// What fifty busy clients get done.
 pub fn throughput(on: On<'_>, form: Form) -> Option<Table> {
-    let mut table = table(form, ["way", "requests/s before", "during", "kept", "for"]);
-    for way in [SCRIPT_B, CLIENT, CAREFUL_CLIENT, MODULE, MODULE_AT_5] {
-        let Some(kept) = on.kept(way) else { continue };
+    let mut table = table(
+        form,
+        ["contender", "requests/s before", "during", "kept", "for"],
+    );
+    for contender in [SCRIPT_B, CLIENT, CAREFUL_CLIENT, MODULE, MODULE_AT_5] {
+        let Some(kept) = on.kept(contender) else {
+            continue;
+        };
         let middle = |pick: fn(&crate::record::Crowded) -> f64| {
-            let spread = crate::stats::Spread::of(on.crowded(way).map(pick));
+            let spread = crate::stats::Spread::of(on.crowded(contender).map(pick));
             spread.map_or(0.0, |spread| spread.median)
         };
         table.add_row([
-            way.to_owned(),
+            contender.to_owned(),
             count(middle(|crowded| crowded.before)),
             count(middle(|crowded| crowded.during)),
             format!(
@@ -164,22 +169,25 @@ pub fn memory(on: On<'_>, form: Form) -> Option<Table> {
     let mut table = table(
         form,
         [
-            "way",
+            "contender",
             "used, peak",
             "resident, peak",
             "bytes per family key",
         ],
     );
     let keys = on.first().map_or(1, |record| record.family_keys.max(1));
-    for way in [SCRIPT_B, CLIENT, MODULE, LIMIT] {
-        let used = on.memory(way).map(|memory| memory.used_peak).max();
-        let resident = on.memory(way).map(|memory| memory.resident_peak).max();
+    for contender in [SCRIPT_B, CLIENT, MODULE, LIMIT] {
+        let used = on.memory(contender).map(|memory| memory.used_peak).max();
+        let resident = on
+            .memory(contender)
+            .map(|memory| memory.resident_peak)
+            .max();
         let (Some(used), Some(resident)) = (used, resident) else {
             continue;
         };
         let each = used.max(resident).max(0) as f64 / keys as f64;
         table.add_row([
-            way.to_owned(),
+            contender.to_owned(),
             mib(used.max(0)),
             mib(resident),
             format!("{each:.0}"),
@@ -224,11 +232,11 @@ mod tests {
         let results = results();
         let on = results.of("Redis 7.0.15", CLASSIC);
         let text = speed(on, Form::Markdown).to_string();
-        let row = |way: &str| {
-            let start = format!("| {way}");
+        let row = |contender: &str| {
+            let start = format!("| {contender}");
             text.lines()
                 .find(|line| line.starts_with(&start))
-                .unwrap_or_else(|| panic!("no {way} in {text}"))
+                .unwrap_or_else(|| panic!("no {contender} in {text}"))
         };
         assert!(
             row("shell, extrapolated from 5").contains("60 min"),

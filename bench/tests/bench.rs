@@ -1,5 +1,5 @@
-//! The benchmark itself, on keyspaces so small that its figures mean nothing: every way does the work, every figure is
-//! there, and a way that does something else is found out.
+//! The benchmark itself, on keyspaces so small that its figures mean nothing: every contender does the work, every figure
+//! is there, and a contender that does something else fails the round.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,10 +7,10 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use blocking_bench::contenders::{self, Contender, Done};
 use blocking_bench::ground::Ground;
 use blocking_bench::record::{Figures, Record};
 use blocking_bench::round;
-use blocking_bench::ways::{self, Done, Way};
 use blocking_bench::works::{self, CLASSIC, Work};
 use blocking_harness::known::{self, Found};
 use blocking_harness::redis::{self, Connection};
@@ -49,11 +49,11 @@ fn every_way_does_the_work_and_every_figure_is_there() -> Result<()> {
         .lines()
         .map(|line| Ok(serde_json::from_str(line)?))
         .collect::<Result<_>>()?;
-    let ways = |work: &str, kind: fn(&Figures) -> bool| -> BTreeSet<&str> {
+    let contenders = |work: &str, kind: fn(&Figures) -> bool| -> BTreeSet<&str> {
         let found = records
             .iter()
             .filter(|r| r.work == work && kind(&r.figures));
-        found.map(|record| record.way.as_str()).collect()
+        found.map(|record| record.contender.as_str()).collect()
     };
     let is_timed = |figures: &Figures| matches!(figures, Figures::Timed(_));
     let all = BTreeSet::from([
@@ -66,25 +66,25 @@ fn every_way_does_the_work_and_every_figure_is_there() -> Result<()> {
         "limit",
     ]);
     for work in [CLASSIC, "among others"] {
-        assert_eq!(ways(work, is_timed), all, "{work}");
+        assert_eq!(contenders(work, is_timed), all, "{work}");
     }
     // One coordinator has more keys than script A can hand over.
     let mut others = all.clone();
     others.remove("script A");
-    assert_eq!(ways("acks", is_timed), others);
+    assert_eq!(contenders("acks", is_timed), others);
     assert_eq!(
-        ways(
+        contenders(
             "acks",
-            |figures| matches!(figures, Figures::NotRun { why } if why.contains(ways::TOO_MANY))
+            |figures| matches!(figures, Figures::NotRun { why } if why.contains(contenders::TOO_MANY))
         ),
         BTreeSet::from(["script A"])
     );
     assert_eq!(
-        ways(CLASSIC, |figures| matches!(figures, Figures::ProbedAll(_))),
+        contenders(CLASSIC, |figures| matches!(figures, Figures::ProbedAll(_))),
         BTreeSet::from(["script B", "client", "careful client", "module"])
     );
     assert_eq!(
-        ways(CLASSIC, |figures| matches!(figures, Figures::Crowded(_))),
+        contenders(CLASSIC, |figures| matches!(figures, Figures::Crowded(_))),
         BTreeSet::from([
             "script B",
             "client",
@@ -94,14 +94,14 @@ fn every_way_does_the_work_and_every_figure_is_there() -> Result<()> {
         ])
     );
     assert_eq!(
-        ways(CLASSIC, |figures| matches!(figures, Figures::Memory(_))),
+        contenders(CLASSIC, |figures| matches!(figures, Figures::Memory(_))),
         BTreeSet::from(["script B", "client", "module", "limit"])
     );
     for record in &records {
         if let Figures::Timed(timed) = &record.figures {
             ensure!(timed.wall_ms > 0.0 && timed.main_ms > 0.0, "{record:?}");
-            assert_eq!(timed.run.is_some(), record.way == "module");
-            assert_eq!(timed.charged_ms.is_some(), record.way == "limit");
+            assert_eq!(timed.run.is_some(), record.contender == "module");
+            assert_eq!(timed.charged_ms.is_some(), record.contender == "limit");
         }
         if let Figures::Probed(probed) = &record.figures {
             ensure!(
@@ -130,13 +130,13 @@ fn every_way_does_the_work_and_every_figure_is_there() -> Result<()> {
     Ok(())
 }
 
-/// A way that is not one: it removes what it likes and says what it likes.
+/// A contender that is not one: it removes what it likes and says what it likes.
 struct Wrong {
     removes: fn(&Ground) -> Vec<Vec<u8>>,
     says: fn(&Ground) -> u64,
 }
 
-impl Way for Wrong {
+impl Contender for Wrong {
     fn name(&self) -> &'static str {
         "wrong"
     }
@@ -197,8 +197,8 @@ fn a_way_that_removes_other_keys_is_found_out() -> Result<()> {
             ..right
         },
     ];
-    for (n, way) in wrong.iter().enumerate() {
-        let error = round::timed(&ground, way)
+    for (n, contender) in wrong.iter().enumerate() {
+        let error = round::timed(&ground, contender)
             .err()
             .with_context(|| format!("{n} passed"))?;
         ensure!(

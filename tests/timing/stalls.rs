@@ -98,7 +98,7 @@ fn ten_thousand_coordinators_go_within_a_second_and_others_wait_a_twentieth() ->
     const FOREIGN: usize = 200_000;
     let _alone = one_at_a_time();
     // The same script that the benchmark compares with.
-    let script = include_str!("../../bench/src/ways/script_b.lua");
+    let script = include_str!("../../bench/src/contenders/script_b.lua");
     let server = Server::start()?;
     let mut conn = server.client()?;
     populate(&mut conn, FOREIGN)?;

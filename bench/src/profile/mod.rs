@@ -1,5 +1,5 @@
-//! `make profile`: how many instructions a server's main thread executes for each way, and what for. Times depend on what
-//! else the machine does; instructions hardly do, so this shows what no tuning can get below.
+//! `make profile`: how many instructions a server's main thread executes for each contender, and what for. Times depend
+//! on what else the machine does; instructions hardly do, so this shows what no tuning can get below.
 //! Must not be taken for time: an instruction that waits for memory counts as much as one that does not. For a walk over
 //! foreign keys the waits are counted, too.
 
@@ -15,10 +15,10 @@ use blocking_harness::known::{self, Found};
 use blocking_harness::redis;
 use indicatif::ProgressBar;
 
+use crate::contenders::{Client, Contender, LIMIT, Limit, MODULE, Module, ScriptB};
 use crate::ground::Ground;
 use crate::interrupt;
 use crate::machine::Machine;
-use crate::ways::{Client, LIMIT, Limit, MODULE, Module, ScriptB, Way};
 use crate::works::{self, CLASSIC, Work};
 use callgrind::{Counts, Profile};
 
@@ -43,9 +43,9 @@ pub struct Walked {
     keys: u64,
 }
 
-/// What one way took.
+/// What one contender took.
 pub struct Taken {
-    pub way: &'static str,
+    pub contender: &'static str,
     /// Instructions of the main thread for one removed key.
     pub per_key: f64,
     counts: Counts,
@@ -70,13 +70,13 @@ pub fn run(page: &Path, work: &Work, walk: &Work) -> Result<()> {
         version: found.version,
     };
     let ground = Ground::make(&watched, work, &ProgressBar::hidden())?;
-    let ways: [&dyn Way; 4] = [&ScriptB, &Client::FAST, &Module::default(), &Limit];
+    let contenders: [&dyn Contender; 4] = [&ScriptB, &Client::FAST, &Module::default(), &Limit];
     let mut all = Vec::new();
-    for way in ways {
-        let taken = taken(&ground, way).with_context(|| way.name())?;
+    for contender in contenders {
+        let taken = taken(&ground, contender).with_context(|| contender.name())?;
         println!(
             "{title}, {}: {:.0} instructions a key",
-            taken.way, taken.per_key
+            taken.contender, taken.per_key
         );
         all.push(taken);
     }
@@ -96,29 +96,29 @@ pub fn classic() -> Result<Work> {
         .context("no classic case")
 }
 
-fn profiled(ground: &Ground, way: &dyn Way) -> Result<Profile> {
+fn profiled(ground: &Ground, contender: &dyn Contender) -> Result<Profile> {
     ground.renew()?;
     let mut conn = ground.patient_client()?;
-    way.prepare(&mut conn)?;
-    if way.name() == MODULE {
+    contender.prepare(&mut conn)?;
+    if contender.name() == MODULE {
         let set = ("blocking.slice-us", SLICE_US);
         let () = redis::cmd("CONFIG").arg("SET").arg(set).query(&mut conn)?;
     }
-    let (done, profile) = callgrind::counted(&ground.server, || way.run(ground, &mut conn))?;
+    let (done, profile) = callgrind::counted(&ground.server, || contender.run(ground, &mut conn))?;
     ground.check_all_gone(done.removed)?;
     Ok(profile)
 }
 
 /// The server's own walk is its SCAN alone; the module's is all that the main thread does.
-fn walked(ground: &Ground, way: &dyn Way) -> Result<Walked> {
+fn walked(ground: &Ground, contender: &dyn Contender) -> Result<Walked> {
     let Profile {
         instructions,
         misses,
-    } = profiled(ground, way)?;
+    } = profiled(ground, contender)?;
     let keys = ground.keys();
     Ok(Walked {
-        instructions_per_key: sum(way, &instructions, &[SCAN])? as f64 / keys as f64,
-        misses_per_key: sum(way, &misses, &[SCAN])? as f64 / keys as f64,
+        instructions_per_key: sum(contender, &instructions, &[SCAN])? as f64 / keys as f64,
+        misses_per_key: sum(contender, &misses, &[SCAN])? as f64 / keys as f64,
         misses,
         keys,
     })
@@ -126,8 +126,8 @@ fn walked(ground: &Ground, way: &dyn Way) -> Result<Walked> {
 
 /// Of the limit, what these commands take by themselves; else all that the main thread does, but for the server's
 /// regular work.
-fn sum(way: &dyn Way, counts: &Counts, commands: &[&str]) -> Result<u64> {
-    if way.name() != LIMIT {
+fn sum(contender: &dyn Contender, counts: &Counts, commands: &[&str]) -> Result<u64> {
+    if contender.name() != LIMIT {
         return Ok(counts.total - counts.inclusive(BY_THE_CLOCK));
     }
     let commands: Vec<u64> = commands.iter().map(|name| counts.inclusive(name)).collect();
@@ -138,12 +138,12 @@ fn sum(way: &dyn Way, counts: &Counts, commands: &[&str]) -> Result<u64> {
     Ok(commands.iter().sum())
 }
 
-fn taken(ground: &Ground, way: &dyn Way) -> Result<Taken> {
-    let counts = profiled(ground, way)?.instructions;
-    let instructions = sum(way, &counts, &LIMIT_COMMANDS)?;
+fn taken(ground: &Ground, contender: &dyn Contender) -> Result<Taken> {
+    let counts = profiled(ground, contender)?.instructions;
+    let instructions = sum(contender, &counts, &LIMIT_COMMANDS)?;
     let keys = ground.doomed();
     Ok(Taken {
-        way: way.name(),
+        contender: contender.name(),
         per_key: instructions as f64 / keys as f64,
         counts,
         keys,

@@ -8,16 +8,16 @@ use comfy_table::Table;
 
 use super::callgrind::Function;
 use super::{Taken, Walked};
+use crate::contenders::{LIMIT, MODULE, SCRIPT_B};
 use crate::ground::Ground;
 use crate::machine::Machine;
 use crate::show::{count, percent, times};
 use crate::tables::{Form, table};
-use crate::ways::{LIMIT, MODULE, SCRIPT_B};
 
 /// Functions that are listed by themselves.
 const LISTED: usize = 15;
 
-/// Functions of a walk that are listed: those in which this share of its reads misses the cache, for either way.
+/// Functions of a walk that are listed: those with this share of the cache misses of SCAN's walk or the module's.
 const WALK_SHARE: f64 = 0.03;
 
 /// Parts of a run of the module, each with the functions whose instructions, callees included, are added and those that
@@ -61,11 +61,11 @@ const PARTS: [(&str, &[&str], &[&str]); 8] = [
     ),
 ];
 
-/// What each way took, and the module in detail.
+/// What each contender took, and the module in detail.
 pub fn of_ways(machine: &Machine, server: &str, ground: &Ground, all: &[Taken]) -> Result<String> {
-    let of = |way: &str| {
-        let taken = all.iter().find(|taken| taken.way == way);
-        taken.with_context(|| format!("{way} was not measured"))
+    let of = |contender: &str| {
+        let taken = all.iter().find(|taken| taken.contender == contender);
+        taken.with_context(|| format!("{contender} was not measured"))
     };
     let (limit, script, module) = (of(LIMIT)?, of(SCRIPT_B)?, of(MODULE)?);
     let mut text = format!(
@@ -79,8 +79,8 @@ Written by `make profile`; every figure on this page comes from one run of it.
 
 What is counted are the instructions of the server's main thread, divided by the {} keys that are removed. They hardly differ
 between a busy machine and a quiet one, but they are not time: an instruction that waits for memory counts as much as one
-that does not. The limit is what the commands SCAN and UNLINK take by themselves; the other ways are all that the main
-thread does meanwhile, but for the server's regular work.
+that does not. The limit is what the commands SCAN and UNLINK take by themselves; for the other contenders it is all that the
+main thread does meanwhile, but for the server's regular work.
 
 ",
         count(ground.work.coordinators() as f64),
@@ -89,11 +89,11 @@ thread does meanwhile, but for the server's regular work.
     );
     let mut table = table(
         Form::Markdown,
-        ["way", "instructions a key", "of the limit"],
+        ["contender", "instructions a key", "of the limit"],
     );
     for taken in all {
         table.add_row([
-            taken.way.to_owned(),
+            taken.contender.to_owned(),
             count(taken.per_key),
             times(taken.per_key / limit.per_key),
         ]);
@@ -126,11 +126,11 @@ command takes by itself; for the module all that the main thread does, but for t
         count(ground.work.coordinators() as f64),
         count(ground.work.foreign as f64),
     );
-    let head = ["way", "instructions a key", "misses a key"];
+    let head = ["contender", "instructions a key", "misses a key"];
     let mut sums = table(Form::Markdown, head);
-    for (way, walk) in [("SCAN", scan), (MODULE, module)] {
+    for (contender, walk) in [("SCAN", scan), (MODULE, module)] {
         sums.add_row([
-            way.to_owned(),
+            contender.to_owned(),
             count(walk.instructions_per_key),
             format!("{:.2}", walk.misses_per_key),
         ]);

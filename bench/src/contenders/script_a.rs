@@ -6,7 +6,7 @@ use std::cell::Cell;
 use anyhow::Result;
 use blocking_harness::redis::{self, Connection};
 
-use super::{Done, SCRIPT_A, THRESHOLD_S, Way};
+use super::{Contender, Done, SCRIPT_A, THRESHOLD_S};
 use crate::ground::Ground;
 use crate::works::Work;
 
@@ -30,7 +30,7 @@ impl ScriptA {
     }
 }
 
-impl Way for ScriptA {
+impl Contender for ScriptA {
     fn name(&self) -> &'static str {
         SCRIPT_A
     }

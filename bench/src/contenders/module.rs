@@ -5,7 +5,7 @@ use blocking_harness::redis::{self, Connection};
 use blocking_harness::{cleanup, command};
 use serde::{Deserialize, Serialize};
 
-use super::{Done, MODULE, MODULE_AT_5, THRESHOLD_S, Way};
+use super::{Contender, Done, MODULE, MODULE_AT_5, THRESHOLD_S};
 use crate::ground::Ground;
 use crate::show::{count, us};
 
@@ -75,7 +75,7 @@ impl Run {
     }
 }
 
-impl Way for Module {
+impl Contender for Module {
     fn name(&self) -> &'static str {
         match self.cpu_percent {
             None => MODULE,

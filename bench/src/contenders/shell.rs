@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use blocking_harness::FAMILY_SIZE;
 use blocking_harness::redis::Connection;
 
-use super::{Done, SHELL, Way};
+use super::{Contender, Done, SHELL};
 use crate::ground::Ground;
 
 /// Key names that fit into one command line.
@@ -18,7 +18,7 @@ const SAMPLE: usize = 5;
 
 pub struct Shell;
 
-impl Way for Shell {
+impl Contender for Shell {
     fn name(&self) -> &'static str {
         SHELL
     }

@@ -1,4 +1,5 @@
-//! The ways to clean up, all behind one trait. Each must do the same job to the same keys; none may know another.
+//! What the benchmark compares, all behind one trait. Each must do the same work on the same keys, and none may know
+//! another.
 
 /// Clients in Rust: pages of SCAN, MGET, UNLINK.
 mod client;
@@ -28,10 +29,10 @@ pub use script_a::{ScriptA, TOO_MANY};
 pub use script_b::ScriptB;
 pub use shell::{Shell, removed_with as shell_removes};
 
-/// Seconds without a beat; all ways are given the same.
+/// Seconds without a beat; all contenders are given the same.
 pub const THRESHOLD_S: u32 = 600;
 
-pub trait Way {
+pub trait Contender {
     /// As the tables have it.
     fn name(&self) -> &'static str;
 
@@ -63,13 +64,13 @@ pub trait Way {
     }
 }
 
-/// What a way says of itself; ground.rs looks whether it is so.
+/// What a contender says of itself; ground.rs looks whether it is so.
 #[derive(Debug, Default)]
 pub struct Done {
     pub removed: u64,
     /// Only that many coordinators were cleaned up; the rest is extrapolated.
     pub sample: Option<usize>,
-    /// What the server charged, where that is the way's figure.
+    /// What the server charged, where that is the contender's figure.
     pub charged: Option<Duration>,
     pub run: Option<Run>,
 }
@@ -83,8 +84,8 @@ impl Done {
     }
 }
 
-/// The ways in the order of the tables.
-pub fn all() -> Vec<Box<dyn Way>> {
+/// The contenders in the order of the tables.
+pub fn all() -> Vec<Box<dyn Contender>> {
     vec![
         Box::new(Shell),
         Box::new(ScriptA::default()),

@@ -4,12 +4,12 @@
 use anyhow::Result;
 use blocking_harness::redis::{self, Connection};
 
-use super::{Done, SCRIPT_B, THRESHOLD_S, Way};
+use super::{Contender, Done, SCRIPT_B, THRESHOLD_S};
 use crate::ground::Ground;
 
 pub struct ScriptB;
 
-impl Way for ScriptB {
+impl Contender for ScriptB {
     fn name(&self) -> &'static str {
         SCRIPT_B
     }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use blocking_harness::info_field;
 use blocking_harness::redis::{self, Connection, Value};
 
-use super::{Done, LIMIT, Way};
+use super::{Contender, Done, LIMIT};
 use crate::ground::Ground;
 
 /// Keys in a page and in an UNLINK. What the server charges for a key hardly depends on it from here on.
@@ -15,7 +15,7 @@ const BATCH: usize = 1_000;
 
 pub struct Limit;
 
-impl Way for Limit {
+impl Contender for Limit {
     fn name(&self) -> &'static str {
         LIMIT
     }

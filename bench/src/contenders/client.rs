@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use blocking_harness::redis::{self, Connection};
 
-use super::{CAREFUL_CLIENT, CLIENT, Done, THRESHOLD_S, Way};
+use super::{CAREFUL_CLIENT, CLIENT, Contender, Done, THRESHOLD_S};
 use crate::ground::Ground;
 
 type Key = Vec<u8>;
@@ -44,7 +44,7 @@ impl Client {
     };
 }
 
-impl Way for Client {
+impl Contender for Client {
     fn name(&self) -> &'static str {
         self.name
     }
