@@ -45,7 +45,7 @@ WATCHED ?= scenarios:: arguments:: settings:: acl::selectors ground::callers gro
 EVIDENCE := $(abspath $(TARGET_DIR)/evidence.jsonl)
 # Options of `make demo`, for example DEMO="--stale 100000 --foreign 3000000".
 DEMO ?=
-# Options of `make bench`, for example BENCH="--servers system --works classic"; bench/src/options.rs has them all.
+# Options of `make bench`, for example BENCH="--servers system --workloads classic"; bench/src/options.rs has them all.
 BENCH ?=
 
 help: ## Lists what there is

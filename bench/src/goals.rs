@@ -8,7 +8,7 @@ use crate::results::{On, Results, busy_ms, charged_ms, main_ms, wall_ms};
 use crate::show::{count, percent, time, times, us};
 use crate::stats::Spread;
 use crate::tables::Form;
-use crate::works::{CLASSIC, FOREIGN, MILLION};
+use crate::workloads::{CLASSIC, FOREIGN, MILLION};
 
 /// The server that the goals speak of.
 const SERVER: &str = "Redis 7.0";
@@ -37,11 +37,11 @@ pub fn goals(results: &Results) -> Vec<Goal> {
         near_limit(classic, CLASSIC, 1.25),
         near_limit(results.of(server, MILLION), MILLION, 1.25),
     ];
-    for work in results.works(server) {
-        let on = results.of(server, work);
-        goals.extend(calm(on, work));
-        goals.extend(shorter(on, work));
-        goals.extend(short_slices(on, work));
+    for workload in results.workloads(server) {
+        let on = results.of(server, workload);
+        goals.extend(calm(on, workload));
+        goals.extend(shorter(on, workload));
+        goals.extend(short_slices(on, workload));
     }
     goals.push(kept(classic, MODULE, "at the default settings", 0.75));
     goals.push(kept(
@@ -61,8 +61,8 @@ pub fn goals(results: &Results) -> Vec<Goal> {
             "{FOREIGN} foreign keys: as fast as the server's own SCAN, within 10 %"
         )));
     }
-    for work in results.works(server) {
-        goals.extend(memory(results.of(server, work), work));
+    for workload in results.workloads(server) {
+        goals.extend(memory(results.of(server, workload), workload));
     }
     goals
 }
@@ -87,8 +87,8 @@ fn faster(on: On<'_>, than: &str, factor: f64) -> Goal {
     }
 }
 
-fn near_limit(on: On<'_>, work: &str, factor: f64) -> Goal {
-    let wanted = format!("{work}: main thread at most {factor} times the limit");
+fn near_limit(on: On<'_>, workload: &str, factor: f64) -> Goal {
+    let wanted = format!("{workload}: main thread at most {factor} times the limit");
     let of_limit = |pick| on.ratio((MODULE, pick), (LIMIT, charged_ms));
     match of_limit(main_ms).zip(of_limit(busy_ms)) {
         Some((all, slices)) => {
@@ -104,7 +104,7 @@ fn near_limit(on: On<'_>, work: &str, factor: f64) -> Goal {
     }
 }
 
-fn calm(on: On<'_>, work: &str) -> Option<Goal> {
+fn calm(on: On<'_>, workload: &str) -> Option<Goal> {
     const MORE_US: u64 = 300;
     let above = |contender| {
         let probed = on.probed(contender)?;
@@ -118,13 +118,13 @@ fn calm(on: On<'_>, work: &str) -> Option<Goal> {
         reached += &format!("; beside the {CAREFUL_CLIENT} {words}");
     }
     Some(goal(
-        format!("{work}: 99.9 % of a probe's waits at most {MORE_US} µs above its base line"),
+        format!("{workload}: 99.9 % of a probe's waits at most {MORE_US} µs above its base line"),
         reached,
         more_us <= MORE_US,
     ))
 }
 
-fn shorter(on: On<'_>, work: &str) -> Option<Goal> {
+fn shorter(on: On<'_>, workload: &str) -> Option<Goal> {
     const FACTOR: f64 = 50.0;
     let (script, module) = (
         on.probed(SCRIPT_B)?.waits.max_us,
@@ -132,13 +132,13 @@ fn shorter(on: On<'_>, work: &str) -> Option<Goal> {
     );
     let ratio = script as f64 / module.max(1) as f64;
     Some(goal(
-        format!("{work}: longest wait at most 1/{FACTOR} of script B's"),
+        format!("{workload}: longest wait at most 1/{FACTOR} of script B's"),
         format!("1/{ratio:.0}: {} and {}", us(module), us(script)),
         ratio >= FACTOR,
     ))
 }
 
-fn short_slices(on: On<'_>, work: &str) -> Option<Goal> {
+fn short_slices(on: On<'_>, workload: &str) -> Option<Goal> {
     let all = Run::together(on.runs(MODULE))?;
     let long = match all.long_ones() {
         none if none.is_empty() => none,
@@ -146,7 +146,7 @@ fn short_slices(on: On<'_>, work: &str) -> Option<Goal> {
     };
     Some(goal(
         format!(
-            "{work}: no slice longer than twice `blocking.slice-us`, but for one call or time off the processor"
+            "{workload}: no slice longer than twice `blocking.slice-us`, but for one call or time off the processor"
         ),
         format!(
             "the longest {}; of {} slices {} over {}{long}",
@@ -185,7 +185,7 @@ fn walk(on: On<'_>, server: &str) -> Option<Goal> {
     ))
 }
 
-fn memory(on: On<'_>, work: &str) -> Vec<Goal> {
+fn memory(on: On<'_>, workload: &str) -> Vec<Goal> {
     let keys = on.first().map_or(1, |record| record.family_keys.max(1)) as f64;
     let Some(used) = on.memory(MODULE).map(|memory| memory.used_peak).max() else {
         return Vec::new();
@@ -197,7 +197,7 @@ fn memory(on: On<'_>, work: &str) -> Vec<Goal> {
         .unwrap_or_default();
     let each = |bytes: i64| bytes.max(0) as f64 / keys;
     let mut goals = vec![goal(
-        format!("{work}: at most {BYTES_PER_KEY} bytes of extra memory per family key"),
+        format!("{workload}: at most {BYTES_PER_KEY} bytes of extra memory per family key"),
         format!("{:.0} used, {:.0} resident", each(used), each(resident)),
         each(used) <= BYTES_PER_KEY,
     )];
@@ -206,7 +206,7 @@ fn memory(on: On<'_>, work: &str) -> Vec<Goal> {
     if let Some((module, limit)) = after(MODULE).zip(after(LIMIT)) {
         let left = (module.median - limit.median) as i64;
         goals.push(goal(
-            format!("{work}: nothing stays behind"),
+            format!("{workload}: nothing stays behind"),
             format!("{left} bytes more than after UNLINK of the same keys"),
             left <= SAME_BYTES,
         ));

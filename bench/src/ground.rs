@@ -15,7 +15,7 @@ use blocking_harness::{
 };
 use indicatif::ProgressBar;
 
-use crate::works::Work;
+use crate::workloads::Workload;
 
 /// Dead for longer than any threshold used here. Live ones beat tomorrow, so that none dies while we measure.
 const STALE_AGES_S: std::ops::Range<i64> = 100_000..190_000;
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(3_600);
 
 pub struct Ground {
     pub server: Server,
-    pub work: Work,
+    pub workload: Workload,
     pub stale: Fleet,
     live: Fleet,
     keys: u64,
@@ -37,7 +37,7 @@ pub struct Ground {
 
 impl Ground {
     /// Starts the server, writes the keys and saves them.
-    pub fn make(found: &Found, work: &Work, bar: &ProgressBar) -> Result<Self> {
+    pub fn make(found: &Found, workload: &Workload, bar: &ProgressBar) -> Result<Self> {
         let server = Server::builder()
             .program(&found.program)
             // No client is to be told BUSY: it waits, and that is what we measure.
@@ -50,14 +50,14 @@ impl Ground {
         let mut conn = server.client()?;
         let now_ms = server_now_ms(&mut conn)?;
         let ground = Self {
-            stale: Fleet::numbered("dead", work.stale, now_ms).ages_s(STALE_AGES_S),
-            live: Fleet::numbered("live", work.live, now_ms).age_s(LIVE_AGE_S),
-            keys: (work.coordinators() * FAMILY_SIZE + work.acks) as u64 + work.foreign,
-            work: work.clone(),
+            stale: Fleet::numbered("dead", workload.stale, now_ms).ages_s(STALE_AGES_S),
+            live: Fleet::numbered("live", workload.live, now_ms).age_s(LIVE_AGE_S),
+            keys: (workload.coordinators() * FAMILY_SIZE + workload.acks) as u64 + workload.foreign,
+            workload: workload.clone(),
             server,
         };
         bar.set_length(ground.keys);
-        load_foreign(&mut conn, work.foreign, |written| bar.inc(written))?;
+        load_foreign(&mut conn, workload.foreign, |written| bar.inc(written))?;
         ground.live.load(&mut conn, |written| bar.inc(written))?;
         ground.stale.load(&mut conn, |written| bar.inc(written))?;
         ground.load_acks(&mut conn, bar)?;
@@ -82,7 +82,7 @@ impl Ground {
 
     /// How many keys a cleanup has to remove.
     pub fn doomed(&self) -> u64 {
-        (self.stale.len() * FAMILY_SIZE + self.work.acks) as u64
+        (self.stale.len() * FAMILY_SIZE + self.workload.acks) as u64
     }
 
     pub fn keys(&self) -> u64 {
@@ -136,8 +136,8 @@ impl Ground {
                 self.check_there(&mut conn, self.live.keys(), self.live.len() * FAMILY_SIZE)?,
             ),
             ("others", {
-                let keys = (0..self.work.foreign).map(|n| foreign_pair(n).0);
-                self.check_there(&mut conn, keys, self.work.foreign as usize)?
+                let keys = (0..self.workload.foreign).map(|n| foreign_pair(n).0);
+                self.check_there(&mut conn, keys, self.workload.foreign as usize)?
             }),
         ] {
             ensure!(count == 0, "{count} keys of {whose} are gone");
@@ -164,7 +164,7 @@ impl Ground {
 
     fn acks(&self) -> impl Iterator<Item = Vec<u8>> {
         let key = |n| format!("blocking:ack:{}:more-{n}", self.stale.ids()[0]).into_bytes();
-        (0..self.work.acks).map(key)
+        (0..self.workload.acks).map(key)
     }
 
     fn load_acks(&self, conn: &mut Connection, bar: &ProgressBar) -> Result<()> {

@@ -9,7 +9,7 @@ use crate::contenders::ScriptA;
 use crate::ground::Ground;
 use crate::record::Figures;
 use crate::round;
-use crate::works::{Rounds, Work};
+use crate::workloads::{Rounds, Workload};
 
 /// The first size that is tried; it doubles until one fails. Every step costs four times the one before, so that it is
 /// good to begin a little below half, or a quarter, of where it ends.
@@ -18,7 +18,7 @@ const FIRST: usize = 350;
 /// The smallest number of stale coordinators of six keys that it is seen to fail at, within a twentieth.
 pub fn script_a_fails_from(found: &Found) -> Result<usize> {
     first_failure(FIRST, |stale| {
-        let work = Work {
+        let workload = Workload {
             name: "ladder".to_owned(),
             stale,
             live: 0,
@@ -26,7 +26,7 @@ pub fn script_a_fails_from(found: &Found) -> Result<usize> {
             acks: 0,
             rounds: Rounds::default(),
         };
-        let ground = Ground::make(found, &work, &ProgressBar::hidden())?;
+        let ground = Ground::make(found, &workload, &ProgressBar::hidden())?;
         let figures = round::timed(&ground, &ScriptA::default())?;
         Ok(matches!(figures, Figures::NotRun { .. }))
     })

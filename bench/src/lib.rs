@@ -39,4 +39,4 @@ pub mod suite;
 /// Results as tables.
 pub mod tables;
 /// What there is to do.
-pub mod works;
+pub mod workloads;

@@ -18,8 +18,8 @@ pub struct Options {
     #[arg(long, value_delimiter = ',')]
     pub servers: Vec<String>,
     /// Only keyspaces with one of these words in their names
-    #[arg(long, value_delimiter = ';')]
-    pub works: Vec<String>,
+    #[arg(long, alias = "works", value_delimiter = ';')]
+    pub workloads: Vec<String>,
     /// Only these contenders; the module and the limit are always among them
     #[arg(long, value_delimiter = ',')]
     pub contenders: Vec<String>,
@@ -37,7 +37,7 @@ pub struct Options {
 impl Options {
     pub fn page(&self) -> Option<PathBuf> {
         let is_whole = self.servers.is_empty()
-            && self.works.is_empty()
+            && self.workloads.is_empty()
             && self.contenders.is_empty()
             && self.rounds.is_none()
             && !self.quick;
@@ -66,6 +66,7 @@ mod tests {
         assert_eq!(page(&["--full"]), Some("docs/benchmark.md".into()));
         for part in [
             "--servers=system",
+            "--workloads=classic",
             "--works=classic",
             "--contenders=client",
             "--quick",

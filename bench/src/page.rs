@@ -141,12 +141,12 @@ impl Page<'_> {
         let mut text = String::new();
         for server in self.results.servers() {
             writeln!(text, "## {server}\n")?;
-            for work in self.results.works(server) {
-                let on = self.results.of(server, work);
+            for workload in self.results.workloads(server) {
+                let on = self.results.of(server, workload);
                 let Some(first) = on.first() else { continue };
                 writeln!(
                     text,
-                    "### {work}\n\n{} coordinators, {} of them stale, with {} keys to remove, among {} foreign keys.\n",
+                    "### {workload}\n\n{} coordinators, {} of them stale, with {} keys to remove, among {} foreign keys.\n",
                     show::count(first.coordinators as f64),
                     show::count(first.stale as f64),
                     show::count(first.family_keys as f64),

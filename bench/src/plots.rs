@@ -98,17 +98,17 @@ pub fn wall_lines(
     let mut lines = Vec::new();
     for contender in [SHELL, SCRIPT_A, SCRIPT_B, CLIENT, CAREFUL_CLIENT, MODULE] {
         let mut points = Vec::new();
-        for work in results.works(server) {
-            let on = results.of(server, work);
+        for workload in results.workloads(server) {
+            let on = results.of(server, workload);
             let at = on.first().and_then(&x);
             if let Some((at, Spread { median, .. })) = at.zip(on.wall_ms(contender)) {
                 points.push((at, median));
             }
         }
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let is_extrapolated = results.works(server).iter().any(|work| {
+        let is_extrapolated = results.workloads(server).iter().any(|workload| {
             results
-                .of(server, work)
+                .of(server, workload)
                 .timed(contender)
                 .any(|timed| timed.sample.is_some())
         });
@@ -287,9 +287,9 @@ mod tests {
     fn lines_hold_the_medians_of_the_keyspaces_that_belong_on_them() {
         let mut results = results();
         let mut larger = crate::results::made_up::timed(MODULE, 700.0, 500.0);
-        (larger.work, larger.coordinators) = ("larger".to_owned(), 100_000);
+        (larger.workload, larger.coordinators) = ("larger".to_owned(), 100_000);
         results.records.push(larger.clone());
-        (larger.work, larger.usual_share) = ("1 % stale".to_owned(), false);
+        (larger.workload, larger.usual_share) = ("1 % stale".to_owned(), false);
         results.records.push(larger);
         let lines = wall_lines(&results, "Redis 7.0.15", coordinators);
         let of = |name: &str| &lines.iter().find(|line| line.name == name).unwrap().points;

@@ -10,7 +10,7 @@ use crate::contenders::Run;
 pub struct Record {
     /// `Redis 7.0.15`
     pub server: String,
-    pub work: String,
+    pub workload: String,
     pub stale: usize,
     pub coordinators: usize,
     pub foreign: u64,

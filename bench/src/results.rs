@@ -1,4 +1,4 @@
-//! All rounds of this benchmark, written down as they come and asked for by server, work and contender.
+//! All rounds of this benchmark, written down as they come and asked for by server, workload and contender.
 //! Must not mix servers: every comparison is within one of them and one run of this program.
 
 use std::collections::BTreeMap;
@@ -63,16 +63,16 @@ impl Results {
         unique(self.records.iter().map(|record| record.server.as_str()))
     }
 
-    pub fn works(&self, server: &str) -> Vec<&str> {
+    pub fn workloads(&self, server: &str) -> Vec<&str> {
         let records = self.records.iter().filter(|record| record.server == server);
-        unique(records.map(|record| record.work.as_str()))
+        unique(records.map(|record| record.workload.as_str()))
     }
 
-    pub fn of<'a>(&'a self, server: &'a str, work: &'a str) -> On<'a> {
+    pub fn of<'a>(&'a self, server: &'a str, workload: &'a str) -> On<'a> {
         On {
             all: self,
             server,
-            work,
+            workload,
         }
     }
 }
@@ -82,13 +82,13 @@ impl Results {
 pub struct On<'a> {
     all: &'a Results,
     server: &'a str,
-    work: &'a str,
+    workload: &'a str,
 }
 
 impl<'a> On<'a> {
     pub fn records(self) -> impl Iterator<Item = &'a Record> {
         let all = self.all.records.iter();
-        all.filter(move |record| record.server == self.server && record.work == self.work)
+        all.filter(move |record| record.server == self.server && record.workload == self.workload)
     }
 
     pub fn first(self) -> Option<&'a Record> {
@@ -202,12 +202,12 @@ pub mod made_up {
     use super::*;
     use crate::contenders::{CLIENT, LIMIT, MODULE, SCRIPT_A, SCRIPT_B, SHELL};
     use crate::record::WaitsUs;
-    use crate::works::CLASSIC;
+    use crate::workloads::CLASSIC;
 
     pub fn record(contender: &str, figures: Figures) -> Record {
         Record {
             server: "Redis 7.0.15".to_owned(),
-            work: CLASSIC.to_owned(),
+            workload: CLASSIC.to_owned(),
             stale: 9_900,
             coordinators: 10_000,
             foreign: 0,
@@ -335,7 +335,7 @@ pub mod made_up {
     fn results_are_found_by_server_work_and_way() {
         let results = results();
         assert_eq!(results.servers(), ["Redis 7.0.15"]);
-        assert_eq!(results.works("Redis 7.0.15"), [CLASSIC]);
+        assert_eq!(results.workloads("Redis 7.0.15"), [CLASSIC]);
         let on = results.of("Redis 7.0.15", CLASSIC);
         assert_eq!(on.wall_ms(SCRIPT_B).unwrap().median, 320.0);
         assert_eq!(on.charged_ms(LIMIT).unwrap().median, 45.0);

@@ -21,7 +21,7 @@ use crate::results::Results;
 use crate::round::{self, Rest, Trace};
 use crate::stats::Spread;
 use crate::tables::Form;
-use crate::works::{self, CLASSIC, Work};
+use crate::workloads::{self, CLASSIC, Workload};
 use crate::{contenders, goals, interrupt, ladder, tables};
 
 /// How long a server is looked at on which nothing goes on.
@@ -112,9 +112,9 @@ impl Suite<'_> {
             self.ladder.push((title.to_owned(), stale));
         }
         let contenders = self.contenders(fails_from);
-        for work in self.works(is_first) {
-            self.work(title, found, is_first, &work, &contenders)
-                .with_context(|| format!("{title}, {}", work.name))?;
+        for workload in self.workloads(is_first) {
+            self.workload(title, found, is_first, &workload, &contenders)
+                .with_context(|| format!("{title}, {}", workload.name))?;
         }
         Ok(())
     }
@@ -137,21 +137,22 @@ impl Suite<'_> {
         contenders
     }
 
-    fn works(&self, is_first: bool) -> Vec<Work> {
-        let mut works = match (self.options.full, self.options.quick) {
-            (true, _) => works::all(),
-            (_, true) => works::tiny(),
-            _ => works::usual(is_first),
+    fn workloads(&self, is_first: bool) -> Vec<Workload> {
+        let mut workloads = match (self.options.full, self.options.quick) {
+            (true, _) => workloads::all(),
+            (_, true) => workloads::tiny(),
+            _ => workloads::usual(is_first),
         };
-        let chosen = &self.options.works;
-        works
-            .retain(|work| chosen.is_empty() || chosen.iter().any(|word| work.name.contains(word)));
+        let chosen = &self.options.workloads;
+        workloads.retain(|workload| {
+            chosen.is_empty() || chosen.iter().any(|word| workload.name.contains(word))
+        });
         if let Some(rounds) = self.options.rounds {
-            works
+            workloads
                 .iter_mut()
-                .for_each(|work| work.rounds = work.rounds.limited_to(rounds));
+                .for_each(|workload| workload.rounds = workload.rounds.limited_to(rounds));
         }
-        works
+        workloads
     }
 
     fn say(&self, what: String) {
@@ -163,20 +164,20 @@ impl Suite<'_> {
         self.bar.suspend(|| println!("{line}"));
     }
 
-    fn work(
+    fn workload(
         &mut self,
         title: &str,
         found: &Found,
         is_first: bool,
-        work: &Work,
+        workload: &Workload,
         contenders: &[Box<dyn Contender>],
     ) -> Result<()> {
         let loading = ProgressBar::new(0).with_style(ProgressStyle::with_template(
             "{msg} {bar:40} {human_pos} of {human_len} keys",
         )?);
-        loading.set_message(format!("{title}, {}: loading", work.name));
+        loading.set_message(format!("{title}, {}: loading", workload.name));
         let began = Instant::now();
-        let ground = Ground::make(found, work, &loading)?;
+        let ground = Ground::make(found, workload, &loading)?;
         loading.finish_and_clear();
         let loaded = began.elapsed();
         let mut take = Take {
@@ -188,12 +189,12 @@ impl Suite<'_> {
         let traces = take.probed(contenders)?;
         take.crowded(contenders)?;
         take.memory(contenders)?;
-        if is_first && work.name == CLASSIC {
+        if is_first && workload.name == CLASSIC {
             self.traces = traces;
-            self.classic = work.coordinators();
+            self.classic = workload.coordinators();
         }
-        let short = goals::in_short(self.results.of(title, &work.name));
-        let name = &work.name;
+        let short = goals::in_short(self.results.of(title, &workload.name));
+        let name = &workload.name;
         self.line(format!(
             "{title}, {name}: {short}; loaded in {:.1} s, measured in {:.1} s",
             loaded.as_secs_f64(),
@@ -205,10 +206,10 @@ impl Suite<'_> {
     fn report(&self, machine: &Machine, path: &Path) -> Result<()> {
         let results = &self.results;
         for server in results.servers() {
-            for work in results.works(server) {
-                let on = results.of(server, work);
+            for workload in results.workloads(server) {
+                let on = results.of(server, workload);
                 println!(
-                    "\n{server}, {work}\n{}",
+                    "\n{server}, {workload}\n{}",
                     tables::speed(on, Form::Terminal).trim_fmt()
                 );
                 let more = [
@@ -260,18 +261,18 @@ struct Take<'a, 'b> {
 
 impl Take<'_, '_> {
     fn timed(&mut self, contenders: &[Box<dyn Contender>]) -> Result<()> {
-        let work = &self.ground.work;
-        for round in 0..work.rounds.timed {
+        let workload = &self.ground.workload;
+        for round in 0..workload.rounds.timed {
             for contender in contenders {
                 // The shell is slow and steady, and the reason why a contender is left out stays the same.
                 let once = contender.name() == SHELL || self.was_not_run(contender.name());
                 if round > 0 && once {
                     continue;
                 }
-                let figures = match contender.left_out(work) {
+                let figures = match contender.left_out(workload) {
                     Some(why) => Figures::NotRun { why },
                     None => {
-                        self.say("timed", round, work.rounds.timed, contender.as_ref());
+                        self.say("timed", round, workload.rounds.timed, contender.as_ref());
                         round::timed(self.ground, contender.as_ref())?
                     }
                 };
@@ -283,7 +284,7 @@ impl Take<'_, '_> {
 
     /// Yields the last round of each contender, question by question.
     fn probed(&mut self, contenders: &[Box<dyn Contender>]) -> Result<Vec<(String, Trace)>> {
-        let rounds = self.ground.work.rounds.probed;
+        let rounds = self.ground.workload.rounds.probed;
         let contenders: Vec<_> = contenders
             .iter()
             .filter(|contender| PROBED.contains(&contender.name()))
@@ -312,7 +313,7 @@ impl Take<'_, '_> {
     }
 
     fn crowded(&mut self, contenders: &[Box<dyn Contender>]) -> Result<()> {
-        let rounds = self.ground.work.rounds.crowded;
+        let rounds = self.ground.workload.rounds.crowded;
         let low = Module {
             cpu_percent: Some(LOW_PERCENT),
         };
@@ -329,7 +330,7 @@ impl Take<'_, '_> {
     }
 
     fn memory(&mut self, contenders: &[Box<dyn Contender>]) -> Result<()> {
-        let rounds = self.ground.work.rounds.memory;
+        let rounds = self.ground.workload.rounds.memory;
         for round in 0..rounds {
             for contender in contenders
                 .iter()
@@ -353,30 +354,30 @@ impl Take<'_, '_> {
     fn was_not_run(&self, contender: &str) -> bool {
         self.suite
             .results
-            .of(self.title, &self.ground.work.name)
+            .of(self.title, &self.ground.workload.name)
             .not_run(contender)
             .is_some()
     }
 
     fn say(&self, kind: &str, round: u32, rounds: u32, contender: &dyn Contender) {
-        let (title, work) = (self.title, &self.ground.work.name);
+        let (title, workload) = (self.title, &self.ground.workload.name);
         self.suite.say(format!(
-            "{title}, {work}, {kind}, round {} of {rounds}: {}",
+            "{title}, {workload}, {kind}, round {} of {rounds}: {}",
             round + 1,
             contender.name()
         ));
     }
 
     fn add(&mut self, contender: &str, round: u32, figures: Figures) -> Result<()> {
-        let work = &self.ground.work;
+        let workload = &self.ground.workload;
         self.suite.results.add(Record {
             server: self.title.to_owned(),
-            work: work.name.clone(),
-            stale: work.stale,
-            coordinators: work.coordinators(),
-            foreign: work.foreign,
+            workload: workload.name.clone(),
+            stale: workload.stale,
+            coordinators: workload.coordinators(),
+            foreign: workload.foreign,
             family_keys: self.ground.doomed(),
-            usual_share: work.has_usual_share(),
+            usual_share: workload.has_usual_share(),
             contender: contender.to_owned(),
             round,
             figures,

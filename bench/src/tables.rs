@@ -225,7 +225,7 @@ pub fn table<const N: usize>(form: Form, header: [&str; N]) -> Table {
 mod tests {
     use super::*;
     use crate::results::made_up::results;
-    use crate::works::CLASSIC;
+    use crate::workloads::CLASSIC;
 
     #[test]
     fn every_way_has_a_row_with_figures_or_with_a_reason() {

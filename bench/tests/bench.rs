@@ -11,7 +11,7 @@ use blocking_bench::contenders::{self, Contender, Done};
 use blocking_bench::ground::Ground;
 use blocking_bench::record::{Figures, Record};
 use blocking_bench::round;
-use blocking_bench::works::{self, CLASSIC, Work};
+use blocking_bench::workloads::{self, CLASSIC, Workload};
 use blocking_harness::known::{self, Found};
 use blocking_harness::redis::{self, Connection};
 use indicatif::ProgressBar;
@@ -24,9 +24,11 @@ fn server() -> Result<Found> {
     system.found.map_err(anyhow::Error::msg)
 }
 
-fn tiny(name: &str) -> Work {
-    let work = works::tiny().into_iter().find(|work| work.name == name);
-    work.expect("a keyspace of that name")
+fn tiny(name: &str) -> Workload {
+    let workload = workloads::tiny()
+        .into_iter()
+        .find(|workload| workload.name == name);
+    workload.expect("a keyspace of that name")
 }
 
 #[test]
@@ -49,10 +51,10 @@ fn every_way_does_the_work_and_every_figure_is_there() -> Result<()> {
         .lines()
         .map(|line| Ok(serde_json::from_str(line)?))
         .collect::<Result<_>>()?;
-    let contenders = |work: &str, kind: fn(&Figures) -> bool| -> BTreeSet<&str> {
+    let contenders = |workload: &str, kind: fn(&Figures) -> bool| -> BTreeSet<&str> {
         let found = records
             .iter()
-            .filter(|r| r.work == work && kind(&r.figures));
+            .filter(|r| r.workload == workload && kind(&r.figures));
         found.map(|record| record.contender.as_str()).collect()
     };
     let is_timed = |figures: &Figures| matches!(figures, Figures::Timed(_));
@@ -65,8 +67,8 @@ fn every_way_does_the_work_and_every_figure_is_there() -> Result<()> {
         "module",
         "limit",
     ]);
-    for work in [CLASSIC, "among others"] {
-        assert_eq!(contenders(work, is_timed), all, "{work}");
+    for workload in [CLASSIC, "among others"] {
+        assert_eq!(contenders(workload, is_timed), all, "{workload}");
     }
     // One coordinator has more keys than script A can hand over.
     let mut others = all.clone();

@@ -20,7 +20,7 @@ use anyhow::Result;
 use blocking_harness::redis::Connection;
 
 use crate::ground::Ground;
-use crate::works::Work;
+use crate::workloads::Workload;
 
 pub use client::Client;
 pub use limit::Limit;
@@ -40,7 +40,7 @@ pub trait Contender {
     fn what(&self) -> &'static str;
 
     /// Why it is not run on this work, if it would take hours or cannot work.
-    fn left_out(&self, _work: &Work) -> Option<String> {
+    fn left_out(&self, _work: &Workload) -> Option<String> {
         None
     }
 

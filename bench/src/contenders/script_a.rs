@@ -8,7 +8,7 @@ use blocking_harness::redis::{self, Connection};
 
 use super::{Contender, Done, SCRIPT_A, THRESHOLD_S};
 use crate::ground::Ground;
-use crate::works::Work;
+use crate::workloads::Workload;
 
 const SCRIPT: &str = include_str!("script_a.lua");
 /// What the server says when `unpack` is given more than Lua's stack takes.
@@ -39,15 +39,15 @@ impl Contender for ScriptA {
         "Lua: collects heartbeats, walks the keyspace twice for every stale coordinator, DEL in batches"
     }
 
-    fn left_out(&self, work: &Work) -> Option<String> {
+    fn left_out(&self, workload: &Workload) -> Option<String> {
         match self.fails_from.get() {
-            Some(limit) if work.stale >= limit => {
+            Some(limit) if workload.stale >= limit => {
                 return Some(format!("fails from {limit} stale on: {TOO_MANY}"));
             }
             _ => {}
         }
-        let keys = work.coordinators() as u64 * 6 + work.acks as u64 + work.foreign;
-        let looks = 2 * work.stale as u64 * keys;
+        let keys = workload.coordinators() as u64 * 6 + workload.acks as u64 + workload.foreign;
+        let looks = 2 * workload.stale as u64 * keys;
         (looks > MOST_LOOKS).then(|| format!("{looks:.0e} looks at keys"))
     }
 

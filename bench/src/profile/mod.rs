@@ -19,7 +19,7 @@ use crate::contenders::{Client, Contender, LIMIT, Limit, MODULE, Module, ScriptB
 use crate::ground::Ground;
 use crate::interrupt;
 use crate::machine::Machine;
-use crate::works::{self, CLASSIC, Work};
+use crate::workloads::{self, CLASSIC, Workload};
 use callgrind::{Counts, Profile};
 
 /// Stands in for the server.
@@ -59,7 +59,7 @@ impl Taken {
 }
 
 /// Measures on the system's server, or the one of BLOCKING_SERVER_BIN, and writes the page.
-pub fn run(page: &Path, work: &Work, walk: &Work) -> Result<()> {
+pub fn run(page: &Path, workload: &Workload, walk: &Workload) -> Result<()> {
     interrupt::install()?;
     let known = known::find(Path::new("scripts/servers.list"), Path::new(".servers"))?;
     let system = known.into_iter().next().context("no server")?;
@@ -69,7 +69,7 @@ pub fn run(page: &Path, work: &Work, walk: &Work) -> Result<()> {
         program: PathBuf::from(WATCHED).canonicalize()?,
         version: found.version,
     };
-    let ground = Ground::make(&watched, work, &ProgressBar::hidden())?;
+    let ground = Ground::make(&watched, workload, &ProgressBar::hidden())?;
     let contenders: [&dyn Contender; 4] = [&ScriptB, &Client::FAST, &Module::default(), &Limit];
     let mut all = Vec::new();
     for contender in contenders {
@@ -89,10 +89,10 @@ pub fn run(page: &Path, work: &Work, walk: &Work) -> Result<()> {
     Ok(std::fs::write(page, text.trim_end().to_owned() + "\n")?)
 }
 
-pub fn classic() -> Result<Work> {
-    let mut works = works::usual(true).into_iter();
-    works
-        .find(|work| work.name == CLASSIC)
+pub fn classic() -> Result<Workload> {
+    let mut workloads = workloads::usual(true).into_iter();
+    workloads
+        .find(|workload| workload.name == CLASSIC)
         .context("no classic case")
 }
 

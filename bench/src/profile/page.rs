@@ -75,7 +75,7 @@ Written by `make profile`; every figure on this page comes from one run of it.
 
 - machine: {machine}
 - server: {server}, under valgrind's callgrind
-- work: {} coordinators of six keys, {} of them stale
+- workload: {} coordinators of six keys, {} of them stale
 
 What is counted are the instructions of the server's main thread, divided by the {} keys that are removed. They hardly differ
 between a busy machine and a quiet one, but they are not time: an instruction that waits for memory counts as much as one
@@ -83,7 +83,7 @@ that does not. The limit is what the commands SCAN and UNLINK take by themselves
 main thread does meanwhile, but for the server's regular work.
 
 ",
-        count(ground.work.coordinators() as f64),
+        count(ground.workload.coordinators() as f64),
         count(ground.stale.len() as f64),
         count(ground.doomed() as f64),
     );
@@ -123,8 +123,8 @@ the keys that can be walked under valgrind stand for many more. For SCAN it is w
 command takes by itself; for the module all that the main thread does, but for the server's regular work.
 
 ",
-        count(ground.work.coordinators() as f64),
-        count(ground.work.foreign as f64),
+        count(ground.workload.coordinators() as f64),
+        count(ground.workload.foreign as f64),
     );
     let head = ["contender", "instructions a key", "misses a key"];
     let mut sums = table(Form::Markdown, head);

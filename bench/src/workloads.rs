@@ -3,7 +3,7 @@
 
 /// One keyspace, and how often each kind of measurement is taken on it.
 #[derive(Clone, Debug)]
-pub struct Work {
+pub struct Workload {
     pub name: String,
     pub stale: usize,
     pub live: usize,
@@ -38,7 +38,7 @@ impl Rounds {
     }
 }
 
-impl Work {
+impl Workload {
     fn new(name: &str, coordinators: usize, stale_percent: usize, rounds: Rounds) -> Self {
         let stale = coordinators * stale_percent / 100;
         Self {
@@ -79,28 +79,28 @@ pub const MILLION: &str = "1,000,000 coordinators";
 pub const FOREIGN: &str = "among 10,000,000";
 
 /// `make bench`: the classic case on every server; on the first one also a large one, and what the plots need.
-pub fn usual(first_server: bool) -> Vec<Work> {
+pub fn usual(first_server: bool) -> Vec<Workload> {
     if !first_server {
-        return vec![Work::new(CLASSIC, 10_000, 99, rounds(3, 2, 1, 1))];
+        return vec![Workload::new(CLASSIC, 10_000, 99, rounds(3, 2, 1, 1))];
     }
     vec![
-        Work::new("1,000 coordinators", 1_000, 99, rounds(5, 0, 0, 0)),
-        Work::new(CLASSIC, 10_000, 99, rounds(13, 12, 7, 2)),
-        Work::new("100,000 coordinators", 100_000, 99, rounds(3, 3, 0, 0)),
-        Work::new(MILLION, 1_000_000, 99, rounds(1, 0, 0, 0)),
-        Work::new("among 1,000,000", 10_000, 99, rounds(3, 0, 0, 0)).foreign(1_000_000),
-        Work::new(FOREIGN, 10_000, 99, rounds(1, 0, 0, 0)).foreign(10_000_000),
+        Workload::new("1,000 coordinators", 1_000, 99, rounds(5, 0, 0, 0)),
+        Workload::new(CLASSIC, 10_000, 99, rounds(13, 12, 7, 2)),
+        Workload::new("100,000 coordinators", 100_000, 99, rounds(3, 3, 0, 0)),
+        Workload::new(MILLION, 1_000_000, 99, rounds(1, 0, 0, 0)),
+        Workload::new("among 1,000,000", 10_000, 99, rounds(3, 0, 0, 0)).foreign(1_000_000),
+        Workload::new(FOREIGN, 10_000, 99, rounds(1, 0, 0, 0)).foreign(10_000_000),
     ]
 }
 
 /// `make profile`: little but a walk, with as many keys as can be walked under valgrind.
-pub fn walk() -> Work {
-    Work::new("walk", 100, 99, rounds(0, 0, 0, 0)).foreign(200_000)
+pub fn walk() -> Workload {
+    Workload::new("walk", 100, 99, rounds(0, 0, 0, 0)).foreign(200_000)
 }
 
 /// `make bench-full`: everything.
-pub fn all() -> Vec<Work> {
-    let one_with_acks = Work {
+pub fn all() -> Vec<Workload> {
+    let one_with_acks = Workload {
         name: "one with 1,000,000 acks".to_owned(),
         stale: 1,
         live: 99,
@@ -109,30 +109,30 @@ pub fn all() -> Vec<Work> {
         rounds: rounds(3, 2, 0, 1),
     };
     vec![
-        Work::new("1,000 coordinators", 1_000, 99, rounds(7, 0, 0, 0)),
-        Work::new(CLASSIC, 10_000, 99, rounds(13, 15, 7, 3)),
-        Work::new("1 % stale", 10_000, 1, rounds(7, 5, 0, 1)),
-        Work::new("50 % stale", 10_000, 50, rounds(7, 5, 0, 1)),
-        Work::new("100,000 coordinators", 100_000, 99, rounds(5, 3, 3, 1)),
-        Work::new(MILLION, 1_000_000, 99, rounds(3, 2, 0, 1)),
-        Work::new("among 100,000", 10_000, 99, rounds(5, 0, 0, 0)).foreign(100_000),
-        Work::new("among 1,000,000", 10_000, 99, rounds(3, 0, 0, 0)).foreign(1_000_000),
-        Work::new(FOREIGN, 10_000, 99, rounds(3, 2, 0, 1)).foreign(10_000_000),
+        Workload::new("1,000 coordinators", 1_000, 99, rounds(7, 0, 0, 0)),
+        Workload::new(CLASSIC, 10_000, 99, rounds(13, 15, 7, 3)),
+        Workload::new("1 % stale", 10_000, 1, rounds(7, 5, 0, 1)),
+        Workload::new("50 % stale", 10_000, 50, rounds(7, 5, 0, 1)),
+        Workload::new("100,000 coordinators", 100_000, 99, rounds(5, 3, 3, 1)),
+        Workload::new(MILLION, 1_000_000, 99, rounds(3, 2, 0, 1)),
+        Workload::new("among 100,000", 10_000, 99, rounds(5, 0, 0, 0)).foreign(100_000),
+        Workload::new("among 1,000,000", 10_000, 99, rounds(3, 0, 0, 0)).foreign(1_000_000),
+        Workload::new(FOREIGN, 10_000, 99, rounds(3, 2, 0, 1)).foreign(10_000_000),
         one_with_acks,
     ]
 }
 
 /// As small as makes sense, for the test that keeps this program working.
-pub fn tiny() -> Vec<Work> {
+pub fn tiny() -> Vec<Workload> {
     // More acks than `unpack` can hand over.
-    let acks = Work {
+    let acks = Workload {
         acks: 9_000,
         foreign: 300,
-        ..Work::new("acks", 100, 1, rounds(1, 0, 0, 0))
+        ..Workload::new("acks", 100, 1, rounds(1, 0, 0, 0))
     };
     vec![
-        Work::new(CLASSIC, 200, 99, rounds(2, 1, 1, 1)),
-        Work::new("among others", 100, 50, rounds(1, 1, 0, 0)).foreign(2_000),
+        Workload::new(CLASSIC, 200, 99, rounds(2, 1, 1, 1)),
+        Workload::new("among others", 100, 50, rounds(1, 1, 0, 0)).foreign(2_000),
         acks,
     ]
 }
@@ -143,16 +143,24 @@ mod tests {
 
     #[test]
     fn the_classic_case_is_ten_thousand_coordinators_of_which_99_percent_are_dead() {
-        for works in [usual(true), usual(false), all()] {
-            let classic = works.iter().find(|work| work.name == CLASSIC).unwrap();
+        for workloads in [usual(true), usual(false), all()] {
+            let classic = workloads
+                .iter()
+                .find(|workload| workload.name == CLASSIC)
+                .unwrap();
             assert_eq!(
                 (classic.stale, classic.live, classic.foreign),
                 (9_900, 100, 0)
             );
             assert!(classic.has_usual_share());
         }
-        let works = all();
-        let of = |name: &str| works.iter().find(|work| work.name == name).unwrap();
+        let workloads = all();
+        let of = |name: &str| {
+            workloads
+                .iter()
+                .find(|workload| workload.name == name)
+                .unwrap()
+        };
         assert_eq!(of(MILLION).coordinators(), 1_000_000);
         assert_eq!(of(FOREIGN).foreign, 10_000_000);
         assert!(!of("1 % stale").has_usual_share());
