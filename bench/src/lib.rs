@@ -10,8 +10,6 @@ pub mod goals;
 pub mod ground;
 /// Ctrl-C.
 pub mod interrupt;
-/// Where script A fails.
-pub mod ladder;
 /// What this runs on.
 pub mod machine;
 /// Time and memory of a server.
@@ -30,6 +28,8 @@ pub mod record;
 pub mod results;
 /// One round.
 pub mod round;
+/// Where script A fails.
+pub mod script_limit;
 /// Numbers for people.
 pub mod show;
 /// Medians.

@@ -26,8 +26,8 @@ pub struct Page<'a> {
     pub traces: &'a [(String, Trace)],
     /// What the traces and the line over foreign keys are about.
     pub classic: usize,
-    /// How script A ends, by server.
-    pub ladder: &'a [(String, usize)],
+    /// By server, the number of stale coordinators from which on script A fails.
+    pub script_limits: &'a [(String, usize)],
 }
 
 impl Page<'_> {
@@ -120,7 +120,7 @@ impl Page<'_> {
             writeln!(text, "| {} | {} |", contender.name(), contender.what())?;
         }
         writeln!(text, "\n{HOW}\n")?;
-        for (server, stale) in self.ladder {
+        for (server, stale) in self.script_limits {
             let stale = show::count(*stale as f64);
             writeln!(
                 text,
@@ -216,7 +216,7 @@ mod tests {
             goals: &goals::goals(&results),
             traces: &[("module".to_owned(), trace)],
             classic: 10_000,
-            ladder: &[("Redis 7.0.15".to_owned(), 1_333)],
+            script_limits: &[("Redis 7.0.15".to_owned(), 1_333)],
         };
         page.write(&path).unwrap();
         let text = fs::read_to_string(&path).unwrap();

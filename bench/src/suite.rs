@@ -22,7 +22,7 @@ use crate::round::{self, Rest, Trace};
 use crate::stats::Spread;
 use crate::tables::Form;
 use crate::workloads::{self, CLASSIC, Workload};
-use crate::{contenders, goals, interrupt, ladder, tables};
+use crate::{contenders, goals, interrupt, script_limit, tables};
 
 /// How long a server is looked at on which nothing goes on.
 const REST: Rest = Rest(Duration::from_secs(2));
@@ -47,7 +47,7 @@ pub fn run(options: &Options) -> Result<()> {
         options,
         results,
         traces: Vec::new(),
-        ladder: Vec::new(),
+        script_limits: Vec::new(),
         classic: 0,
         bar: ProgressBar::new_spinner(),
     };
@@ -93,7 +93,7 @@ struct Suite<'a> {
     results: Results,
     /// The last probed round of each contender, of the classic case on the first server.
     traces: Vec<(String, Trace)>,
-    ladder: Vec<(String, usize)>,
+    script_limits: Vec<(String, usize)>,
     classic: usize,
     bar: ProgressBar,
 }
@@ -101,15 +101,15 @@ struct Suite<'a> {
 impl Suite<'_> {
     fn server(&mut self, title: &str, found: &Found, is_first: bool) -> Result<()> {
         // It is Lua's limit rather than the server's; only `--full` looks for it on every server.
-        let mut fails_from = self.ladder.first().map(|(_, stale)| *stale);
+        let mut fails_from = self.script_limits.first().map(|(_, stale)| *stale);
         let looks = is_first || self.options.full;
         if looks && !self.options.quick && self.wants(contenders::SCRIPT_A) {
             self.say(format!(
                 "{title}: looking for the size at which script A fails"
             ));
-            let stale = ladder::script_a_fails_from(found)?;
+            let stale = script_limit::script_a_fails_from(found)?;
             fails_from = Some(stale);
-            self.ladder.push((title.to_owned(), stale));
+            self.script_limits.push((title.to_owned(), stale));
         }
         let contenders = self.contenders(fails_from);
         for workload in self.workloads(is_first) {
@@ -225,7 +225,7 @@ impl Suite<'_> {
                 }
             }
         }
-        for (server, stale) in &self.ladder {
+        for (server, stale) in &self.script_limits {
             println!("\n{server}: script A fails from {stale} stale coordinators on");
         }
         let goals = goals::goals(results);
@@ -243,7 +243,7 @@ impl Suite<'_> {
                 goals: &goals,
                 traces: &self.traces,
                 classic: self.classic,
-                ladder: &self.ladder,
+                script_limits: &self.script_limits,
             };
             contents.write(&page)?;
             println!("Tables and plots are in {}.", page.display());

@@ -1,4 +1,4 @@
-//! From how many stale coordinators on script A fails. Finds it by trying, as a user would.
+//! The script's limit: how many stale coordinators script A cannot handle any more, found by trying.
 //! Must not take another error for that failure.
 
 use anyhow::Result;
@@ -11,15 +11,15 @@ use crate::record::Figures;
 use crate::round;
 use crate::workloads::{Rounds, Workload};
 
-/// The first size that is tried; it doubles until one fails. Every step costs four times the one before, so that it is
-/// good to begin a little below half, or a quarter, of where it ends.
+/// The first size that is tried; it doubles until one fails. Every step costs four times the one before, so the best
+/// start is a little below a half or a quarter of the limit.
 const FIRST: usize = 350;
 
-/// The smallest number of stale coordinators of six keys that it is seen to fail at, within a twentieth.
+/// The smallest number of stale coordinators of six keys at which it was seen to fail, within a twentieth.
 pub fn script_a_fails_from(found: &Found) -> Result<usize> {
     first_failure(FIRST, |stale| {
         let workload = Workload {
-            name: "ladder".to_owned(),
+            name: "script limit".to_owned(),
             stale,
             live: 0,
             foreign: 0,
