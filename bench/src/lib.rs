@@ -4,10 +4,10 @@
 
 /// What is compared.
 pub mod contenders;
+/// A server with keys on it.
+pub mod fixture;
 /// What is wanted, and what was reached.
 pub mod goals;
-/// A server with keys on it.
-pub mod ground;
 /// Ctrl-C.
 pub mod interrupt;
 /// What this runs on.

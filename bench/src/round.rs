@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use blocking_harness::{Ask, Crowd, Probe, Wait, Waits, redis, settled_memory};
 
 use crate::contenders::{Contender, Done, TOO_MANY, shell_removes};
-use crate::ground::Ground;
+use crate::fixture::Fixture;
 use crate::measure::{Resident, UsedPeak, main_thread_ms};
 use crate::record::{Crowded, Figures, Memory, Probed, Timed};
 use crate::stats::extrapolated;
@@ -29,36 +29,36 @@ pub struct Trace {
 }
 
 /// Nothing else goes on.
-pub fn timed(ground: &Ground, contender: &dyn Contender) -> Result<Figures> {
-    ground.renew()?;
-    let mut conn = ground.patient_client()?;
+pub fn timed(fixture: &Fixture, contender: &dyn Contender) -> Result<Figures> {
+    fixture.renew()?;
+    let mut conn = fixture.patient_client()?;
     contender.prepare(&mut conn)?;
-    let mut control = ground.server.client()?;
+    let mut control = fixture.server.client()?;
     let main_before = main_thread_ms(&mut control)?;
     let started = Instant::now();
-    let done = contender.run(ground, &mut conn);
+    let done = contender.run(fixture, &mut conn);
     let wall_ms = ms(started.elapsed());
     let main_ms = main_thread_ms(&mut control)? - main_before;
     let done = match done {
         // A limit of the contender, not of this program; then it must have done nothing at all.
         Err(error) if format!("{error:#}").contains(TOO_MANY) => {
-            ground.check_nothing_gone()?;
+            fixture.check_nothing_gone()?;
             return Ok(Figures::NotRun {
                 why: format!("fails: {TOO_MANY}"),
             });
         }
         done => done?,
     };
-    let done = look_back(ground, contender, done)?;
+    let done = look_back(fixture, contender, done)?;
     let whole = |took| match done.sample {
         Some(sample) => {
-            let keys = ground.keys();
+            let keys = fixture.keys();
             extrapolated(
                 took,
                 sample,
-                ground.stale.len(),
+                fixture.stale.len(),
                 keys,
-                keys - ground.doomed(),
+                keys - fixture.doomed(),
             )
         }
         None => took,
@@ -73,20 +73,24 @@ pub fn timed(ground: &Ground, contender: &dyn Contender) -> Result<Figures> {
 }
 
 /// Another client keeps asking, before and meanwhile.
-pub fn probed(ground: &Ground, contender: &dyn Contender, rest: Rest) -> Result<(Figures, Trace)> {
-    ground.renew()?;
-    let mut conn = ground.patient_client()?;
+pub fn probed(
+    fixture: &Fixture,
+    contender: &dyn Contender,
+    rest: Rest,
+) -> Result<(Figures, Trace)> {
+    fixture.renew()?;
+    let mut conn = fixture.patient_client()?;
     contender.prepare(&mut conn)?;
-    let mut probe = Probe::start(&ground.server, PROBE_REST, Ask::Ping)?;
+    let mut probe = Probe::start(&fixture.server, PROBE_REST, Ask::Ping)?;
     probe.mark()?;
     std::thread::sleep(rest.0);
     let base = probe.take_all()?;
     let started = Instant::now();
-    let done = contender.run(ground, &mut conn)?;
+    let done = contender.run(fixture, &mut conn)?;
     let ended = Instant::now();
     let waits = probe.take_all()?;
     drop(probe);
-    let done = look_back(ground, contender, done)?;
+    let done = look_back(fixture, contender, done)?;
     let figures = Figures::Probed(Probed {
         wall_ms: ms(ended - started),
         waits: Waits::of(&waits).into(),
@@ -103,22 +107,22 @@ pub fn probed(ground: &Ground, contender: &dyn Contender, rest: Rest) -> Result<
 }
 
 /// Fifty clients keep the server busy.
-pub fn crowded(ground: &Ground, contender: &dyn Contender, rest: Rest) -> Result<Figures> {
-    ground.renew()?;
-    let mut conn = ground.patient_client()?;
+pub fn crowded(fixture: &Fixture, contender: &dyn Contender, rest: Rest) -> Result<Figures> {
+    fixture.renew()?;
+    let mut conn = fixture.patient_client()?;
     contender.prepare(&mut conn)?;
-    let crowd = Crowd::start(&ground.server, CLIENTS)?;
+    let crowd = Crowd::start(&fixture.server, CLIENTS)?;
     let wait = || {
         std::thread::sleep(rest.0);
         Ok(())
     };
     let ((), before) = crowd.rate(wait)?;
     let started = Instant::now();
-    let (done, during) = crowd.rate(|| contender.run(ground, &mut conn))?;
+    let (done, during) = crowd.rate(|| contender.run(fixture, &mut conn))?;
     let wall_ms = ms(started.elapsed());
     let ((), after) = crowd.rate(wait)?;
     crowd.finish()?;
-    check(ground, contender, &done)?;
+    check(fixture, contender, &done)?;
     Ok(Figures::Crowded(Crowded {
         wall_ms,
         before,
@@ -128,25 +132,25 @@ pub fn crowded(ground: &Ground, contender: &dyn Contender, rest: Rest) -> Result
 }
 
 /// The server's memory is watched.
-pub fn memory(ground: &Ground, contender: &dyn Contender) -> Result<Figures> {
-    ground.renew()?;
-    let mut conn = ground.patient_client()?;
+pub fn memory(fixture: &Fixture, contender: &dyn Contender) -> Result<Figures> {
+    fixture.renew()?;
+    let mut conn = fixture.patient_client()?;
     contender.prepare(&mut conn)?;
-    let mut control = ground.server.client()?;
+    let mut control = fixture.server.client()?;
     // Only so that the server soon comes to rest.
     let () = redis::cmd("CONFIG")
         .arg(&["SET", "hz", "100"])
         .query(&mut control)?;
     contender.run_on_nothing(&mut conn)?;
     let used = i64::try_from(settled_memory(&mut control)?)?;
-    let watch = UsedPeak::watch(&ground.server)?;
-    let (resident, resident_before) = Resident::begin(&ground.server)?;
-    let done = contender.run(ground, &mut conn)?;
+    let watch = UsedPeak::watch(&fixture.server)?;
+    let (resident, resident_before) = Resident::begin(&fixture.server)?;
+    let done = contender.run(fixture, &mut conn)?;
     let resident_peak = resident.peak()? - resident_before;
     let used_peak = watch.end()?;
     drop(conn);
     let used_after = i64::try_from(settled_memory(&mut control)?)? - used;
-    check(ground, contender, &done)?;
+    check(fixture, contender, &done)?;
     Ok(Figures::Memory(Memory {
         used_peak: used_peak - used,
         resident_peak,
@@ -155,18 +159,18 @@ pub fn memory(ground: &Ground, contender: &dyn Contender) -> Result<Figures> {
 }
 
 /// Checks that the work was done, and yields what is to be known about it.
-fn look_back(ground: &Ground, contender: &dyn Contender, mut done: Done) -> Result<Done> {
-    contender.look_back(&mut ground.server.client()?, &mut done)?;
-    check(ground, contender, &done)?;
+fn look_back(fixture: &Fixture, contender: &dyn Contender, mut done: Done) -> Result<Done> {
+    contender.look_back(&mut fixture.server.client()?, &mut done)?;
+    check(fixture, contender, &done)?;
     Ok(done)
 }
 
-fn check(ground: &Ground, contender: &dyn Contender, done: &Done) -> Result<()> {
+fn check(fixture: &Fixture, contender: &dyn Contender, done: &Done) -> Result<()> {
     let checked = match done.sample {
-        None => ground.check_all_gone(done.removed),
+        None => fixture.check_all_gone(done.removed),
         Some(sample) => {
-            let removed = shell_removes(sample, ground.stale.len());
-            ground.check_first_gone(sample, done.removed, removed)
+            let removed = shell_removes(sample, fixture.stale.len());
+            fixture.check_first_gone(sample, done.removed, removed)
         }
     };
     checked.with_context(|| format!("{} did not do the work", contender.name()))

@@ -6,7 +6,7 @@ use blocking_harness::known::Found;
 use indicatif::ProgressBar;
 
 use crate::contenders::ScriptA;
-use crate::ground::Ground;
+use crate::fixture::Fixture;
 use crate::record::Figures;
 use crate::round;
 use crate::workloads::{Rounds, Workload};
@@ -26,8 +26,8 @@ pub fn script_a_fails_from(found: &Found) -> Result<usize> {
             acks: 0,
             rounds: Rounds::default(),
         };
-        let ground = Ground::make(found, &workload, &ProgressBar::hidden())?;
-        let figures = round::timed(&ground, &ScriptA::default())?;
+        let fixture = Fixture::make(found, &workload, &ProgressBar::hidden())?;
+        let figures = round::timed(&fixture, &ScriptA::default())?;
         Ok(matches!(figures, Figures::NotRun { .. }))
     })
 }

@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::contenders::{
     CAREFUL_CLIENT, CLIENT, Contender, LIMIT, MODULE, Module, SCRIPT_B, SHELL, ScriptA,
 };
-use crate::ground::Ground;
+use crate::fixture::Fixture;
 use crate::machine::Machine;
 use crate::options::Options;
 use crate::page::Page;
@@ -177,13 +177,13 @@ impl Suite<'_> {
         )?);
         loading.set_message(format!("{title}, {}: loading", workload.name));
         let began = Instant::now();
-        let ground = Ground::make(found, workload, &loading)?;
+        let fixture = Fixture::make(found, workload, &loading)?;
         loading.finish_and_clear();
         let loaded = began.elapsed();
         let mut take = Take {
             suite: self,
             title,
-            ground: &ground,
+            fixture: &fixture,
         };
         take.timed(contenders)?;
         let traces = take.probed(contenders)?;
@@ -256,12 +256,12 @@ impl Suite<'_> {
 struct Take<'a, 'b> {
     suite: &'a mut Suite<'b>,
     title: &'a str,
-    ground: &'a Ground,
+    fixture: &'a Fixture,
 }
 
 impl Take<'_, '_> {
     fn timed(&mut self, contenders: &[Box<dyn Contender>]) -> Result<()> {
-        let workload = &self.ground.workload;
+        let workload = &self.fixture.workload;
         for round in 0..workload.rounds.timed {
             for contender in contenders {
                 // The shell is slow and steady, and the reason why a contender is left out stays the same.
@@ -273,7 +273,7 @@ impl Take<'_, '_> {
                     Some(why) => Figures::NotRun { why },
                     None => {
                         self.say("timed", round, workload.rounds.timed, contender.as_ref());
-                        round::timed(self.ground, contender.as_ref())?
+                        round::timed(self.fixture, contender.as_ref())?
                     }
                 };
                 self.add(contender.name(), round, figures)?;
@@ -284,7 +284,7 @@ impl Take<'_, '_> {
 
     /// Yields the last round of each contender, question by question.
     fn probed(&mut self, contenders: &[Box<dyn Contender>]) -> Result<Vec<(String, Trace)>> {
-        let rounds = self.ground.workload.rounds.probed;
+        let rounds = self.fixture.workload.rounds.probed;
         let contenders: Vec<_> = contenders
             .iter()
             .filter(|contender| PROBED.contains(&contender.name()))
@@ -293,7 +293,8 @@ impl Take<'_, '_> {
         for round in 0..rounds {
             for (contender, seen) in contenders.iter().zip(&mut all) {
                 self.say("probed", round, rounds, contender.as_ref());
-                let (figures, trace) = round::probed(self.ground, contender.as_ref(), self.rest())?;
+                let (figures, trace) =
+                    round::probed(self.fixture, contender.as_ref(), self.rest())?;
                 self.add(contender.name(), round, figures.clone())?;
                 seen.push((figures, trace));
             }
@@ -313,7 +314,7 @@ impl Take<'_, '_> {
     }
 
     fn crowded(&mut self, contenders: &[Box<dyn Contender>]) -> Result<()> {
-        let rounds = self.ground.workload.rounds.crowded;
+        let rounds = self.fixture.workload.rounds.crowded;
         let low = Module {
             cpu_percent: Some(LOW_PERCENT),
         };
@@ -322,7 +323,7 @@ impl Take<'_, '_> {
             let contenders = contenders.filter(|contender| PROBED.contains(&contender.name()));
             for contender in contenders.chain([&low as &dyn Contender]) {
                 self.say("under load", round, rounds, contender);
-                let figures = round::crowded(self.ground, contender, self.rest())?;
+                let figures = round::crowded(self.fixture, contender, self.rest())?;
                 self.add(contender.name(), round, figures)?;
             }
         }
@@ -330,14 +331,14 @@ impl Take<'_, '_> {
     }
 
     fn memory(&mut self, contenders: &[Box<dyn Contender>]) -> Result<()> {
-        let rounds = self.ground.workload.rounds.memory;
+        let rounds = self.fixture.workload.rounds.memory;
         for round in 0..rounds {
             for contender in contenders
                 .iter()
                 .filter(|contender| WATCHED.contains(&contender.name()))
             {
                 self.say("memory", round, rounds, contender.as_ref());
-                let figures = round::memory(self.ground, contender.as_ref())?;
+                let figures = round::memory(self.fixture, contender.as_ref())?;
                 self.add(contender.name(), round, figures)?;
             }
         }
@@ -354,13 +355,13 @@ impl Take<'_, '_> {
     fn was_not_run(&self, contender: &str) -> bool {
         self.suite
             .results
-            .of(self.title, &self.ground.workload.name)
+            .of(self.title, &self.fixture.workload.name)
             .not_run(contender)
             .is_some()
     }
 
     fn say(&self, kind: &str, round: u32, rounds: u32, contender: &dyn Contender) {
-        let (title, workload) = (self.title, &self.ground.workload.name);
+        let (title, workload) = (self.title, &self.fixture.workload.name);
         self.suite.say(format!(
             "{title}, {workload}, {kind}, round {} of {rounds}: {}",
             round + 1,
@@ -369,14 +370,14 @@ impl Take<'_, '_> {
     }
 
     fn add(&mut self, contender: &str, round: u32, figures: Figures) -> Result<()> {
-        let workload = &self.ground.workload;
+        let workload = &self.fixture.workload;
         self.suite.results.add(Record {
             server: self.title.to_owned(),
             workload: workload.name.clone(),
             stale: workload.stale,
             coordinators: workload.coordinators(),
             foreign: workload.foreign,
-            family_keys: self.ground.doomed(),
+            family_keys: self.fixture.doomed(),
             usual_share: workload.has_usual_share(),
             contender: contender.to_owned(),
             round,

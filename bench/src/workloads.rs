@@ -1,5 +1,5 @@
 //! What there is to clean up: how many coordinators, how many of them dead, among how many other keys.
-//! Must only describe; ground.rs makes the keys.
+//! Must only describe; fixture.rs makes the keys.
 
 /// One keyspace, and how often each kind of measurement is taken on it.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use blocking_bench::contenders::{self, Contender, Done};
-use blocking_bench::ground::Ground;
+use blocking_bench::fixture::Fixture;
 use blocking_bench::record::{Figures, Record};
 use blocking_bench::round;
 use blocking_bench::workloads::{self, CLASSIC, Workload};
@@ -134,8 +134,8 @@ fn every_way_does_the_work_and_every_figure_is_there() -> Result<()> {
 
 /// A contender that is not one: it removes what it likes and says what it likes.
 struct Wrong {
-    removes: fn(&Ground) -> Vec<Vec<u8>>,
-    says: fn(&Ground) -> u64,
+    removes: fn(&Fixture) -> Vec<Vec<u8>>,
+    says: fn(&Fixture) -> u64,
 }
 
 impl Contender for Wrong {
@@ -147,10 +147,10 @@ impl Contender for Wrong {
         "something else"
     }
 
-    fn run(&self, ground: &Ground, conn: &mut Connection) -> Result<Done> {
-        let _: u64 = redis::cmd("DEL").arg((self.removes)(ground)).query(conn)?;
+    fn run(&self, fixture: &Fixture, conn: &mut Connection) -> Result<Done> {
+        let _: u64 = redis::cmd("DEL").arg((self.removes)(fixture)).query(conn)?;
         Ok(Done {
-            removed: (self.says)(ground),
+            removed: (self.says)(fixture),
             ..Done::default()
         })
     }
@@ -158,34 +158,34 @@ impl Contender for Wrong {
 
 #[test]
 fn a_way_that_removes_other_keys_is_found_out() -> Result<()> {
-    let ground = Ground::make(&server()?, &tiny("among others"), &ProgressBar::hidden())?;
+    let fixture = Fixture::make(&server()?, &tiny("among others"), &ProgressBar::hidden())?;
     let right = Wrong {
-        removes: |ground| ground.doomed_keys().collect(),
-        says: Ground::doomed,
+        removes: |fixture| fixture.doomed_keys().collect(),
+        says: Fixture::doomed,
     };
-    ensure!(matches!(round::timed(&ground, &right)?, Figures::Timed(_)));
+    ensure!(matches!(round::timed(&fixture, &right)?, Figures::Timed(_)));
     let wrong = [
         // One key is left, and it says so.
         Wrong {
-            removes: |ground| ground.doomed_keys().skip(1).collect(),
-            says: |ground| ground.doomed() - 1,
+            removes: |fixture| fixture.doomed_keys().skip(1).collect(),
+            says: |fixture| fixture.doomed() - 1,
         },
         // One key is left, and it says nothing of it.
         Wrong {
-            removes: |ground| ground.doomed_keys().skip(1).collect(),
+            removes: |fixture| fixture.doomed_keys().skip(1).collect(),
             ..right
         },
         // As many as there should be, but one of them is a living one's, or somebody else's.
         Wrong {
-            removes: |ground| {
+            removes: |fixture| {
                 let living = b"blocking:signal:live-7".to_vec();
-                ground.doomed_keys().skip(1).chain([living]).collect()
+                fixture.doomed_keys().skip(1).chain([living]).collect()
             },
             ..right
         },
         Wrong {
-            removes: |ground| {
-                ground
+            removes: |fixture| {
+                fixture
                     .doomed_keys()
                     .skip(1)
                     .chain([b"user:3".to_vec()])
@@ -195,12 +195,12 @@ fn a_way_that_removes_other_keys_is_found_out() -> Result<()> {
         },
         // Everything that had to go, and one more.
         Wrong {
-            removes: |ground| ground.doomed_keys().chain([b"user:3".to_vec()]).collect(),
+            removes: |fixture| fixture.doomed_keys().chain([b"user:3".to_vec()]).collect(),
             ..right
         },
     ];
     for (n, contender) in wrong.iter().enumerate() {
-        let error = round::timed(&ground, contender)
+        let error = round::timed(&fixture, contender)
             .err()
             .with_context(|| format!("{n} passed"))?;
         ensure!(
@@ -209,6 +209,6 @@ fn a_way_that_removes_other_keys_is_found_out() -> Result<()> {
         );
     }
     // The next round begins with every key again.
-    ensure!(matches!(round::timed(&ground, &right)?, Figures::Timed(_)));
+    ensure!(matches!(round::timed(&fixture, &right)?, Figures::Timed(_)));
     Ok(())
 }

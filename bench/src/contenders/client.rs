@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use blocking_harness::redis::{self, Connection};
 
 use super::{CAREFUL_CLIENT, CLIENT, Contender, Done, THRESHOLD_S};
-use crate::ground::Ground;
+use crate::fixture::Fixture;
 
 type Key = Vec<u8>;
 
@@ -53,7 +53,7 @@ impl Contender for Client {
         self.what
     }
 
-    fn run(&self, _ground: &Ground, conn: &mut Connection) -> Result<Done> {
+    fn run(&self, _fixture: &Fixture, conn: &mut Connection) -> Result<Done> {
         let mut seen = Seen::default();
         self.scan(conn, b"0")?;
         loop {

@@ -8,7 +8,7 @@ use blocking_harness::info_field;
 use blocking_harness::redis::{self, Connection, Value};
 
 use super::{Contender, Done, LIMIT};
-use crate::ground::Ground;
+use crate::fixture::Fixture;
 
 /// Keys in a page and in an UNLINK. What the server charges for a key hardly depends on it from here on.
 const BATCH: usize = 1_000;
@@ -24,7 +24,7 @@ impl Contender for Limit {
         "what the server charges in commandstats for one full SCAN and UNLINK of exactly the same keys"
     }
 
-    fn run(&self, ground: &Ground, conn: &mut Connection) -> Result<Done> {
+    fn run(&self, fixture: &Fixture, conn: &mut Connection) -> Result<Done> {
         let before_us = charged_us(conn)?;
         let mut cursor = b"0".to_vec();
         loop {
@@ -37,7 +37,7 @@ impl Contender for Limit {
             }
         }
         let mut removed = 0;
-        let mut keys = ground.doomed_keys().peekable();
+        let mut keys = fixture.doomed_keys().peekable();
         while keys.peek().is_some() {
             let mut unlink = redis::cmd("UNLINK");
             for key in keys.by_ref().take(BATCH) {

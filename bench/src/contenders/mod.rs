@@ -19,7 +19,7 @@ use std::time::Duration;
 use anyhow::Result;
 use blocking_harness::redis::Connection;
 
-use crate::ground::Ground;
+use crate::fixture::Fixture;
 use crate::workloads::Workload;
 
 pub use client::Client;
@@ -56,7 +56,7 @@ pub trait Contender {
     }
 
     /// Does the work once, over this connection or over others.
-    fn run(&self, ground: &Ground, conn: &mut Connection) -> Result<Done>;
+    fn run(&self, fixture: &Fixture, conn: &mut Connection) -> Result<Done>;
 
     /// Asks for what is to be known about the run, when it is no longer measured.
     fn look_back(&self, _conn: &mut Connection, _done: &mut Done) -> Result<()> {
@@ -64,7 +64,7 @@ pub trait Contender {
     }
 }
 
-/// What a contender says of itself; ground.rs looks whether it is so.
+/// What a contender says of itself; fixture.rs looks whether it is so.
 #[derive(Debug, Default)]
 pub struct Done {
     pub removed: u64,

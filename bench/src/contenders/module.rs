@@ -6,7 +6,7 @@ use blocking_harness::{cleanup, command};
 use serde::{Deserialize, Serialize};
 
 use super::{Contender, Done, MODULE, MODULE_AT_5, THRESHOLD_S};
-use crate::ground::Ground;
+use crate::fixture::Fixture;
 use crate::show::{count, us};
 
 /// `None`: the default share of a busy server.
@@ -105,7 +105,7 @@ impl Contender for Module {
         Ok(())
     }
 
-    fn run(&self, _ground: &Ground, conn: &mut Connection) -> Result<Done> {
+    fn run(&self, _fixture: &Fixture, conn: &mut Connection) -> Result<Done> {
         let reply = cleanup(conn, &["THRESHOLD", &THRESHOLD_S.to_string()])?;
         ensure!(reply.text("status")? == "complete", "{reply:?}");
         let number = |name| anyhow::Ok(reply.int(name)?.try_into()?);

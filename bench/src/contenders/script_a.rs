@@ -7,7 +7,7 @@ use anyhow::Result;
 use blocking_harness::redis::{self, Connection};
 
 use super::{Contender, Done, SCRIPT_A, THRESHOLD_S};
-use crate::ground::Ground;
+use crate::fixture::Fixture;
 use crate::workloads::Workload;
 
 const SCRIPT: &str = include_str!("script_a.lua");
@@ -51,7 +51,7 @@ impl Contender for ScriptA {
         (looks > MOST_LOOKS).then(|| format!("{looks:.0e} looks at keys"))
     }
 
-    fn run(&self, _ground: &Ground, conn: &mut Connection) -> Result<Done> {
+    fn run(&self, _fixture: &Fixture, conn: &mut Connection) -> Result<Done> {
         let mut eval = redis::cmd("EVAL");
         let eval = eval.arg(SCRIPT).arg(0).arg(THRESHOLD_S).arg("demo");
         Ok(Done::removed(eval.query(conn)?))

@@ -5,7 +5,7 @@ use anyhow::Result;
 use blocking_harness::redis::{self, Connection};
 
 use super::{Contender, Done, SCRIPT_B, THRESHOLD_S};
-use crate::ground::Ground;
+use crate::fixture::Fixture;
 
 pub struct ScriptB;
 
@@ -18,7 +18,7 @@ impl Contender for ScriptB {
         "Lua: one walk, everything decided in tables, UNLINK in chunks"
     }
 
-    fn run(&self, _ground: &Ground, conn: &mut Connection) -> Result<Done> {
+    fn run(&self, _fixture: &Fixture, conn: &mut Connection) -> Result<Done> {
         let mut eval = redis::cmd("EVAL");
         let eval = eval
             .arg(include_str!("script_b.lua"))

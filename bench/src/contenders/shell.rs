@@ -8,7 +8,7 @@ use blocking_harness::FAMILY_SIZE;
 use blocking_harness::redis::Connection;
 
 use super::{Contender, Done, SHELL};
-use crate::ground::Ground;
+use crate::fixture::Fixture;
 
 /// Key names that fit into one command line.
 const ARGUMENTS: usize = 1_000;
@@ -27,13 +27,13 @@ impl Contender for Shell {
         "redis-cli for every coordinator: GET, SCAN for acks, SCAN for idempotency keys, DEL; a few are timed, the rest is extrapolated"
     }
 
-    fn run(&self, ground: &Ground, _conn: &mut Connection) -> Result<Done> {
-        let all = ground.stale.len();
-        let some = if ground.keys() < SMALL { SAMPLE } else { 1 };
+    fn run(&self, fixture: &Fixture, _conn: &mut Connection) -> Result<Done> {
+        let all = fixture.stale.len();
+        let some = if fixture.keys() < SMALL { SAMPLE } else { 1 };
         let sample = some.min(all);
         let mut removed = 0;
-        for id in &ground.stale.ids()[..sample] {
-            removed += clean_up(ground.server.port(), id)?;
+        for id in &fixture.stale.ids()[..sample] {
+            removed += clean_up(fixture.server.port(), id)?;
         }
         Ok(Done {
             sample: (sample < all).then_some(sample),

@@ -16,7 +16,7 @@ use blocking_harness::redis;
 use indicatif::ProgressBar;
 
 use crate::contenders::{Client, Contender, LIMIT, Limit, MODULE, Module, ScriptB};
-use crate::ground::Ground;
+use crate::fixture::Fixture;
 use crate::interrupt;
 use crate::machine::Machine;
 use crate::workloads::{self, CLASSIC, Workload};
@@ -69,22 +69,22 @@ pub fn run(page: &Path, workload: &Workload, walk: &Workload) -> Result<()> {
         program: PathBuf::from(WATCHED).canonicalize()?,
         version: found.version,
     };
-    let ground = Ground::make(&watched, workload, &ProgressBar::hidden())?;
+    let fixture = Fixture::make(&watched, workload, &ProgressBar::hidden())?;
     let contenders: [&dyn Contender; 4] = [&ScriptB, &Client::FAST, &Module::default(), &Limit];
     let mut all = Vec::new();
     for contender in contenders {
-        let taken = taken(&ground, contender).with_context(|| contender.name())?;
+        let taken = taken(&fixture, contender).with_context(|| contender.name())?;
         println!(
             "{title}, {}: {:.0} instructions a key",
             taken.contender, taken.per_key
         );
         all.push(taken);
     }
-    let foreign = Ground::make(&watched, walk, &ProgressBar::hidden())?;
+    let foreign = Fixture::make(&watched, walk, &ProgressBar::hidden())?;
     let scan = walked(&foreign, &Limit).context("SCAN")?;
     let module = walked(&foreign, &Module::default()).context(MODULE)?;
     let machine = Machine::describe();
-    let mut text = page::of_ways(&machine, &title, &ground, &all)?;
+    let mut text = page::of_ways(&machine, &title, &fixture, &all)?;
     text += &page::of_walks(&foreign, &scan, &module)?;
     Ok(std::fs::write(page, text.trim_end().to_owned() + "\n")?)
 }
@@ -96,26 +96,27 @@ pub fn classic() -> Result<Workload> {
         .context("no classic case")
 }
 
-fn profiled(ground: &Ground, contender: &dyn Contender) -> Result<Profile> {
-    ground.renew()?;
-    let mut conn = ground.patient_client()?;
+fn profiled(fixture: &Fixture, contender: &dyn Contender) -> Result<Profile> {
+    fixture.renew()?;
+    let mut conn = fixture.patient_client()?;
     contender.prepare(&mut conn)?;
     if contender.name() == MODULE {
         let set = ("blocking.slice-us", SLICE_US);
         let () = redis::cmd("CONFIG").arg("SET").arg(set).query(&mut conn)?;
     }
-    let (done, profile) = callgrind::counted(&ground.server, || contender.run(ground, &mut conn))?;
-    ground.check_all_gone(done.removed)?;
+    let (done, profile) =
+        callgrind::counted(&fixture.server, || contender.run(fixture, &mut conn))?;
+    fixture.check_all_gone(done.removed)?;
     Ok(profile)
 }
 
 /// The server's own walk is its SCAN alone; the module's is all that the main thread does.
-fn walked(ground: &Ground, contender: &dyn Contender) -> Result<Walked> {
+fn walked(fixture: &Fixture, contender: &dyn Contender) -> Result<Walked> {
     let Profile {
         instructions,
         misses,
-    } = profiled(ground, contender)?;
-    let keys = ground.keys();
+    } = profiled(fixture, contender)?;
+    let keys = fixture.keys();
     Ok(Walked {
         instructions_per_key: sum(contender, &instructions, &[SCAN])? as f64 / keys as f64,
         misses_per_key: sum(contender, &misses, &[SCAN])? as f64 / keys as f64,
@@ -138,10 +139,10 @@ fn sum(contender: &dyn Contender, counts: &Counts, commands: &[&str]) -> Result<
     Ok(commands.iter().sum())
 }
 
-fn taken(ground: &Ground, contender: &dyn Contender) -> Result<Taken> {
-    let counts = profiled(ground, contender)?.instructions;
+fn taken(fixture: &Fixture, contender: &dyn Contender) -> Result<Taken> {
+    let counts = profiled(fixture, contender)?.instructions;
     let instructions = sum(contender, &counts, &LIMIT_COMMANDS)?;
-    let keys = ground.doomed();
+    let keys = fixture.doomed();
     Ok(Taken {
         contender: contender.name(),
         per_key: instructions as f64 / keys as f64,

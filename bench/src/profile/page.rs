@@ -9,7 +9,7 @@ use comfy_table::Table;
 use super::callgrind::Function;
 use super::{Taken, Walked};
 use crate::contenders::{LIMIT, MODULE, SCRIPT_B};
-use crate::ground::Ground;
+use crate::fixture::Fixture;
 use crate::machine::Machine;
 use crate::show::{count, percent, times};
 use crate::tables::{Form, table};
@@ -62,7 +62,12 @@ const PARTS: [(&str, &[&str], &[&str]); 8] = [
 ];
 
 /// What each contender took, and the module in detail.
-pub fn of_ways(machine: &Machine, server: &str, ground: &Ground, all: &[Taken]) -> Result<String> {
+pub fn of_ways(
+    machine: &Machine,
+    server: &str,
+    fixture: &Fixture,
+    all: &[Taken],
+) -> Result<String> {
     let of = |contender: &str| {
         let taken = all.iter().find(|taken| taken.contender == contender);
         taken.with_context(|| format!("{contender} was not measured"))
@@ -83,9 +88,9 @@ that does not. The limit is what the commands SCAN and UNLINK take by themselves
 main thread does meanwhile, but for the server's regular work.
 
 ",
-        count(ground.workload.coordinators() as f64),
-        count(ground.stale.len() as f64),
-        count(ground.doomed() as f64),
+        count(fixture.workload.coordinators() as f64),
+        count(fixture.stale.len() as f64),
+        count(fixture.doomed() as f64),
     );
     let mut table = table(
         Form::Markdown,
@@ -113,7 +118,7 @@ main thread does meanwhile, but for the server's regular work.
 }
 
 /// A walk by SCAN, and one by the module.
-pub fn of_walks(ground: &Ground, scan: &Walked, module: &Walked) -> Result<String> {
+pub fn of_walks(fixture: &Fixture, scan: &Walked, module: &Walked) -> Result<String> {
     let mut text = format!(
         "## A walk over foreign keys
 
@@ -123,8 +128,8 @@ the keys that can be walked under valgrind stand for many more. For SCAN it is w
 command takes by itself; for the module all that the main thread does, but for the server's regular work.
 
 ",
-        count(ground.workload.coordinators() as f64),
-        count(ground.workload.foreign as f64),
+        count(fixture.workload.coordinators() as f64),
+        count(fixture.workload.foreign as f64),
     );
     let head = ["contender", "instructions a key", "misses a key"];
     let mut sums = table(Form::Markdown, head);

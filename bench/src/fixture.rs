@@ -27,7 +27,7 @@ const LOOKED_AT: usize = 60_000;
 const BATCH: usize = 1_000;
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
-pub struct Ground {
+pub struct Fixture {
     pub server: Server,
     pub workload: Workload,
     pub stale: Fleet,
@@ -35,7 +35,7 @@ pub struct Ground {
     keys: u64,
 }
 
-impl Ground {
+impl Fixture {
     /// Starts the server, writes the keys and saves them.
     pub fn make(found: &Found, workload: &Workload, bar: &ProgressBar) -> Result<Self> {
         let server = Server::builder()
@@ -49,20 +49,20 @@ impl Ground {
         crate::interrupt::removes(server.dir());
         let mut conn = server.client()?;
         let now_ms = server_now_ms(&mut conn)?;
-        let ground = Self {
+        let fixture = Self {
             stale: Fleet::numbered("dead", workload.stale, now_ms).ages_s(STALE_AGES_S),
             live: Fleet::numbered("live", workload.live, now_ms).age_s(LIVE_AGE_S),
             keys: (workload.coordinators() * FAMILY_SIZE + workload.acks) as u64 + workload.foreign,
             workload: workload.clone(),
             server,
         };
-        bar.set_length(ground.keys);
+        bar.set_length(fixture.keys);
         load_foreign(&mut conn, workload.foreign, |written| bar.inc(written))?;
-        ground.live.load(&mut conn, |written| bar.inc(written))?;
-        ground.stale.load(&mut conn, |written| bar.inc(written))?;
-        ground.load_acks(&mut conn, bar)?;
+        fixture.live.load(&mut conn, |written| bar.inc(written))?;
+        fixture.stale.load(&mut conn, |written| bar.inc(written))?;
+        fixture.load_acks(&mut conn, bar)?;
         let () = redis::cmd("SAVE").query(&mut conn)?;
-        Ok(ground)
+        Ok(fixture)
     }
 
     /// The keyspace as it was made, in a new process.
