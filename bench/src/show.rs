@@ -12,7 +12,9 @@ pub fn time(ms: f64) -> String {
         ms if ms < 10_000.0 => format!("{ms:.0} ms"),
         ms if ms < 600_000.0 => format!("{:.1} s", ms / 1_000.0),
         ms if ms < 7_200_000.0 => format!("{:.0} min", ms / 60_000.0),
-        ms => format!("{:.1} h", ms / 3_600_000.0),
+        ms if ms < 172_800_000.0 => format!("{:.1} h", ms / 3_600_000.0),
+        ms if ms < 8_640_000_000.0 => format!("{:.1} days", ms / 86_400_000.0),
+        ms => format!("{} days", count(ms / 86_400_000.0)),
     }
 }
 
@@ -54,11 +56,10 @@ mod tests {
 
     #[test]
     fn times_have_a_unit_that_suits() {
-        let shown = [0.25, 12.34, 1_234.0, 12_340.0, 600_000.0, 36_000_000.0].map(time);
-        assert_eq!(
-            shown,
-            ["250 µs", "12.3 ms", "1234 ms", "12.3 s", "10 min", "10.0 h"]
-        );
+        let shown = [0.25, 12.34, 1_234.0, 12_340.0, 600_000.0].map(time);
+        assert_eq!(shown, ["250 µs", "12.3 ms", "1234 ms", "12.3 s", "10 min"]);
+        let hours = [10.0, 55.1, 17_960.1, 27_777.8].map(|h| time(h * 3_600_000.0));
+        assert_eq!(hours, ["10.0 h", "2.3 days", "748 days", "1,157 days"]);
         assert_eq!(spread(Spread::of([1.0]).unwrap()), "1.0 ms");
         assert_eq!(
             spread(Spread::of([1.0, 2.0, 4.0]).unwrap()),

@@ -8,6 +8,7 @@ use blocking_harness::redis::{self, Connection};
 
 use super::{Contender, Done, SCRIPT_A, THRESHOLD_S};
 use crate::fixture::Fixture;
+use crate::show::count;
 use crate::workloads::Workload;
 
 const SCRIPT: &str = include_str!("script_a.lua");
@@ -42,6 +43,7 @@ impl Contender for ScriptA {
     fn left_out(&self, workload: &Workload) -> Option<String> {
         match self.fails_from.get() {
             Some(limit) if workload.stale >= limit => {
+                let limit = count(limit as f64);
                 return Some(format!("fails from {limit} stale on: {TOO_MANY}"));
             }
             _ => {}
