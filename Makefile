@@ -9,7 +9,7 @@ list = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup setup-build servers build demo run unit harness e2e matrix timers contrib clients test soak fuzz valgrind reliability bench \
-  bench-full profile lint clean
+  bench-full plots profile lint clean
 
 CARGO ?= cargo
 export CARGO
@@ -117,6 +117,9 @@ bench: setup servers build ## Measures the module against scripts and clients; w
 
 bench-full: FULL = --full
 bench-full: bench ## The same on all keyspaces and all servers, for hours
+
+plots: ## Draws the pictures of docs/benchmark.md again, from the figures of the last `make bench`
+	@$(CARGO) run --locked --quiet --package blocking-bench --bin bench -- --redraw docs/benchmark/plots.json
 
 profile: ## Counts the instructions of every contender on the main thread, with valgrind; writes docs/profile.md
 	@scripts/setup.sh profile

@@ -4,8 +4,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Result;
 use blocking_bench::options::Options;
-use blocking_bench::suite;
+use blocking_bench::{plots, suite};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -13,7 +14,7 @@ fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     match std::env::set_current_dir(root)
         .map_err(Into::into)
-        .and_then(|()| suite::run(&options))
+        .and_then(|()| run(&options))
     {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -21,4 +22,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(options: &Options) -> Result<()> {
+    let Some(file) = &options.redraw else {
+        return suite::run(options);
+    };
+    for picture in plots::redraw(file)? {
+        println!("{}", file.with_file_name(picture.file).display());
+    }
+    Ok(())
 }

@@ -29,6 +29,9 @@ pub struct Options {
     /// Where the page goes; without this and with a choice of servers, keyspaces or contenders, none is written
     #[arg(long)]
     pub page: Option<PathBuf>,
+    /// Measures nothing: draws the pictures beside this file again, from the figures in it
+    #[arg(long, value_name = "PLOTS_JSON", exclusive = true)]
+    pub redraw: Option<PathBuf>,
     /// Where a line for every round goes
     #[arg(long, default_value = "bench-results")]
     pub results: PathBuf,

@@ -4,14 +4,13 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::contenders;
 use crate::goals::{self, Goal};
 use crate::machine::Machine;
-use crate::plots::{self, Plot};
+use crate::plots::{self, Plots};
 use crate::results::Results;
-use crate::round::Trace;
 use crate::show;
 use crate::tables::{self, Form};
 
@@ -22,87 +21,36 @@ pub struct Page<'a> {
     pub command: &'a str,
     pub results: &'a Results,
     pub goals: &'a [Goal],
-    /// Of one keyspace on the first server.
-    pub traces: &'a [(String, Trace)],
-    /// What the traces and the line over foreign keys are about.
-    pub classic: usize,
     /// By server, the number of stale coordinators from which on script A fails.
     pub script_limits: &'a [(String, usize)],
 }
 
 impl Page<'_> {
-    /// Writes the page, and its plots into a folder beside it that is called like it.
+    /// Writes the page, and its pictures into a folder beside it of the same name.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let folder = path.with_extension("");
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let name = folder
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let plots = self.draw(&folder)?;
         let mut text = self.head()?;
-        for (file, title) in plots {
-            writeln!(text, "![{title}]({name}/{file})\n")?;
-        }
+        text += &self.pictures(&path.with_extension(""))?;
         text += &self.body()?;
         Ok(fs::write(path, text.trim_end().to_owned() + "\n")?)
     }
 
-    /// The plots for which there is something to show: file and title.
-    fn draw(&self, folder: &Path) -> Result<Vec<(&'static str, String)>> {
-        let Some(server) = self.results.servers().first().copied() else {
-            return Ok(Vec::new());
+    fn pictures(&self, folder: &Path) -> Result<String> {
+        let mut text = String::new();
+        let Some(plots) = Plots::of(self.results) else {
+            return Ok(text);
         };
-        let classic = show::count(self.classic as f64);
-        let foreign = plots::foreign_of(self.classic);
-        let all = [
-            (
-                "waits.svg",
-                format!("Wait of another client during a run, {classic} coordinators, {server}"),
-                "since the run began",
-                false,
-                show::time as fn(f64) -> String,
-                plots::wait_lines(self.traces),
-            ),
-            (
-                "coordinators.svg",
-                format!("Wall time against coordinators, {server}"),
-                "coordinators, 99 % of them stale",
-                true,
-                show::count,
-                plots::wall_lines(self.results, server, plots::coordinators),
-            ),
-            (
-                "foreign.svg",
-                format!("Wall time against foreign keys, {classic} coordinators, {server}"),
-                "foreign keys",
-                false,
-                show::count,
-                plots::wall_lines(self.results, server, foreign),
-            ),
-        ];
-        let mut drawn = Vec::new();
-        for (file, title, x, log_x, x_label, lines) in all {
-            if lines.iter().all(|line| line.points.is_empty()) {
-                continue;
-            }
-            let y = if file == "waits.svg" {
-                "wait"
-            } else {
-                "wall time"
-            };
-            let plot = Plot {
-                title: &title,
-                x,
-                y,
-                log_x,
-                x_label,
-            };
-            plots::draw(&folder.join(file), &plot, &lines)?;
-            drawn.push((file, title));
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let drawn = plots.write(folder)?;
+        let file = plots::FILE;
+        writeln!(
+            text,
+            "## Plots\n\n{PICTURES} [{name}/{file}]({name}/{file}) holds their figures, and `make plots` draws them again.\n"
+        )?;
+        for picture in drawn {
+            let (title, subtitle) = (picture.title, picture.subtitle);
+            writeln!(text, "![{title}: {subtitle}]({name}/{})\n", picture.file)?;
         }
-        Ok(drawn)
+        Ok(text)
     }
 
     fn head(&self) -> Result<String> {
@@ -133,7 +81,6 @@ impl Page<'_> {
             "\n## Goals\n\n{}\n",
             goals::table(self.goals, Form::Markdown)
         )?;
-        writeln!(text, "## Plots\n")?;
         Ok(text)
     }
 
@@ -184,12 +131,11 @@ questions of all rounds, and the base line is the same probe just before each ru
 16 requests on their way each. Peak memory is what the server used beyond what it held before the run; Lua's own memory
 is part of the resident size only.";
 
+const PICTURES: &str = "\
+Medians, as the tables below have them. The shell is not drawn, for its times are extrapolated.";
+
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
-    use blocking_harness::Wait;
-
     use super::*;
     use crate::results::made_up::results;
 
@@ -198,24 +144,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("docs/benchmark.md");
         let results = results();
-        let now = Instant::now();
-        let wait = Wait {
-            asked: now,
-            waited: Duration::from_millis(1),
-        };
-        let trace = Trace {
-            started: now,
-            ended: now + Duration::from_millis(9),
-            waits: vec![wait],
-            base: vec![wait],
-        };
         let page = Page {
             machine: &Machine::describe(),
             command: "make bench",
             results: &results,
             goals: &goals::goals(&results),
-            traces: &[("module".to_owned(), trace)],
-            classic: 10_000,
             script_limits: &[("Redis 7.0.15".to_owned(), 1_333)],
         };
         page.write(&path).unwrap();
@@ -236,7 +169,7 @@ mod tests {
             fs::read_dir(folder.path().join("docs/benchmark"))
                 .unwrap()
                 .count(),
-            3
+            4
         );
     }
 }

@@ -20,10 +20,8 @@ const CLIENTS: usize = 50;
 #[derive(Clone, Copy, Debug)]
 pub struct Rest(pub Duration);
 
-/// What the probe saw, question by question, and when the run began.
-pub struct Trace {
-    pub started: Instant,
-    pub ended: Instant,
+/// What the probe waited, question by question: during the run, and just before it.
+pub struct Questions {
     pub waits: Vec<Wait>,
     pub base: Vec<Wait>,
 }
@@ -77,7 +75,7 @@ pub fn probed(
     fixture: &Fixture,
     contender: &dyn Contender,
     rest: Rest,
-) -> Result<(Figures, Trace)> {
+) -> Result<(Figures, Questions)> {
     fixture.renew()?;
     let mut conn = fixture.patient_client()?;
     contender.prepare(&mut conn)?;
@@ -87,23 +85,17 @@ pub fn probed(
     let base = probe.take_all()?;
     let started = Instant::now();
     let done = contender.run(fixture, &mut conn)?;
-    let ended = Instant::now();
+    let wall_ms = ms(started.elapsed());
     let waits = probe.take_all()?;
     drop(probe);
     let done = look_back(fixture, contender, done)?;
     let figures = Figures::Probed(Probed {
-        wall_ms: ms(ended - started),
+        wall_ms,
         waits: Waits::of(&waits).into(),
         base: Waits::of(&base).into(),
         run: done.run,
     });
-    let trace = Trace {
-        started,
-        ended,
-        waits,
-        base,
-    };
-    Ok((figures, trace))
+    Ok((figures, Questions { waits, base }))
 }
 
 /// Fifty clients keep the server busy.

@@ -18,10 +18,10 @@ use crate::options::Options;
 use crate::page::Page;
 use crate::record::{Figures, Probed, Record};
 use crate::results::Results;
-use crate::round::{self, Rest, Trace};
+use crate::round::{self, Questions, Rest};
 use crate::stats::Spread;
 use crate::tables::Form;
-use crate::workloads::{self, CLASSIC, Workload};
+use crate::workloads::{self, Workload};
 use crate::{contenders, goals, interrupt, script_limit, tables};
 
 /// How long a server is looked at on which nothing goes on.
@@ -46,9 +46,7 @@ pub fn run(options: &Options) -> Result<()> {
     let mut suite = Suite {
         options,
         results,
-        traces: Vec::new(),
         script_limits: Vec::new(),
-        classic: 0,
         bar: ProgressBar::new_spinner(),
     };
     suite.bar.enable_steady_tick(Duration::from_millis(200));
@@ -91,10 +89,7 @@ fn servers(options: &Options) -> Result<Vec<(String, Found)>> {
 struct Suite<'a> {
     options: &'a Options,
     results: Results,
-    /// The last probed round of each contender, of the classic case on the first server.
-    traces: Vec<(String, Trace)>,
     script_limits: Vec<(String, usize)>,
-    classic: usize,
     bar: ProgressBar,
 }
 
@@ -113,7 +108,7 @@ impl Suite<'_> {
         }
         let contenders = self.contenders(fails_from);
         for workload in self.workloads(is_first) {
-            self.workload(title, found, is_first, &workload, &contenders)
+            self.workload(title, found, &workload, &contenders)
                 .with_context(|| format!("{title}, {}", workload.name))?;
         }
         Ok(())
@@ -168,7 +163,6 @@ impl Suite<'_> {
         &mut self,
         title: &str,
         found: &Found,
-        is_first: bool,
         workload: &Workload,
         contenders: &[Box<dyn Contender>],
     ) -> Result<()> {
@@ -186,13 +180,9 @@ impl Suite<'_> {
             fixture: &fixture,
         };
         take.timed(contenders)?;
-        let traces = take.probed(contenders)?;
+        take.probed(contenders)?;
         take.crowded(contenders)?;
         take.memory(contenders)?;
-        if is_first && workload.name == CLASSIC {
-            self.traces = traces;
-            self.classic = workload.coordinators();
-        }
         let short = goals::in_short(self.results.of(title, &workload.name));
         let name = &workload.name;
         self.line(format!(
@@ -241,8 +231,6 @@ impl Suite<'_> {
                 command: self.options.command(),
                 results,
                 goals: &goals,
-                traces: &self.traces,
-                classic: self.classic,
                 script_limits: &self.script_limits,
             };
             contents.write(&page)?;
@@ -282,35 +270,29 @@ impl Take<'_, '_> {
         Ok(())
     }
 
-    /// Yields the last round of each contender, question by question.
-    fn probed(&mut self, contenders: &[Box<dyn Contender>]) -> Result<Vec<(String, Trace)>> {
+    fn probed(&mut self, contenders: &[Box<dyn Contender>]) -> Result<()> {
         let rounds = self.fixture.workload.rounds.probed;
         let contenders: Vec<_> = contenders
             .iter()
             .filter(|contender| PROBED.contains(&contender.name()))
             .collect();
-        let mut all: Vec<Vec<(Figures, Trace)>> = contenders.iter().map(|_| Vec::new()).collect();
+        let mut all: Vec<Vec<(Figures, Questions)>> =
+            contenders.iter().map(|_| Vec::new()).collect();
         for round in 0..rounds {
             for (contender, seen) in contenders.iter().zip(&mut all) {
                 self.say("probed", round, rounds, contender.as_ref());
-                let (figures, trace) =
+                let (figures, questions) =
                     round::probed(self.fixture, contender.as_ref(), self.rest())?;
                 self.add(contender.name(), round, figures.clone())?;
-                seen.push((figures, trace));
+                seen.push((figures, questions));
             }
         }
-        let mut last = Vec::new();
         for (contender, seen) in contenders.iter().zip(all) {
             if let Some(together) = together(&seen) {
                 self.add(contender.name(), rounds, Figures::ProbedAll(together))?;
             }
-            last.extend(
-                seen.into_iter()
-                    .last()
-                    .map(|(_, trace)| (contender.name().to_owned(), trace)),
-            );
         }
-        Ok(last)
+        Ok(())
     }
 
     fn crowded(&mut self, contenders: &[Box<dyn Contender>]) -> Result<()> {
@@ -387,19 +369,15 @@ impl Take<'_, '_> {
 }
 
 /// All questions of all rounds of a contender.
-fn together(seen: &[(Figures, Trace)]) -> Option<Probed> {
+fn together(seen: &[(Figures, Questions)]) -> Option<Probed> {
     let walls = seen.iter().filter_map(|(figures, _)| match figures {
         Figures::Probed(probed) => Some(probed.wall_ms),
         _ => None,
     });
     let wall_ms = Spread::of(walls)?.median;
-    let traces = || seen.iter().map(|(_, trace)| trace);
-    let waits: Vec<_> = traces()
-        .flat_map(|trace| trace.waits.iter().copied())
-        .collect();
-    let base: Vec<_> = traces()
-        .flat_map(|trace| trace.base.iter().copied())
-        .collect();
+    let questions = || seen.iter().map(|(_, questions)| questions);
+    let waits: Vec<_> = questions().flat_map(|q| q.waits.iter().copied()).collect();
+    let base: Vec<_> = questions().flat_map(|q| q.base.iter().copied()).collect();
     Some(Probed {
         wall_ms,
         waits: Waits::of(&waits).into(),

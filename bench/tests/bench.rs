@@ -121,6 +121,7 @@ fn every_way_does_the_work_and_every_figure_is_there() -> Result<()> {
         "waits.svg",
         "coordinators.svg",
         "foreign.svg",
+        "plots.json",
     ] {
         ensure!(page.contains(words), "no {words} in {page}");
     }
