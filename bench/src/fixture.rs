@@ -1,9 +1,9 @@
-//! A private server with one keyspace on it, which can be brought back as it was before every round.
-//! Must give every contender the same keys, and must not take a contender's own word for what it removed.
+//! A private server with the keys of one workload, restored before every round, and checks of what a contender
+//! removed.
 //!
-//! The keys are written once and saved. Every round starts the server anew from that file, so that no contender inherits
-//! the allocator or the tables that another one left. A new process hashes with a new seed, so keys that lie side by
-//! side in memory are walked in random order, as in a server that has run for long.
+//! The keys are written once and saved. Every round starts the server anew from that file, so that no contender
+//! inherits the allocator or the hash tables that another one left. A new process hashes with a new seed, so keys
+//! that lie side by side in memory are walked in random order, as in a server that has run for long.
 
 use std::time::Duration;
 
@@ -17,12 +17,13 @@ use indicatif::ProgressBar;
 
 use crate::workloads::Workload;
 
-/// Dead for longer than any threshold used here. Live ones beat tomorrow, so that none dies while we measure.
+/// Dead for longer than the threshold. The beats of live ones lie in the future, so that none dies during the
+/// benchmark.
 const STALE_AGES_S: std::ops::Range<i64> = 100_000..190_000;
 const LIVE_AGE_S: i64 = -80_000;
-/// Writers give no key more than a day.
+/// The longest TTL that writers give.
 const ACK_TTL_S: u32 = 86_400;
-/// Keys of one kind that are asked for by name after a round; of more, evenly spaced ones.
+/// So many keys of a kind are asked for by name after a round; if there are more, evenly spaced ones.
 const LOOKED_AT: usize = 60_000;
 const BATCH: usize = 1_000;
 const PATIENCE: Duration = Duration::from_secs(3_600);
@@ -40,9 +41,9 @@ impl Fixture {
     pub fn make(found: &Found, workload: &Workload, bar: &ProgressBar) -> Result<Self> {
         let server = Server::builder()
             .program(&found.program)
-            // No client is to be told BUSY: it waits, and that is what we measure.
+            // The probe waits while a script runs, instead of getting BUSY.
             .arg("lua-time-limit", 0)
-            // For files that load quickly.
+            // Such a file loads faster.
             .arg("rdbcompression", "no")
             .arg("rdbchecksum", "no")
             .start()?;
@@ -65,7 +66,7 @@ impl Fixture {
         Ok(fixture)
     }
 
-    /// The keyspace as it was made, in a new process.
+    /// Restores the keys, in a new process.
     pub fn renew(&self) -> Result<()> {
         self.server.restart()?;
         let keys = self.dbsize()?;
@@ -73,7 +74,7 @@ impl Fixture {
         Ok(())
     }
 
-    /// A connection that waits for as long as a contender takes on a slow machine.
+    /// A connection whose time-out is longer than any run.
     pub fn patient_client(&self) -> Result<Connection> {
         let conn = self.server.client()?;
         conn.set_read_timeout(Some(PATIENCE))?;
@@ -94,26 +95,34 @@ impl Fixture {
         self.stale.keys().chain(self.acks())
     }
 
-    /// Fails unless a contender that had everything to do did exactly that.
+    /// Fails unless exactly the keys that a cleanup has to remove are gone.
     pub fn check_all_gone(&self, said: u64) -> Result<()> {
         self.check_count(said, self.doomed())?;
         let mut conn = self.server.client()?;
         let left = existing_keys(&mut conn, spread(self.doomed_keys(), self.doomed()))?;
-        ensure!(left.is_empty(), "{} keys of the dead are left", left.len());
+        ensure!(
+            left.is_empty(),
+            "{} keys of dead coordinators are left",
+            left.len()
+        );
         self.check_others()
     }
 
-    /// Fails unless the first `coordinators` of the dead are gone, and as many keys as `removed`.
+    /// Fails unless the first `coordinators` of the dead are gone, and exactly `removed` keys.
     pub fn check_first_gone(&self, coordinators: usize, said: u64, removed: u64) -> Result<()> {
         self.check_count(said, removed)?;
         let mut conn = self.server.client()?;
         let keys = (0..coordinators).flat_map(|index| self.stale.family_keys(index));
         let left = existing_keys(&mut conn, keys)?;
-        ensure!(left.is_empty(), "{} keys of the dead are left", left.len());
+        ensure!(
+            left.is_empty(),
+            "{} keys of dead coordinators are left",
+            left.len()
+        );
         self.check_others()
     }
 
-    /// Fails if anything at all is gone.
+    /// Fails if any key is gone.
     pub fn check_nothing_gone(&self) -> Result<()> {
         self.check_count(0, 0)
     }
@@ -121,7 +130,7 @@ impl Fixture {
     fn check_count(&self, said: u64, removed: u64) -> Result<()> {
         ensure!(
             said == removed,
-            "it says that it removed {said} keys, not {removed}"
+            "reports {said} removed keys, not {removed}"
         );
         let (left, wanted) = (self.dbsize()?, self.keys - removed);
         ensure!(left == wanted, "{left} keys are left, not {wanted}");
@@ -132,7 +141,7 @@ impl Fixture {
         let mut conn = self.server.client()?;
         for (whose, count) in [
             (
-                "the living",
+                "live coordinators",
                 self.check_there(&mut conn, self.live.keys(), self.live.len() * FAMILY_SIZE)?,
             ),
             ("others", {
@@ -145,7 +154,7 @@ impl Fixture {
         Ok(())
     }
 
-    /// How many of these are missing.
+    /// The number of these keys that are gone.
     fn check_there(
         &self,
         conn: &mut Connection,

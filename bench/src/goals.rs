@@ -1,5 +1,5 @@
-//! What this project wants to reach, and what this run reached. Must not be the judge of its own noise: every figure is
-//! the worst that was seen, or a ratio of medians, and a goal that was not measured is said to be that.
+//! The goals of this project, and what this run reached. A figure is the worst of all rounds or a median, never the
+//! best. A goal that was not measured counts as not reached, and says so.
 
 use comfy_table::Table;
 
@@ -7,14 +7,14 @@ use crate::contenders::{CAREFUL_CLIENT, CLIENT, LIMIT, MODULE, MODULE_AT_5, Run,
 use crate::results::{On, Results, busy_ms, charged_ms, main_ms, wall_ms};
 use crate::show::{count, percent, time, times, us};
 use crate::stats::Spread;
-use crate::tables::Form;
+use crate::tables::{self, Form};
 use crate::workloads::{CLASSIC, FOREIGN, MILLION};
 
-/// The server that the goals speak of.
+/// The server that the goals are about.
 const SERVER: &str = "Redis 7.0";
 const BYTES_PER_KEY: f64 = 100.0;
-/// What two servers that did the same may differ by: buffers of clients, and what the first run after the start of a
-/// server makes once for all later ones, some 130 KB. What is left behind for every key or coordinator is far more.
+/// By how much the memory of two servers may differ after the same removal: buffers of clients, and some 130 KB that
+/// the first run after a start allocates once. A leak per key or coordinator would be far larger.
 const SAME_BYTES: i64 = 256 * 1_024;
 
 pub struct Goal {
@@ -23,7 +23,7 @@ pub struct Goal {
     pub met: bool,
 }
 
-/// The goals on the server that they speak of, or on the first one if that is not here.
+/// On the server that the goals are about, or on the first one if that was not measured.
 pub fn goals(results: &Results) -> Vec<Goal> {
     let servers = results.servers();
     let named = servers.iter().find(|name| name.starts_with(SERVER));
@@ -39,8 +39,8 @@ pub fn goals(results: &Results) -> Vec<Goal> {
     ];
     for workload in results.workloads(server) {
         let on = results.of(server, workload);
-        goals.extend(calm(on, workload));
-        goals.extend(shorter(on, workload));
+        goals.extend(waits_near_base_line(on, workload));
+        goals.extend(waits_shorter_than_script(on, workload));
         goals.extend(short_slices(on, workload));
     }
     goals.push(kept(classic, MODULE, "at the default settings", 0.75));
@@ -92,7 +92,7 @@ fn near_limit(on: On<'_>, workload: &str, factor: f64) -> Goal {
     let of_limit = |pick| on.ratio((MODULE, pick), (LIMIT, charged_ms));
     match of_limit(main_ms).zip(of_limit(busy_ms)) {
         Some((all, slices)) => {
-            // The event loop's own turns between slices are in the first figure, and not in the second.
+            // The first figure includes the event loop between slices, the second does not.
             let reached = format!(
                 "{}; the slices alone {}",
                 times_between(all),
@@ -104,7 +104,7 @@ fn near_limit(on: On<'_>, workload: &str, factor: f64) -> Goal {
     }
 }
 
-fn calm(on: On<'_>, workload: &str) -> Option<Goal> {
+fn waits_near_base_line(on: On<'_>, workload: &str) -> Option<Goal> {
     const MORE_US: u64 = 300;
     let above = |contender| {
         let probed = on.probed(contender)?;
@@ -113,7 +113,7 @@ fn calm(on: On<'_>, workload: &str) -> Option<Goal> {
         Some((more_us, words))
     };
     let (more_us, mut reached) = above(MODULE)?;
-    // What the machine and the server themselves cost somebody beside work in small steps.
+    // For comparison: the machine and the server also delay clients beside commands in small steps.
     if let Some((_, words)) = above(CAREFUL_CLIENT) {
         reached += &format!("; beside the {CAREFUL_CLIENT} {words}");
     }
@@ -124,7 +124,7 @@ fn calm(on: On<'_>, workload: &str) -> Option<Goal> {
     ))
 }
 
-fn shorter(on: On<'_>, workload: &str) -> Option<Goal> {
+fn waits_shorter_than_script(on: On<'_>, workload: &str) -> Option<Goal> {
     const FACTOR: f64 = 50.0;
     let (script, module) = (
         on.probed(SCRIPT_B)?.waits.max_us,
@@ -155,7 +155,7 @@ fn short_slices(on: On<'_>, workload: &str) -> Option<Goal> {
             count(all.overruns as f64),
             us(all.slice_us)
         ),
-        all.is_excused(),
+        all.long_ones_are_explained(),
     ))
 }
 
@@ -201,7 +201,7 @@ fn memory(on: On<'_>, workload: &str) -> Vec<Goal> {
         format!("{:.0} used, {:.0} resident", each(used), each(resident)),
         each(used) <= BYTES_PER_KEY,
     )];
-    // The same keys gone by the server's own commands leave what a run should leave.
+    // UNLINK of the same keys shows what a run should leave.
     let after = |contender| Spread::of(on.memory(contender).map(|memory| memory.used_after as f64));
     if let Some((module, limit)) = after(MODULE).zip(after(LIMIT)) {
         let left = (module.median - limit.median) as i64;
@@ -214,7 +214,7 @@ fn memory(on: On<'_>, workload: &str) -> Vec<Goal> {
     goals
 }
 
-/// With the smallest and the largest, where there is more than one.
+/// With the smallest and the largest, if there are several.
 fn times_between(ratio: Spread) -> String {
     let Spread { median, min, max } = ratio;
     match min < max {
@@ -223,11 +223,9 @@ fn times_between(ratio: Spread) -> String {
     }
 }
 
-/// As the terminal and the page have them.
+/// For the terminal and the page.
 pub fn table(goals: &[Goal], form: Form) -> Table {
-    let mut table = Table::new();
-    table.load_style(form.style());
-    table.set_header(["goal", "reached", ""]);
+    let mut table = tables::table(form, ["goal", "reached", ""]);
     for goal in goals {
         let met = if goal.met { "yes" } else { "no" };
         table.add_row([&goal.wanted, &goal.reached, met]);
@@ -235,13 +233,13 @@ pub fn table(goals: &[Goal], form: Form) -> Table {
     table
 }
 
-/// Contenders are far apart only if the figures are; for messages about one.
+/// `12 of 19 goals reached`.
 pub fn summary(goals: &[Goal]) -> String {
     let met = goals.iter().filter(|goal| goal.met).count();
     format!("{met} of {} goals reached", goals.len())
 }
 
-/// The module's wall time in words, for the line that is printed when a keyspace is done.
+/// Median wall times, for the line that is printed when a workload is done.
 pub fn in_short(on: On<'_>) -> String {
     let wall = |contender| {
         on.wall_ms(contender)

@@ -1,5 +1,4 @@
-//! Ctrl-C and SIGTERM: the server ends with this process, as the system sees to, and its folder goes too.
-//! Must not remove any other folder than the last one it was told of.
+//! Ctrl-C and SIGTERM: removes the folder of the private server. The server itself ends with this process.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +19,7 @@ pub fn install() -> Result<()> {
     Ok(())
 }
 
-/// From now on this is the folder.
+/// The folder to remove from now on.
 pub fn removes(folder: &Path) {
     *FOLDER.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder.to_owned());
 }

@@ -1,16 +1,15 @@
-//! The benchmark's parts, so that tests can take one and put something wrong in its place.
-//! Must treat all contenders alike, and must fail when one of them did not do the work. A missed goal is a result, not an
-//! error.
+//! The benchmark as a library, so that tests can run parts of it. All contenders are treated alike, and one that did
+//! not do the work is an error. A missed goal is a result, not an error.
 
-/// What is compared.
+/// What the benchmark compares.
 pub mod contenders;
-/// A server with keys on it.
+/// A private server with keys.
 pub mod fixture;
-/// What is wanted, and what was reached.
+/// Goals, and whether they are reached.
 pub mod goals;
 /// Ctrl-C.
 pub mod interrupt;
-/// What this runs on.
+/// The machine.
 pub mod machine;
 /// Time and memory of a server.
 pub mod measure;
@@ -18,25 +17,25 @@ pub mod measure;
 pub mod options;
 /// docs/benchmark.md.
 pub mod page;
-/// SVG.
+/// The pictures of docs/benchmark.md.
 pub mod plots;
-/// Instructions instead of time.
+/// Instructions instead of times.
 pub mod profile;
 /// A measured round as data.
 pub mod record;
-/// All of them.
+/// All records of a run.
 pub mod results;
-/// One round.
+/// One round of one contender.
 pub mod round;
 /// Where script A fails.
 pub mod script_limit;
-/// Numbers for people.
+/// Numbers with units.
 pub mod show;
 /// Medians.
 pub mod stats;
-/// Everything, in the right order.
+/// The whole benchmark.
 pub mod suite;
 /// Results as tables.
 pub mod tables;
-/// What there is to do.
+/// What there is to clean up.
 pub mod workloads;

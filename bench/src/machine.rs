@@ -1,4 +1,4 @@
-//! What was measured on: processor, memory, kernel, date. Must not name the machine.
+//! What was measured on, and when: processor, memory, kernel, date, but no host name.
 
 use std::fs;
 

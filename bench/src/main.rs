@@ -1,5 +1,4 @@
-//! `make bench`: the same work done with everything a user would use instead, on private servers, and what it costs.
-//! Must do nothing but start it.
+//! `make bench` and `make plots`.
 
 use std::path::Path;
 use std::process::ExitCode;

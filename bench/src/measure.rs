@@ -1,5 +1,4 @@
-//! What a server spends, read from outside: time of its main thread, memory.
-//! Must cost the server as little as possible while it is measured. Linux only: it reads /proc.
+//! What a run costs the server, read from outside: time of its main thread, memory. Linux only: it reads /proc.
 
 use std::fs;
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use blocking_harness::redis::{self, Connection};
 use blocking_harness::{Server, info_field};
 
-/// Between two looks at `used_memory`.
+/// Pause between two reads of `used_memory`.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// CPU time that the main thread has used so far, in milliseconds.
@@ -29,18 +28,18 @@ fn main_thread_of(info: &str) -> Option<f64> {
     Some(s * 1_000.0)
 }
 
-/// Resident memory of a process: now, and the most since it was last forgotten.
+/// Resident memory of a process: now, and the peak since `begin`.
 pub struct Resident {
     pid: u32,
 }
 
 impl Resident {
-    /// Forgets the highest size so far.
+    /// Resets the peak. Yields the size now, too.
     pub fn begin(server: &Server) -> Result<(Self, i64)> {
         let resident = Self { pid: server.pid() };
-        // 5 stands for: set the peak to the present size.
+        // 5 sets the peak to the present size.
         fs::write(format!("/proc/{}/clear_refs", resident.pid), "5")
-            .context("cannot forget the peak of resident memory")?;
+            .context("cannot reset the peak of resident memory")?;
         let now = resident.bytes("VmRSS")?;
         Ok((resident, now))
     }
@@ -63,8 +62,8 @@ fn status_bytes(status: &str, field: &str) -> Option<i64> {
     Some(kib * 1_024)
 }
 
-/// Looks at `used_memory` all the time and keeps the highest. While a script runs nobody is answered; what the server
-/// itself noticed of that is asked for afterwards.
+/// Reads `used_memory` all the time and keeps the highest. The server does not answer while a script runs, so its own
+/// peak is read afterwards.
 pub struct UsedPeak {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<i64>>,
@@ -82,7 +81,7 @@ impl UsedPeak {
                 peak = peak.max(bytes(&mut conn, "used_memory")?);
                 std::thread::sleep(LOOK_EVERY);
             }
-            // The highest of all times, so it says something only if it is of this time.
+            // This is the peak since the server's start, so it counts only if it has risen.
             match bytes(&mut conn, "used_memory_peak")? {
                 noticed if noticed > noticed_before => Ok(peak.max(noticed)),
                 _ => Ok(peak),
@@ -95,7 +94,7 @@ impl UsedPeak {
         self.stop.store(true, Ordering::Relaxed);
         self.thread
             .join()
-            .map_err(|_| anyhow!("the watch over memory panicked"))?
+            .map_err(|_| anyhow!("the thread that reads used_memory panicked"))?
     }
 }
 

@@ -1,38 +1,38 @@
-//! The command line. Must have a default for everything.
+//! The command line. Every option has a default.
 
 use std::path::PathBuf;
 
 use clap::Parser;
 
-/// Measures BLOCKING.CLEANUP against everything a user would do instead, on private servers.
+/// Compares BLOCKING.CLEANUP with the shell, Lua scripts and clients, on private servers
 #[derive(Parser)]
 #[command(version)]
 pub struct Options {
-    /// All keyspaces on all servers; hours rather than minutes
+    /// All workloads on all servers; takes hours
     #[arg(long)]
     pub full: bool,
-    /// Tiny keyspaces, to see that everything works; the figures mean nothing
+    /// Tiny workloads, to see that everything works; the figures mean nothing
     #[arg(long, conflicts_with = "full")]
     pub quick: bool,
-    /// Only these servers, by the name of their folder in .servers, or `system`
+    /// Only these servers: names of folders in .servers, or `system`
     #[arg(long, value_delimiter = ',')]
     pub servers: Vec<String>,
-    /// Only keyspaces with one of these words in their names
+    /// Only workloads with one of these words in their names, separated by `;`
     #[arg(long, alias = "works", value_delimiter = ';')]
     pub workloads: Vec<String>,
-    /// Only these contenders; the module and the limit are always among them
+    /// Only these contenders, besides the module and the limit
     #[arg(long, value_delimiter = ',')]
     pub contenders: Vec<String>,
-    /// At most this many rounds of each kind
+    /// At most so many rounds of each kind
     #[arg(long)]
     pub rounds: Option<u32>,
-    /// Where the page goes; without this and with a choice of servers, keyspaces or contenders, none is written
+    /// File of the page [default: docs/benchmark.md, but none for a part of the benchmark]
     #[arg(long)]
     pub page: Option<PathBuf>,
-    /// Measures nothing: draws the pictures beside this file again, from the figures in it
+    /// Draws the pictures beside this file again, from the figures in it, and measures nothing
     #[arg(long, value_name = "PLOTS_JSON", exclusive = true)]
     pub redraw: Option<PathBuf>,
-    /// Where a line for every round goes
+    /// Folder of a file with a line for every round
     #[arg(long, default_value = "bench-results")]
     pub results: PathBuf,
 }

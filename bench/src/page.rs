@@ -1,4 +1,4 @@
-//! `docs/benchmark.md`, written anew by every run. Must hold nothing but what was measured and how.
+//! `docs/benchmark.md`, which every whole run writes anew: what was measured, and how.
 
 use std::fmt::Write;
 use std::fs;
@@ -14,10 +14,10 @@ use crate::results::Results;
 use crate::show;
 use crate::tables::{self, Form};
 
-/// Everything the page is made of.
+/// What the page is made of.
 pub struct Page<'a> {
     pub machine: &'a Machine,
-    /// The command that made it.
+    /// The command that writes the page.
     pub command: &'a str,
     pub results: &'a Results,
     pub goals: &'a [Goal],
@@ -118,18 +118,20 @@ impl Page<'_> {
 }
 
 const HOW: &str = "\
-Every round begins with a new server process that has loaded the same file of keys, all of them with the TTLs that their
-writers give. The contenders take turns, round by round. After every round the keys are counted, and asked for by name: a
-contender that removed another number of keys than the others would end the benchmark. Figures are medians, with the smallest
-and the largest value in brackets. Ratios of times are taken round by round, for the machine may be faster in one than in the next,
-and are medians of these. Wall time is the client's, from the first command to the last reply; main thread is the CPU time
-of the server's main thread as INFO reports it. For the limit it is what commandstats charges, by the clock, without reading commands and
-writing replies, which every contender but the module has to pay on top.
+Every round starts a new server process that loads the same file of keys, all with the TTLs that their writers give. The
+contenders take turns, round by round. After every round the keys are counted and looked up by name: a contender that removed
+other keys than the right ones ends the benchmark.
 
-A probe asks PING, rests for 0.2 ms, and asks again; its rounds are not those that are timed. Percentiles are over all
-questions of all rounds, and the base line is the same probe just before each run. Fifty busy clients ask for one key with
-16 requests on their way each. Peak memory is what the server used beyond what it held before the run; Lua's own memory
-is part of the resident size only.";
+- Figures are medians, with the smallest and the largest value in brackets.
+- Ratios of times are medians, too, of the ratios within each round, because the machine may be faster in one round than in
+  the next.
+- Wall time is the client's, from the first command to the last reply.
+- Main thread is the CPU time of the server's main thread, as INFO reports it. For the limit it is what commandstats charges,
+  by the clock. That leaves out reading commands and writing replies, which the shell and the clients pay on top.
+- Waits are those of a probe that sends PING, pauses for 0.2 ms after the reply, and sends the next, in rounds that are not
+  timed. Percentiles are over all waits of all rounds. The base line is the same probe just before each run.
+- Fifty busy clients read one key, each with 16 requests in its pipeline.
+- Peak memory is what the server used beyond what it held before the run. Lua's own memory is part of the resident size only.";
 
 const PICTURES: &str = "\
 Medians, as the tables below have them. The shell is not drawn, for its times are extrapolated.";
@@ -171,5 +173,18 @@ mod tests {
                 .count(),
             4
         );
+    }
+
+    #[test]
+    fn the_text_of_the_stored_page_is_up_to_date() {
+        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/benchmark.md");
+        let page = fs::read_to_string(docs).unwrap();
+        let rows = contenders::all();
+        let rows = rows
+            .iter()
+            .map(|c| format!("| {} | {} |", c.name(), c.what()));
+        for text in rows.chain([HOW, PICTURES].map(str::to_owned)) {
+            assert!(page.contains(&text), "not on the page: {text}");
+        }
     }
 }

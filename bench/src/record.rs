@@ -1,5 +1,5 @@
-//! One measured round as data: what a line of the results holds. Tables, goals and plots are made from these alone.
-//! Must hold raw figures, no ratios: those are computed where they are shown.
+//! One measured round, a line of the results. Tables, goals and pictures are made from these alone. A record has no
+//! ratios; they are computed where they are shown.
 
 use blocking_harness::Waits;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ pub struct Record {
     pub foreign: u64,
     /// Keys that belong to stale coordinators.
     pub family_keys: u64,
-    /// Whether it belongs on the line of a plot.
+    /// Whether it belongs on a line of a picture.
     pub usual_share: bool,
     pub contender: String,
     pub round: u32,
@@ -29,7 +29,7 @@ pub struct Record {
 pub enum Figures {
     Timed(Timed),
     Probed(Probed),
-    /// All questions of all probed rounds together: percentiles need many.
+    /// The waits of all probed rounds together: percentiles need many.
     ProbedAll(Probed),
     Crowded(Crowded),
     Memory(Memory),
@@ -45,7 +45,7 @@ pub struct Timed {
     pub main_ms: f64,
     /// What the server charges in commandstats; the limit only.
     pub charged_ms: Option<f64>,
-    /// Measured on so many coordinators; the times above are extrapolated from them.
+    /// The times above are extrapolated from so many coordinators.
     pub sample: Option<usize>,
     pub run: Option<Run>,
 }
@@ -54,12 +54,12 @@ pub struct Timed {
 pub struct Probed {
     pub wall_ms: f64,
     pub waits: WaitsUs,
-    /// The same probe on the same server just before, without anything going on.
+    /// The same probe on the same server just before the run.
     pub base: WaitsUs,
     pub run: Option<Run>,
 }
 
-/// `Waits`, as numbers of a line.
+/// `Waits`, to be written and read.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct WaitsUs {
     pub count: u64,
@@ -91,19 +91,19 @@ pub struct Crowded {
 }
 
 impl Crowded {
-    /// The share of their throughput that they keep.
+    /// The share of their throughput that clients keep.
     pub fn kept(&self) -> f64 {
         2.0 * self.during / (self.before + self.after)
     }
 }
 
-/// Bytes beyond what the server used just before.
+/// Bytes beyond what the server used just before the run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Memory {
     /// Highest `used_memory`, by the server's account. Lua's own memory is not in it.
     pub used_peak: i64,
     /// Highest resident size of the process, by the system's account.
     pub resident_peak: i64,
-    /// `used_memory` when everything is over; negative, as keys are gone.
+    /// `used_memory` after the run; negative, as keys are gone.
     pub used_after: i64,
 }

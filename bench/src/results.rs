@@ -1,5 +1,5 @@
-//! All rounds of this benchmark, written down as they come and asked for by server, workload and contender.
-//! Must not mix servers: every comparison is within one of them and one run of this program.
+//! All records of a run, kept in a file as they come, and found by server, workload and contender. Figures of two
+//! servers are never compared.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -27,7 +27,7 @@ pub fn charged_ms(timed: &Timed) -> Option<f64> {
     timed.charged_ms
 }
 
-/// Of the main thread's time, what was spent in slices.
+/// The part of the main thread's time that was spent in slices.
 pub fn busy_ms(timed: &Timed) -> Option<f64> {
     Some(timed.run?.busy_us as f64 / 1_000.0)
 }
@@ -39,7 +39,7 @@ pub struct Results {
 }
 
 impl Results {
-    /// Keeps a line for every record in a new file in `folder`.
+    /// Writes a line for every record to a new file in `folder`.
     pub fn in_folder(folder: &Path, name: &str) -> Result<(Self, PathBuf)> {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let path = folder.join(format!("{name}.jsonl"));
@@ -58,7 +58,7 @@ impl Results {
         Ok(())
     }
 
-    /// Names in the order in which they first came.
+    /// In the order in which they were measured.
     pub fn servers(&self) -> Vec<&str> {
         unique(self.records.iter().map(|record| record.server.as_str()))
     }
@@ -77,7 +77,7 @@ impl Results {
     }
 }
 
-/// The results of one keyspace on one server.
+/// The results of one workload on one server.
 #[derive(Clone, Copy)]
 pub struct On<'a> {
     all: &'a Results,
@@ -120,8 +120,8 @@ impl<'a> On<'a> {
         Spread::of(self.timed(contender).filter_map(charged_ms))
     }
 
-    /// How many times the one figure is the other, round by round: the machine may be faster in one round than in the
-    /// next, and within one round the contenders follow each other.
+    /// The ratio of two figures, round by round: the machine may be faster in one round than in the next, but within
+    /// a round the contenders follow each other.
     pub fn ratio(self, upper: Figure<'_>, lower: Figure<'_>) -> Option<Spread> {
         let by_round = |figure: Figure<'_>| -> BTreeMap<u32, f64> {
             let (contender, pick) = figure;
@@ -139,7 +139,7 @@ impl<'a> On<'a> {
         Spread::of(ratios.filter_map(|(round, upper)| Some(upper / lower.get(&round)?)))
     }
 
-    /// All questions of all rounds together.
+    /// The waits of all rounds together.
     pub fn probed(self, contender: &str) -> Option<&'a Probed> {
         self.figures(contender).find_map(|figures| match figures {
             Figures::ProbedAll(probed) => Some(probed),
@@ -165,7 +165,7 @@ impl<'a> On<'a> {
         })
     }
 
-    /// What the module said, timed and probed.
+    /// What the module reported in timed and probed rounds.
     pub fn runs(self, contender: &str) -> impl Iterator<Item = Run> + use<'a> {
         let contender = contender.to_owned();
         let records = self
@@ -196,7 +196,7 @@ fn unique<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     seen
 }
 
-/// Made-up results for the tests of what is made from results.
+/// Results for tests.
 #[cfg(test)]
 pub mod made_up {
     use super::*;
@@ -317,7 +317,7 @@ pub mod made_up {
     #[test]
     fn ratios_are_taken_round_by_round() {
         let mut results = Results::default();
-        // Twice as slow in the second round; the third of the two has no other to be compared with.
+        // Twice as slow in the second round. The third round has only one of the two, and does not count.
         let rounds = [(MODULE, 10.0), (LIMIT, 5.0), (MODULE, 20.0), (LIMIT, 10.0)];
         for (round, (contender, ms)) in [0, 0, 1, 1].into_iter().zip(rounds) {
             let record = timed(contender, ms, ms);

@@ -1,5 +1,5 @@
-//! One round of one contender on one keyspace: brought back, run, measured, checked.
-//! Must not let a contender that removed another number of keys pass as one that did the work.
+//! One round of one contender: restores the keys, runs and measures it, and checks that exactly the right keys are
+//! gone.
 
 use std::time::{Duration, Instant};
 
@@ -12,21 +12,21 @@ use crate::measure::{Resident, UsedPeak, main_thread_ms};
 use crate::record::{Crowded, Figures, Memory, Probed, Timed};
 use crate::stats::extrapolated;
 
-/// The probe rests this long between two questions.
+/// The probe's pause between two PINGs.
 const PROBE_REST: Duration = Duration::from_micros(200);
 const CLIENTS: usize = 50;
 
-/// How long is looked at a server on which nothing goes on.
+/// How long the base line is measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Rest(pub Duration);
 
-/// What the probe waited, question by question: during the run, and just before it.
+/// Every wait of the probe: during the run, and just before it.
 pub struct Questions {
     pub waits: Vec<Wait>,
     pub base: Vec<Wait>,
 }
 
-/// Nothing else goes on.
+/// On an idle server.
 pub fn timed(fixture: &Fixture, contender: &dyn Contender) -> Result<Figures> {
     fixture.renew()?;
     let mut conn = fixture.patient_client()?;
@@ -38,7 +38,7 @@ pub fn timed(fixture: &Fixture, contender: &dyn Contender) -> Result<Figures> {
     let wall_ms = ms(started.elapsed());
     let main_ms = main_thread_ms(&mut control)? - main_before;
     let done = match done {
-        // A limit of the contender, not of this program; then it must have done nothing at all.
+        // This is a limit of the contender and no error here, if no key is gone.
         Err(error) if format!("{error:#}").contains(TOO_MANY) => {
             fixture.check_nothing_gone()?;
             return Ok(Figures::NotRun {
@@ -70,7 +70,7 @@ pub fn timed(fixture: &Fixture, contender: &dyn Contender) -> Result<Figures> {
     }))
 }
 
-/// Another client keeps asking, before and meanwhile.
+/// Beside a client that keeps sending PING, before the run and during it.
 pub fn probed(
     fixture: &Fixture,
     contender: &dyn Contender,
@@ -98,7 +98,7 @@ pub fn probed(
     Ok((figures, Questions { waits, base }))
 }
 
-/// Fifty clients keep the server busy.
+/// Beside fifty busy clients.
 pub fn crowded(fixture: &Fixture, contender: &dyn Contender, rest: Rest) -> Result<Figures> {
     fixture.renew()?;
     let mut conn = fixture.patient_client()?;
@@ -123,13 +123,13 @@ pub fn crowded(fixture: &Fixture, contender: &dyn Contender, rest: Rest) -> Resu
     }))
 }
 
-/// The server's memory is watched.
+/// The server's memory during the run and after it.
 pub fn memory(fixture: &Fixture, contender: &dyn Contender) -> Result<Figures> {
     fixture.renew()?;
     let mut conn = fixture.patient_client()?;
     contender.prepare(&mut conn)?;
     let mut control = fixture.server.client()?;
-    // Only so that the server soon comes to rest.
+    // So that the server frees memory sooner.
     let () = redis::cmd("CONFIG")
         .arg(&["SET", "hz", "100"])
         .query(&mut control)?;
@@ -150,7 +150,7 @@ pub fn memory(fixture: &Fixture, contender: &dyn Contender) -> Result<Figures> {
     }))
 }
 
-/// Checks that the work was done, and yields what is to be known about it.
+/// Checks that the work was done, and adds what the contender can say about it afterwards.
 fn look_back(fixture: &Fixture, contender: &dyn Contender, mut done: Done) -> Result<Done> {
     contender.look_back(&mut fixture.server.client()?, &mut done)?;
     check(fixture, contender, &done)?;

@@ -1,5 +1,4 @@
-//! The script's limit: how many stale coordinators script A cannot handle any more, found by trying.
-//! Must not take another error for that failure.
+//! From how many stale coordinators on script A fails, found by trying. Any other error is an error here, too.
 
 use anyhow::Result;
 use blocking_harness::known::Found;

@@ -1,10 +1,10 @@
-//! Numbers as people read them. Must not round so far that two different results look alike.
+//! Numbers with units, for tables and pictures.
 
 use indicatif::HumanCount;
 
 use crate::stats::Spread;
 
-/// Milliseconds, in the unit that suits.
+/// Milliseconds, in a unit that suits.
 pub fn time(ms: f64) -> String {
     match ms {
         ms if ms < 1.0 => format!("{:.0} µs", ms * 1_000.0),
@@ -18,7 +18,7 @@ pub fn time(ms: f64) -> String {
     }
 }
 
-/// Median, and the ends where there are any.
+/// Median, smallest and largest.
 pub fn spread(spread: Spread) -> String {
     let Spread { median, min, max } = spread;
     match min == max {

@@ -1,10 +1,8 @@
-//! Medians with their smallest and largest value, ratios, and what a sample says about the whole.
-//! Must not hide anything: no value is thrown away as an outlier.
-
-use serde::{Deserialize, Serialize};
+//! Medians with the smallest and the largest value, and extrapolation from a sample. No value is dropped as an
+//! outlier.
 
 /// Some measured values.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
     pub median: f64,
     pub min: f64,
@@ -12,7 +10,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// `None` of nothing.
+    /// `None` without values.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
@@ -26,14 +24,14 @@ impl Spread {
     }
 }
 
-/// How long all of `all` would take when the first `sample` took this long, where the time for one is that of walking
-/// all keys: every one that is cleaned up takes its keys out of the later walks. In favour of the sampled contender, all
-/// of its cost is taken to shrink like that.
+/// The time for `all` coordinators, from the time that the first `sample` took. Each one costs a walk over all keys,
+/// and its removal makes the later walks shorter. In favour of the contender, its whole cost is taken to shrink like
+/// that.
 pub fn extrapolated(took: f64, sample: usize, all: usize, keys: u64, keys_left: u64) -> f64 {
     let (sample, all) = (sample as f64, all as f64);
     let (keys, keys_left) = (keys as f64, keys_left as f64);
     let share_of_first = |count: f64| {
-        // The mean size of the keyspace while this many are cleaned up, relative to its size at the beginning.
+        // The mean size of the keyspace meanwhile, relative to its size at the beginning.
         let gone = (keys - keys_left) * count / all;
         (keys - gone / 2.0) / keys
     };
@@ -55,13 +53,13 @@ mod tests {
 
     #[test]
     fn a_sample_stands_for_all_and_walks_get_shorter() {
-        // Nothing to speak of is removed: ten times as many take ten times as long.
+        // Walks do not get shorter: ten times as many take ten times as long.
         let same = extrapolated(2.0, 1, 10, 1_000_000, 1_000_000);
         assert!((same - 20.0).abs() < 1e-9, "{same}");
-        // Everything is removed: the walks are half as long in the mean, those of the sample almost full.
+        // Every key is removed: a walk is half as long in the mean, but hardly shorter in the sample.
         let halved = extrapolated(1.0, 1, 1_000, 6_000, 0);
         assert!((halved - 500.0).abs() < 1.0, "{halved}");
-        // All of them is all of them.
+        // The sample is everything: nothing to extrapolate.
         let all = extrapolated(3.0, 7, 7, 42, 0);
         assert!((all - 3.0).abs() < 1e-9, "{all}");
     }

@@ -1,5 +1,5 @@
-//! The whole benchmark: servers, on each its keyspaces, on each the rounds of all contenders by turns.
-//! Must interleave the contenders, so that noise hits all alike.
+//! The whole benchmark: all servers, all workloads on each, all rounds on each. Contenders take turns, so that noise
+//! of the machine hits all alike.
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -24,14 +24,14 @@ use crate::tables::Form;
 use crate::workloads::{self, Workload};
 use crate::{contenders, goals, interrupt, script_limit, tables};
 
-/// How long a server is looked at on which nothing goes on.
+/// How long the base line is measured before each run.
 const REST: Rest = Rest(Duration::from_secs(2));
 const QUICK_REST: Rest = Rest(Duration::from_millis(200));
 
-/// Those whose runs another client watches; the others take too long or do not come to an end.
+/// Contenders that run beside other clients; the rest takes too long, or fails.
 const PROBED: [&str; 4] = [SCRIPT_B, CLIENT, CAREFUL_CLIENT, MODULE];
 const WATCHED: [&str; 4] = [SCRIPT_B, CLIENT, MODULE, LIMIT];
-/// The share of a busy server that the second of the two runs under load is given.
+/// `blocking.cpu-percent` of the module's second run under load.
 const LOW_PERCENT: u32 = 5;
 
 pub fn run(options: &Options) -> Result<()> {
@@ -59,12 +59,12 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Those that are here and wanted. One that is not here is named, and so is a wanted one that nobody knows.
+/// The chosen servers that are installed. A chosen one that is missing or unknown is an error.
 fn servers(options: &Options) -> Result<Vec<(String, Found)>> {
     let known = known::find(Path::new("scripts/servers.list"), Path::new(".servers"))?;
     for wanted in &options.servers {
         let is_known = known.iter().any(|server: &Server| server.name == *wanted);
-        ensure!(is_known, "there is no server {wanted}");
+        ensure!(is_known, "unknown server {wanted}");
     }
     let mut here = Vec::new();
     for server in known {
@@ -77,7 +77,7 @@ fn servers(options: &Options) -> Result<Vec<(String, Found)>> {
             Ok(found) => here.push((title, found)),
             Err(why) => ensure!(
                 options.servers.is_empty(),
-                "{} is not here: {why}",
+                "{} is not installed: {why}",
                 server.name
             ),
         }
@@ -95,7 +95,7 @@ struct Suite<'a> {
 
 impl Suite<'_> {
     fn server(&mut self, title: &str, found: &Found, is_first: bool) -> Result<()> {
-        // It is Lua's limit rather than the server's; only `--full` looks for it on every server.
+        // The limit is Lua's and hardly differs between servers, so only `--full` measures it on each.
         let mut fails_from = self.script_limits.first().map(|(_, stale)| *stale);
         let looks = is_first || self.options.full;
         if looks && !self.options.quick && self.wants(contenders::SCRIPT_A) {
@@ -154,7 +154,7 @@ impl Suite<'_> {
         self.bar.set_message(what);
     }
 
-    /// Outlives the bar, and is there where no bar is shown.
+    /// Stays on the terminal when the bar is gone, and is printed where no bar is shown.
     fn line(&self, line: String) {
         self.bar.suspend(|| println!("{line}"));
     }
@@ -174,15 +174,15 @@ impl Suite<'_> {
         let fixture = Fixture::make(found, workload, &loading)?;
         loading.finish_and_clear();
         let loaded = began.elapsed();
-        let mut take = Take {
+        let mut measurement = Measurement {
             suite: self,
             title,
             fixture: &fixture,
         };
-        take.timed(contenders)?;
-        take.probed(contenders)?;
-        take.crowded(contenders)?;
-        take.memory(contenders)?;
+        measurement.timed(contenders)?;
+        measurement.probed(contenders)?;
+        measurement.crowded(contenders)?;
+        measurement.memory(contenders)?;
         let short = goals::in_short(self.results.of(title, &workload.name));
         let name = &workload.name;
         self.line(format!(
@@ -240,19 +240,19 @@ impl Suite<'_> {
     }
 }
 
-/// The rounds on one keyspace.
-struct Take<'a, 'b> {
+/// The rounds of one workload.
+struct Measurement<'a, 'b> {
     suite: &'a mut Suite<'b>,
     title: &'a str,
     fixture: &'a Fixture,
 }
 
-impl Take<'_, '_> {
+impl Measurement<'_, '_> {
     fn timed(&mut self, contenders: &[Box<dyn Contender>]) -> Result<()> {
         let workload = &self.fixture.workload;
         for round in 0..workload.rounds.timed {
             for contender in contenders {
-                // The shell is slow and steady, and the reason why a contender is left out stays the same.
+                // The shell is slow and its times hardly vary. The reason to leave a contender out does not change.
                 let once = contender.name() == SHELL || self.was_not_run(contender.name());
                 if round > 0 && once {
                     continue;
@@ -368,7 +368,7 @@ impl Take<'_, '_> {
     }
 }
 
-/// All questions of all rounds of a contender.
+/// The waits of all rounds of a contender as one.
 fn together(seen: &[(Figures, Questions)]) -> Option<Probed> {
     let walls = seen.iter().filter_map(|(figures, _)| match figures {
         Figures::Probed(probed) => Some(probed.wall_ms),

@@ -1,5 +1,5 @@
-//! Results as tables, for the terminal and for the page alike: one for each keyspace on each server.
-//! Must say why a contender has no figures, and which figures are extrapolated.
+//! Results as tables, for the terminal and for the page. They say why a contender has no figures, and which figures
+//! are extrapolated.
 
 use comfy_table::{Table, TableStyle, presets};
 
@@ -9,7 +9,7 @@ use crate::contenders::{
 use crate::results::{On, charged_ms, main_ms, wall_ms};
 use crate::show::{count, mib, percent, spread, time, times, us};
 
-/// Lines for the terminal, Markdown for the page.
+/// Where a table is shown.
 #[derive(Clone, Copy)]
 pub enum Form {
     Terminal,
@@ -35,7 +35,7 @@ const CONTENDERS: [&str; 7] = [
     LIMIT,
 ];
 
-/// Time: how long each contender takes, and what it takes of the server's main thread.
+/// Wall time of each contender, and time of the server's main thread.
 pub fn speed(on: On<'_>, form: Form) -> Table {
     let mut table = table(
         form,
@@ -100,7 +100,7 @@ fn faster(ratio: f64) -> String {
     }
 }
 
-/// What another client waits meanwhile; none where nobody asked.
+/// What another client waits for meanwhile; `None` without probed rounds.
 pub fn waits(on: On<'_>, form: Form) -> Option<Table> {
     let mut table = table(
         form,
@@ -134,7 +134,7 @@ pub fn waits(on: On<'_>, form: Form) -> Option<Table> {
     (table.row_count() > 0).then_some(table)
 }
 
-/// What fifty busy clients get done.
+/// What fifty busy clients get done; `None` without such rounds.
 pub fn throughput(on: On<'_>, form: Form) -> Option<Table> {
     let mut table = table(
         form,
@@ -164,7 +164,7 @@ pub fn throughput(on: On<'_>, form: Form) -> Option<Table> {
     (table.row_count() > 0).then_some(table)
 }
 
-/// What the server's memory does beyond what it held before.
+/// The server's memory beyond what it held before; `None` without such rounds.
 pub fn memory(on: On<'_>, form: Form) -> Option<Table> {
     let mut table = table(
         form,
@@ -196,7 +196,7 @@ pub fn memory(on: On<'_>, form: Form) -> Option<Table> {
     (table.row_count() > 0).then_some(table)
 }
 
-/// What the module says of its slices; `None` where it did not run.
+/// What the module reports about its slices; `None` if it did not run.
 pub fn slices(on: On<'_>) -> Option<String> {
     let all = Run::together(on.runs(MODULE))?;
     let long = match all.long_ones() {

@@ -1,5 +1,5 @@
-//! What there is to clean up: how many coordinators, how many of them dead, among how many other keys.
-//! Must only describe; fixture.rs makes the keys.
+//! What there is to clean up: how many coordinators, how many of them dead, among how many other keys. fixture.rs
+//! makes the keys.
 
 /// One keyspace, and how often each kind of measurement is taken on it.
 #[derive(Clone, Debug)]
@@ -13,21 +13,21 @@ pub struct Workload {
     pub rounds: Rounds,
 }
 
-/// How often. Timed rounds are measured by themselves: a probe slows down an idle server's run.
+/// How often each kind is measured. A probe slows down a run, so timed rounds have none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rounds {
-    /// Nothing else goes on.
+    /// On an idle server.
     pub timed: u32,
-    /// Another client keeps asking.
+    /// Beside a client that keeps sending PING.
     pub probed: u32,
-    /// Fifty busy clients.
+    /// Beside fifty busy clients.
     pub crowded: u32,
     /// The server's memory is watched.
     pub memory: u32,
 }
 
 impl Rounds {
-    /// At most so many of each kind.
+    /// At most `most` of each kind.
     pub fn limited_to(self, most: u32) -> Self {
         Self {
             timed: self.timed.min(most),
@@ -59,7 +59,7 @@ impl Workload {
         self.stale + self.live
     }
 
-    /// Whether it belongs to the line of a plot: coordinators alone, or ten thousand of them among foreign keys.
+    /// Whether it belongs on a line of a picture: all workloads there have 99 % dead coordinators and no more acks.
     pub fn has_usual_share(&self) -> bool {
         self.acks == 0 && self.live * 99 == self.stale
     }
@@ -78,7 +78,7 @@ pub const CLASSIC: &str = "classic";
 pub const MILLION: &str = "1,000,000 coordinators";
 pub const FOREIGN: &str = "among 10,000,000";
 
-/// `make bench`: the classic case on every server; on the first one also a large one, and what the plots need.
+/// `make bench`: the classic case on every server, and what the pictures show on the first one.
 pub fn usual(first_server: bool) -> Vec<Workload> {
     if !first_server {
         return vec![Workload::new(CLASSIC, 10_000, 99, rounds(3, 2, 1, 1))];
@@ -93,7 +93,7 @@ pub fn usual(first_server: bool) -> Vec<Workload> {
     ]
 }
 
-/// `make profile`: little but a walk, with as many keys as can be walked under valgrind.
+/// `make profile`: mostly a walk, over as many keys as valgrind can walk in reasonable time.
 pub fn walk() -> Workload {
     Workload::new("walk", 100, 99, rounds(0, 0, 0, 0)).foreign(200_000)
 }
@@ -122,7 +122,7 @@ pub fn all() -> Vec<Workload> {
     ]
 }
 
-/// As small as makes sense, for the test that keeps this program working.
+/// `--quick`: small enough for a test.
 pub fn tiny() -> Vec<Workload> {
     // More acks than `unpack` can hand over.
     let acks = Workload {

@@ -1,5 +1,5 @@
-//! The benchmark itself, on keyspaces so small that its figures mean nothing: every contender does the work, every figure
-//! is there, and a contender that does something else fails the round.
+//! The benchmark itself, on keyspaces so small that its figures mean nothing: every contender does the work, every
+//! figure is there, and a contender that does something else fails the round.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -133,7 +133,7 @@ fn every_way_does_the_work_and_every_figure_is_there() -> Result<()> {
     Ok(())
 }
 
-/// A contender that is not one: it removes what it likes and says what it likes.
+/// Removes other keys than it should, or reports another number.
 struct Wrong {
     removes: fn(&Fixture) -> Vec<Vec<u8>>,
     says: fn(&Fixture) -> u64,
@@ -166,17 +166,17 @@ fn a_way_that_removes_other_keys_is_found_out() -> Result<()> {
     };
     ensure!(matches!(round::timed(&fixture, &right)?, Figures::Timed(_)));
     let wrong = [
-        // One key is left, and it says so.
+        // One key is left, as it reports.
         Wrong {
             removes: |fixture| fixture.doomed_keys().skip(1).collect(),
             says: |fixture| fixture.doomed() - 1,
         },
-        // One key is left, and it says nothing of it.
+        // One key is left, and it reports all.
         Wrong {
             removes: |fixture| fixture.doomed_keys().skip(1).collect(),
             ..right
         },
-        // As many as there should be, but one of them is a living one's, or somebody else's.
+        // The right number, but one of them belongs to a live coordinator, or is foreign.
         Wrong {
             removes: |fixture| {
                 let living = b"blocking:signal:live-7".to_vec();
@@ -194,7 +194,7 @@ fn a_way_that_removes_other_keys_is_found_out() -> Result<()> {
             },
             ..right
         },
-        // Everything that had to go, and one more.
+        // One key too many.
         Wrong {
             removes: |fixture| fixture.doomed_keys().chain([b"user:3".to_vec()]).collect(),
             ..right
@@ -209,7 +209,7 @@ fn a_way_that_removes_other_keys_is_found_out() -> Result<()> {
             "{n}: {error:#}"
         );
     }
-    // The next round begins with every key again.
+    // The next round has all keys again.
     ensure!(matches!(round::timed(&fixture, &right)?, Figures::Timed(_)));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `make profile`. Must do nothing but start it.
+//! `make profile`.
 
 use std::path::Path;
 use std::process::ExitCode;

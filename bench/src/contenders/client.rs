@@ -1,7 +1,6 @@
-//! The best client we can write: large pages, the next one asked for before this one is read, heartbeats in MGETs,
-//! UNLINK in pipelines. Does the same job as BLOCKING.CLEANUP for ids without a colon.
-//! And the same client in small steps, none of which takes the server longer than a slice of the module would.
-//! Must not wait for the server where it could work meanwhile.
+//! The best client we can write: large pages of SCAN, each requested before the last one is sorted, heartbeats by
+//! MGET, UNLINK in pipelines. It does what BLOCKING.CLEANUP does for ids without a colon. The careful client is the
+//! same in small steps, none of which takes the server longer than a slice of the module.
 
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,9 +17,9 @@ pub struct Client {
     name: &'static str,
     what: &'static str,
     page: usize,
-    /// Whether the next page is asked for before this one is sorted.
+    /// Whether the next page is requested before this one is sorted.
     reads_ahead: bool,
-    /// Keys of one MGET or UNLINK, and how many of them go out together.
+    /// Keys of one MGET or UNLINK, and how many of these commands are in a pipeline.
     batch: usize,
     at_once: usize,
 }
@@ -77,7 +76,7 @@ impl Contender for Client {
 }
 
 impl Client {
-    /// Sends the question; `read_page` awaits the answer.
+    /// Only sends the command; `read_page` waits for the reply.
     fn scan(&self, conn: &mut Connection, cursor: &[u8]) -> Result<()> {
         let mut scan = redis::cmd("SCAN");
         let scan = scan.arg(cursor).arg("COUNT").arg(self.page);
@@ -116,7 +115,7 @@ fn read_page(conn: &mut Connection) -> Result<(Vec<u8>, Vec<Key>)> {
     Ok(redis::from_redis_value(conn.recv_response()?)?)
 }
 
-/// Names by what they are. Keys of others are dropped at once.
+/// Keys by their kind. Foreign keys are not kept.
 #[derive(Default)]
 struct Seen {
     beats: HashMap<Key, Key>,
@@ -149,7 +148,7 @@ impl Seen {
         self.owned.entry(id).or_default().push(key);
     }
 
-    /// What has to go; the heartbeat of each after its other keys.
+    /// The keys to remove, each heartbeat after the other keys of its coordinator.
     fn gone(mut self, client: &Client, conn: &mut Connection) -> Result<Vec<Key>> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
         let oldest_ms = i64::try_from(now)? - i64::from(THRESHOLD_S + 1) * 1_000;
@@ -183,7 +182,7 @@ impl Seen {
     }
 }
 
-/// The bytes up to the first colon, and those behind it.
+/// The bytes before the first colon, and those after it.
 fn segment(bytes: &[u8]) -> (&[u8], &[u8]) {
     match bytes.iter().position(|byte| *byte == b':') {
         Some(at) => (&bytes[..at], &bytes[at + 1..]),
@@ -192,7 +191,7 @@ fn segment(bytes: &[u8]) -> (&[u8], &[u8]) {
 }
 
 trait SplitOnce {
-    /// What stands behind the first `mark`.
+    /// The bytes after the first `mark`.
     fn split_once_at(&self, mark: &[u8]) -> Option<&[u8]>;
 }
 

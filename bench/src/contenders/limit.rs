@@ -1,5 +1,5 @@
 //! The limit: what the server itself charges for one full SCAN of the keyspace and UNLINK of exactly the right keys.
-//! Nobody who goes through the server's commands can be cheaper, so it is given the names for nothing.
+//! No contender that uses the server's commands can be cheaper: the limit does not even have to find the names.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use blocking_harness::redis::{self, Connection, Value};
 use super::{Contender, Done, LIMIT};
 use crate::fixture::Fixture;
 
-/// Keys in a page and in an UNLINK. What the server charges for a key hardly depends on it from here on.
+/// Keys in a page and in an UNLINK. Larger ones hardly make a key cheaper.
 const BATCH: usize = 1_000;
 
 pub struct Limit;
@@ -56,7 +56,7 @@ impl Contender for Limit {
 fn charged_us(conn: &mut Connection) -> Result<u64> {
     let mut sum = 0;
     for command in ["cmdstat_scan", "cmdstat_unlink"] {
-        // A command that was never called is not listed.
+        // INFO does not list a command that was never called.
         if let Ok(stats) = info_field(conn, "commandstats", command) {
             sum += usec(&stats).with_context(|| format!("no usec in {stats}"))?;
         }

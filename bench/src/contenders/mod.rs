@@ -1,9 +1,9 @@
-//! What the benchmark compares, all behind one trait. Each must do the same work on the same keys, and none may know
+//! What the benchmark compares, all behind one trait. Each does the same work on the same keys, and none uses
 //! another.
 
 /// Clients in Rust: pages of SCAN, MGET, UNLINK.
 mod client;
-/// What the server itself charges for the commands without which nobody can do it.
+/// What the server itself charges for the commands that no contender can do without.
 mod limit;
 /// BLOCKING.CLEANUP.
 mod module;
@@ -29,28 +29,28 @@ pub use script_a::{ScriptA, TOO_MANY};
 pub use script_b::ScriptB;
 pub use shell::{Shell, removed_with as shell_removes};
 
-/// Seconds without a beat; all contenders are given the same.
+/// Seconds without a beat, the same for all contenders.
 pub const THRESHOLD_S: u32 = 600;
 
 pub trait Contender {
-    /// As the tables have it.
+    /// The name in the tables.
     fn name(&self) -> &'static str;
 
     /// One line for the page.
     fn what(&self) -> &'static str;
 
-    /// Why it is not run on this work, if it would take hours or cannot work.
+    /// Why it does not run on this workload: it would take hours, or fail.
     fn left_out(&self, _work: &Workload) -> Option<String> {
         None
     }
 
-    /// Makes ready what is not part of the work.
+    /// Settings and the like, which are not measured.
     fn prepare(&self, _conn: &mut Connection) -> Result<()> {
         Ok(())
     }
 
-    /// Does it where there is nothing to do. What a server keeps from the first time on, whatever the work, such as its
-    /// pool of clients for modules, is not what the work takes.
+    /// A run with nothing to remove. What the first run allocates for good, such as the server's pool of clients for
+    /// modules, is no cost of the workload.
     fn run_on_nothing(&self, _conn: &mut Connection) -> Result<()> {
         Ok(())
     }
@@ -58,19 +58,19 @@ pub trait Contender {
     /// Does the work once, over this connection or over others.
     fn run(&self, fixture: &Fixture, conn: &mut Connection) -> Result<Done>;
 
-    /// Asks for what is to be known about the run, when it is no longer measured.
+    /// Reads what the server says about the run, after the measurement.
     fn look_back(&self, _conn: &mut Connection, _done: &mut Done) -> Result<()> {
         Ok(())
     }
 }
 
-/// What a contender says of itself; fixture.rs looks whether it is so.
+/// What a contender reports; fixture.rs checks it.
 #[derive(Debug, Default)]
 pub struct Done {
     pub removed: u64,
-    /// Only that many coordinators were cleaned up; the rest is extrapolated.
+    /// Only so many coordinators were cleaned up; the rest is extrapolated.
     pub sample: Option<usize>,
-    /// What the server charged, where that is the contender's figure.
+    /// What the server charged; the limit only.
     pub charged: Option<Duration>,
     pub run: Option<Run>,
 }

@@ -1,4 +1,4 @@
-//! The module: one command. Must run it as a user would, with the settings that it comes with unless it says so.
+//! The module: one command, with the default settings but for `blocking.cpu-percent` in one of two runs under load.
 
 use anyhow::{Result, ensure};
 use blocking_harness::redis::{self, Connection};
@@ -9,7 +9,7 @@ use super::{Contender, Done, MODULE, MODULE_AT_5, THRESHOLD_S};
 use crate::fixture::Fixture;
 use crate::show::{count, us};
 
-/// `None`: the default share of a busy server.
+/// `None`: the default.
 #[derive(Default)]
 pub struct Module {
     pub cpu_percent: Option<u32>,
@@ -24,8 +24,8 @@ pub struct Run {
     pub longest_slice_us: u64,
     pub slice_us: u64,
     pub busy_us: u64,
-    /// Slices longer than twice `blocking.slice-us`, those of them in which the main thread was off the processor, and
-    /// those that one call to the server made so long.
+    /// Slices longer than twice `blocking.slice-us`; those of them in which the main thread was off the processor;
+    /// those in which a single call took so long.
     pub long_slices: u64,
     pub long_preempted: u64,
     pub long_calls: u64,
@@ -35,7 +35,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Several runs as one: what can be counted is added up, of what is longest the longest is kept.
+    /// Several runs as one: counts are added, and the longest of the longest is kept.
     pub fn together(runs: impl Iterator<Item = Self>) -> Option<Self> {
         runs.reduce(|all, run| Self {
             slices: all.slices + run.slices,
@@ -52,7 +52,7 @@ impl Run {
         })
     }
 
-    /// Which slices were far too long, and whose fault it was; empty if there were none.
+    /// How many slices were far too long, and why; empty if there were none.
     pub fn long_ones(&self) -> String {
         if self.long_slices == 0 {
             return String::new();
@@ -69,8 +69,8 @@ impl Run {
         )
     }
 
-    /// Whether every slice that was far too long was so for a reason that no slice can help.
-    pub fn is_excused(&self) -> bool {
+    /// Whether no slice that was far too long could have ended sooner.
+    pub fn long_ones_are_explained(&self) -> bool {
         self.long_slices == self.long_preempted + self.long_calls
     }
 }
@@ -100,8 +100,8 @@ impl Contender for Module {
     }
 
     fn run_on_nothing(&self, conn: &mut Connection) -> Result<()> {
-        let nobody = cleanup(conn, &["DRYRUN", "MATCH", "nobody"])?;
-        ensure!(nobody.int("keys_removed")? == 0, "{nobody:?}");
+        let nothing = cleanup(conn, &["DRYRUN", "MATCH", "no-such-id"])?;
+        ensure!(nothing.int("keys_removed")? == 0, "{nothing:?}");
         Ok(())
     }
 
@@ -122,7 +122,7 @@ impl Contender for Module {
     }
 
     fn look_back(&self, conn: &mut Connection, done: &mut Done) -> Result<()> {
-        // The server has just been started, so its totals are those of this run.
+        // The server was started for this run, so its totals are those of the run.
         let totals = command(conn, "BLOCKING.STATUS", &[])?.map("totals")?;
         let mut get = redis::cmd("CONFIG");
         let (_, slice_us): (String, u64) = get.arg("GET").arg("blocking.slice-us").query(conn)?;

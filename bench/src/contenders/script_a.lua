@@ -1,6 +1,6 @@
--- What people write first: find the heartbeats, and for each stale coordinator look for its keys.
--- Two walks over the whole keyspace for every stale coordinator; everything it deletes goes through unpack.
--- ARGV[1]: threshold in seconds. ARGV[2]: the swarm, given for nothing, so that state keys need no third walk.
+-- The usual script: finds the heartbeats, and for each stale coordinator looks for its keys. That takes two walks over
+-- the whole keyspace for every stale coordinator, and every key it deletes goes through unpack.
+-- ARGV[1]: threshold in seconds. ARGV[2]: the swarm. It is given, so that state keys need no third walk.
 local time = redis.call('TIME')
 local now_s = tonumber(time[1])
 

@@ -1,5 +1,5 @@
-//! Script A: two walks for every stale coordinator, and a limit on how many keys it can hand over at once.
-//! Must stay what it stands for; script B is the good one.
+//! Script A: the usual Lua script. It walks the keyspace twice for every stale coordinator, and fails when it hands
+//! too many keys to `unpack`. That is the point of it: script B is the good one.
 
 use std::cell::Cell;
 
@@ -12,14 +12,14 @@ use crate::show::count;
 use crate::workloads::Workload;
 
 const SCRIPT: &str = include_str!("script_a.lua");
-/// What the server says when `unpack` is given more than Lua's stack takes.
+/// The error when `unpack` yields more than Lua's stack takes.
 pub const TOO_MANY: &str = "too many results to unpack";
-/// It is quadratic: walks times keys. So many looks take some ten seconds.
+/// Keys that all walks may look at: walks times keys. So many take some ten seconds.
 const MOST_LOOKS: u64 = 30_000_000;
 
 #[derive(Default)]
 pub struct ScriptA {
-    /// The smallest number of stale coordinators it is known to fail at.
+    /// The smallest number of stale coordinators at which it is known to fail.
     fails_from: Cell<Option<usize>>,
 }
 

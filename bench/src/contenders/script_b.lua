@@ -1,7 +1,7 @@
--- The best script we can write: one pass over the keyspace, everything decided in tables, removed in chunks.
--- The same job as BLOCKING.CLEANUP for ids without a colon: the newest of three time fields, JSON or a bare number;
--- an idempotency key goes only if neither of the two it names is alive.
--- ARGV[1]: threshold in seconds. Yields the number of keys removed.
+-- The best script we can write: one walk over the keyspace, decisions in tables, removal in chunks.
+-- It does what BLOCKING.CLEANUP does for ids without a colon: the newest of three time fields counts, in JSON or as a
+-- bare number; an idempotency key goes only if neither of the two coordinators it names is alive.
+-- ARGV[1]: threshold in seconds. Returns the number of keys removed.
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local oldest_ms = now_ms - (tonumber(ARGV[1]) + 1) * 1000
@@ -13,7 +13,7 @@ local function own(id, key)
   if keys then keys[#keys + 1] = key else owned[id] = { key } end
 end
 
--- The first letters tell most keys of others apart without making a string.
+-- The first letter tells most foreign keys apart, without making a string.
 local B, C, S = byte('bcs', 1, 3)
 local cursor = '0'
 repeat

@@ -1,5 +1,5 @@
-//! Script B: the best Lua we can write, and the yardstick for stalls.
-//! Must do the whole job; being faster by doing less is no comparison.
+//! Script B: the best Lua script we can write, doing all that the module does for ids without a colon. Waits are
+//! compared with it.
 
 use anyhow::Result;
 use blocking_harness::redis::{self, Connection};

@@ -1,5 +1,5 @@
-//! The shell: redis-cli for every step of every coordinator, as the scripts do that people run from cron.
-//! Done for a few coordinators only, because it takes hours for ten thousand; must say so.
+//! The shell: redis-cli for every step of every coordinator, like a shell script that cron runs. It takes hours for
+//! ten thousand coordinators, so it cleans up a few, and the rest is extrapolated.
 
 use std::process::Command;
 
@@ -10,9 +10,9 @@ use blocking_harness::redis::Connection;
 use super::{Contender, Done, SHELL};
 use crate::fixture::Fixture;
 
-/// Key names that fit into one command line.
+/// Key names in one command line.
 const ARGUMENTS: usize = 1_000;
-/// Keys that a coordinator's two walks may look at for a sample of several coordinators.
+/// In a larger database the sample is a single coordinator.
 const SMALL: u64 = 1_000_000;
 const SAMPLE: usize = 5;
 
@@ -42,8 +42,8 @@ impl Contender for Shell {
     }
 }
 
-/// How many keys go with the first `sample` of `all` stale coordinators: their families, and the idempotency key of
-/// the last one of all, which names the first one as its receiver.
+/// How many keys go with the first `sample` of `all` stale coordinators: their families, and the idempotency key that
+/// the last coordinator sent to the first.
 pub fn removed_with(sample: usize, all: usize) -> u64 {
     (sample * FAMILY_SIZE + usize::from(sample < all)) as u64
 }
@@ -68,7 +68,7 @@ fn clean_up(port: u16, id: &str) -> Result<u64> {
         format!("swarm:demo:blocking:{id}"),
         heartbeat,
     ]);
-    // A key that SCAN reports twice is named once more, and not counted.
+    // DEL counts a key once, even if SCAN has reported it twice.
     let mut removed = 0;
     for keys in keys.chunks(ARGUMENTS) {
         let words: Vec<&str> = ["DEL"]

@@ -1,5 +1,5 @@
-//! Wall time of each contender against a number that grows tenfold, both axes logarithmic.
-//! Must name every line where it ends, with its last figure.
+//! Wall time of each contender against a number that grows tenfold; both axes are logarithmic. A line has its name and
+//! its last figure where it ends.
 
 use std::path::Path;
 
@@ -114,7 +114,7 @@ fn names(area: &style::Area<'_>, mut ends: Vec<(&Line, (i32, i32), f64)>) -> Res
     Ok(())
 }
 
-/// Moves sorted heights so far apart that their texts do not overlap, and no farther.
+/// Moves sorted heights apart until texts there do not overlap.
 fn spread(mut heights: Vec<f64>) -> Vec<i32> {
     for _ in 0..100 {
         for n in 1..heights.len() {

@@ -1,5 +1,5 @@
-//! The pictures of the page, and every figure in them as `plots.json`, from which they can be drawn again without a run.
-//! Must be made from the results alone, and must not show what was extrapolated.
+//! The pictures of the page, and every figure in them as `plots.json`, from which they can be drawn again without a
+//! run. They are made from the results alone, and show nothing that was extrapolated.
 
 /// Wall time against something that grows.
 mod lines;
@@ -24,7 +24,7 @@ use crate::workloads::CLASSIC;
 
 /// Lies beside the pictures.
 pub const FILE: &str = "plots.json";
-/// Those whose times are measured in full.
+/// Contenders that do all of the work. The shell's times are extrapolated.
 const MEASURED: [&str; 5] = [SCRIPT_A, SCRIPT_B, CLIENT, CAREFUL_CLIENT, MODULE];
 
 /// What the pictures show: the first server, and mostly the classic case.
@@ -56,11 +56,11 @@ pub struct Line {
     pub wall_ms: BTreeMap<u64, f64>,
 }
 
-/// What stands around a picture.
+/// The texts of a picture.
 pub struct Picture {
     pub file: &'static str,
     pub title: String,
-    /// What was measured, and on what.
+    /// What was measured, and where.
     pub subtitle: String,
 }
 
@@ -180,7 +180,7 @@ fn lines_of(results: &Results, server: &str, x: impl Fn(&Record) -> Option<u64>)
                 line.wall_ms.insert(at, wall.median);
             }
             if let Some(why) = on.not_run(contender) {
-                // What comes behind the colon is the server's error.
+                // The server's error follows the colon.
                 line.note = why.split(':').next().map(str::to_owned);
             }
         }
@@ -218,7 +218,7 @@ mod tests {
         );
         assert_eq!(of(&plots.by_coordinators, SCRIPT_B), [(10_000, 320.0)]);
         assert_eq!(of(&plots.by_keys, MODULE), [(60_000, 80.0)]);
-        // It is extrapolated.
+        // Its times are extrapolated.
         assert_eq!(of(&plots.by_coordinators, "shell"), []);
     }
 

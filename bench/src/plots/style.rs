@@ -1,4 +1,4 @@
-//! What all pictures share. Must be readable at 700 pixels, and without telling colours apart.
+//! What all pictures share: readable at 700 pixels, and without telling colours apart.
 
 use anyhow::Result;
 use plotters::coord::Shift;
@@ -11,17 +11,17 @@ use crate::contenders::{CAREFUL_CLIENT, CLIENT, MODULE, SCRIPT_A, SCRIPT_B};
 
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// The base line among the contenders.
+/// The base line's row among the contenders.
 pub const NO_CLEANUP: &str = "no cleanup";
 
 pub const WIDTH: u32 = 700;
-/// Space that title and subtitle take.
+/// Height of title and subtitle.
 pub const HEADING: u32 = 62;
 pub const MARGIN: i32 = 14;
 pub const INK: RGBColor = RGBColor(34, 34, 34);
 pub const FAINT: RGBColor = RGBColor(90, 90, 90);
 pub const GRID: RGBColor = RGBColor(224, 224, 224);
-/// Pixels of a letter.
+/// Font size in pixels.
 pub const TEXT: f64 = 14.0;
 
 /// Values on an axis of times, in milliseconds.
@@ -41,7 +41,7 @@ const TIMES: [(f64, &str); 13] = [
     (86_400_000.0, "1 day"),
 ];
 
-/// Colours of Okabe and Ito, which colour-blind readers can tell apart. A contender has the same in all pictures.
+/// Colours of Okabe and Ito, which colour-blind readers can tell apart. A contender has one colour in all pictures.
 pub fn color(contender: &str) -> RGBColor {
     match contender {
         SCRIPT_A => RGBColor(230, 159, 0),
@@ -53,7 +53,7 @@ pub fn color(contender: &str) -> RGBColor {
     }
 }
 
-/// What a reader of the picture alone has to know about a contender.
+/// A second line below a contender's name, for pages without a table of contenders.
 pub fn about(contender: &str) -> &'static str {
     match contender {
         SCRIPT_B => "Lua, one walk",
@@ -64,7 +64,7 @@ pub fn about(contender: &str) -> &'static str {
     }
 }
 
-/// The mark of a contender's points; each has a form of its own.
+/// The mark of a contender's points. Each contender has a form of its own.
 pub fn mark<'a>(contender: &str, at: (i32, i32)) -> DynElement<'a, SVGBackend<'a>, (i32, i32)> {
     let color = color(contender);
     match contender {
@@ -85,7 +85,7 @@ pub fn diamond((x, y): (i32, i32), size: i32, color: RGBColor) -> Polygon<(i32, 
 }
 
 pub fn font(pixels: f64) -> FontDesc<'static> {
-    // The SVG backend makes letters this much smaller.
+    // The SVG backend divides sizes by this.
     ("sans-serif", pixels * 1.24).into()
 }
 

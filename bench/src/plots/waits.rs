@@ -1,4 +1,4 @@
-//! How long another client waits, one row for each contender. Must not hide the longest wait.
+//! How long another client waits: 99.9 % of the waits and the longest, in a row for each contender.
 
 use std::path::Path;
 
@@ -58,14 +58,14 @@ pub fn draw(folder: &Path, picture: &Picture, waits: &[Wait]) -> Result<()> {
         let at = |ms: f64| chart.backend_coord(&(ms, n as f64 + 0.5));
         let (most, longest) = (at(wait.p999_ms), at(wait.longest_ms));
         let about = style::about(&wait.contender);
-        // A name that stands alone is level with its row.
+        // A name without a second line is level with its row.
         let y = most.1 - if about.is_empty() { 0 } else { 9 };
         let name = (style::MARGIN, y);
         style::text(&area, &wait.contender, name, HPos::Left, VPos::Center)?;
         style::faint(&area, about, (style::MARGIN, most.1 + 9))?;
         area.draw(&PathElement::new([most, longest], color.stroke_width(3)))?;
         area.draw(&style::diamond(longest, 9, color))?;
-        // Where the two meet, the edge keeps them apart.
+        // A white edge, so that both marks can be seen where they meet.
         area.draw(&Circle::new(most, 6, WHITE.filled()))?;
         area.draw(&Circle::new(most, 5, color.filled()))?;
         let above = (most.0, most.1 - 10);

@@ -1,5 +1,4 @@
-//! Callgrind, told when to count, and what it counted.
-//! Must count the main thread alone.
+//! Starts and stops callgrind's counting, and reads what it counted in the main thread.
 
 use std::path::Path;
 use std::process::Command;
@@ -31,15 +30,15 @@ pub struct Profile {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub total: u64,
-    /// With everything they call.
+    /// Functions with everything they call.
     inclusive: Vec<Function>,
-    /// By themselves, the most expensive first.
+    /// Functions by themselves, the most expensive first.
     pub own: Vec<Function>,
 }
 
 impl Counts {
-    /// What the function of exactly this name took with everything it calls; 0 if it was never called. One that has others
-    /// inlined stands there once for each of their files, and the largest number holds the rest.
+    /// The count of the function of exactly this name with everything it calls; 0 if it was never called. A function
+    /// into which others are inlined has a row for each of their files, and the largest of them includes the rest.
     pub fn inclusive(&self, name: &str) -> u64 {
         let named = self
             .inclusive
@@ -52,14 +51,14 @@ impl Counts {
     }
 }
 
-/// Does the work, and counts meanwhile.
+/// Counts while `work` runs.
 pub fn counted<T>(server: &Server, work: impl FnOnce() -> Result<T>) -> Result<(T, Profile)> {
     let pid = server.pid().to_string();
     tell(&["-i", "on", &pid])?;
     let done = work();
     tell(&["-i", "off", &pid])?;
     tell(&["-d", &pid])?;
-    // The first dump of this process, the first thread.
+    // The first dump of this process, for its first thread.
     let file = server.dir().join(format!("{pid}.1-01"));
     ensure!(file.exists(), "callgrind has left no {}", file.display());
     let profile = Profile {
@@ -110,7 +109,7 @@ fn parse(text: &str) -> Option<(u64, Vec<Function>)> {
     Some((total, functions.collect()))
 }
 
-/// `13,296,031 (26.22%)  ???:unlinkCommand [/usr/bin/redis-server]`: the number, and what stands behind the share.
+/// `13,296,031 (26.22%)  ???:unlinkCommand [/usr/bin/redis-server]`: the number, and the text after the share.
 fn row(line: &str) -> Option<(u64, &str)> {
     let (number, rest) = line.trim_start().split_once(" (")?;
     let (_, what) = rest.split_once("%)")?;

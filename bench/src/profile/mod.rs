@@ -1,7 +1,7 @@
-//! `make profile`: how many instructions a server's main thread executes for each contender, and what for. Times depend
-//! on what else the machine does; instructions hardly do, so this shows what no tuning can get below.
-//! Must not be taken for time: an instruction that waits for memory counts as much as one that does not. For a walk over
-//! foreign keys the waits are counted, too.
+//! `make profile`: how many instructions a server's main thread executes for each contender, and what for. Times
+//! depend on what else the machine does; instructions hardly do, so this shows what no tuning can get below.
+//! Instructions are not time: one that waits for memory counts as much as one that does not. For a walk over foreign
+//! keys the cache misses are counted, too.
 
 /// Starting, stopping and reading callgrind.
 mod callgrind;
@@ -22,37 +22,36 @@ use crate::machine::Machine;
 use crate::workloads::{self, CLASSIC, Workload};
 use callgrind::{Counts, Profile};
 
-/// Stands in for the server.
+/// Runs the server under callgrind.
 const WATCHED: &str = "scripts/callgrind-server.sh";
-/// Under valgrind everything takes some fifty times as long, so slices as a clock measures them would be fifty times as
-/// many. With these they are about as many as they are without it.
+/// Valgrind makes everything some fifty times slower. So long a slice keeps their number about what it is without it.
 const SLICE_US: u32 = 10_000;
-/// What the server does from time to time, whatever else it does; fifty times as often here.
+/// The server's regular work, whose share valgrind makes fifty times as large.
 const BY_THE_CLOCK: &str = "serverCron";
-/// What the limit consists of.
+/// The commands of the limit.
 const SCAN: &str = "scanCommand";
 const LIMIT_COMMANDS: [&str; 2] = [SCAN, "unlinkCommand"];
 
-/// What a walk took, mostly over foreign keys.
-pub struct Walked {
-    /// For one key of the database.
+/// What a walk over mostly foreign keys cost.
+pub struct WalkCost {
+    /// For a key of the database.
     pub instructions_per_key: f64,
     pub misses_per_key: f64,
-    /// Reads that missed the cache, of all functions.
+    /// Reads that missed the cache, by function.
     misses: Counts,
     keys: u64,
 }
 
-/// What one contender took.
-pub struct Taken {
+/// What a run of a contender cost.
+pub struct Cost {
     pub contender: &'static str,
-    /// Instructions of the main thread for one removed key.
+    /// Instructions of the main thread for a removed key.
     pub per_key: f64,
     counts: Counts,
     keys: u64,
 }
 
-impl Taken {
+impl Cost {
     fn per_key(&self, instructions: u64) -> f64 {
         instructions as f64 / self.keys as f64
     }
@@ -73,16 +72,16 @@ pub fn run(page: &Path, workload: &Workload, walk: &Workload) -> Result<()> {
     let contenders: [&dyn Contender; 4] = [&ScriptB, &Client::FAST, &Module::default(), &Limit];
     let mut all = Vec::new();
     for contender in contenders {
-        let taken = taken(&fixture, contender).with_context(|| contender.name())?;
+        let cost = cost(&fixture, contender).with_context(|| contender.name())?;
         println!(
             "{title}, {}: {:.0} instructions a key",
-            taken.contender, taken.per_key
+            cost.contender, cost.per_key
         );
-        all.push(taken);
+        all.push(cost);
     }
     let foreign = Fixture::make(&watched, walk, &ProgressBar::hidden())?;
-    let scan = walked(&foreign, &Limit).context("SCAN")?;
-    let module = walked(&foreign, &Module::default()).context(MODULE)?;
+    let scan = walk_cost(&foreign, &Limit).context("SCAN")?;
+    let module = walk_cost(&foreign, &Module::default()).context(MODULE)?;
     let machine = Machine::describe();
     let mut text = page::of_ways(&machine, &title, &fixture, &all)?;
     text += &page::of_walks(&foreign, &scan, &module)?;
@@ -111,13 +110,13 @@ fn profiled(fixture: &Fixture, contender: &dyn Contender) -> Result<Profile> {
 }
 
 /// The server's own walk is its SCAN alone; the module's is all that the main thread does.
-fn walked(fixture: &Fixture, contender: &dyn Contender) -> Result<Walked> {
+fn walk_cost(fixture: &Fixture, contender: &dyn Contender) -> Result<WalkCost> {
     let Profile {
         instructions,
         misses,
     } = profiled(fixture, contender)?;
     let keys = fixture.keys();
-    Ok(Walked {
+    Ok(WalkCost {
         instructions_per_key: sum(contender, &instructions, &[SCAN])? as f64 / keys as f64,
         misses_per_key: sum(contender, &misses, &[SCAN])? as f64 / keys as f64,
         misses,
@@ -125,8 +124,8 @@ fn walked(fixture: &Fixture, contender: &dyn Contender) -> Result<Walked> {
     })
 }
 
-/// Of the limit, what these commands take by themselves; else all that the main thread does, but for the server's
-/// regular work.
+/// For the limit, what these commands take by themselves. Otherwise all that the main thread does, but for the
+/// server's regular work.
 fn sum(contender: &dyn Contender, counts: &Counts, commands: &[&str]) -> Result<u64> {
     if contender.name() != LIMIT {
         return Ok(counts.total - counts.inclusive(BY_THE_CLOCK));
@@ -139,11 +138,11 @@ fn sum(contender: &dyn Contender, counts: &Counts, commands: &[&str]) -> Result<
     Ok(commands.iter().sum())
 }
 
-fn taken(fixture: &Fixture, contender: &dyn Contender) -> Result<Taken> {
+fn cost(fixture: &Fixture, contender: &dyn Contender) -> Result<Cost> {
     let counts = profiled(fixture, contender)?.instructions;
     let instructions = sum(contender, &counts, &LIMIT_COMMANDS)?;
     let keys = fixture.doomed();
-    Ok(Taken {
+    Ok(Cost {
         contender: contender.name(),
         per_key: instructions as f64 / keys as f64,
         counts,

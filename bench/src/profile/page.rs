@@ -1,4 +1,4 @@
-//! `docs/profile.md`, written anew by every run. Must hold nothing but what was counted and how.
+//! `docs/profile.md`, which every run writes anew: what was counted, and how.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -7,21 +7,21 @@ use anyhow::{Context, Result, anyhow};
 use comfy_table::Table;
 
 use super::callgrind::Function;
-use super::{Taken, Walked};
+use super::{Cost, WalkCost};
 use crate::contenders::{LIMIT, MODULE, SCRIPT_B};
 use crate::fixture::Fixture;
 use crate::machine::Machine;
 use crate::show::{count, percent, times};
 use crate::tables::{Form, table};
 
-/// Functions that are listed by themselves.
+/// How many functions the page lists.
 const LISTED: usize = 15;
 
-/// Functions of a walk that are listed: those with this share of the cache misses of SCAN's walk or the module's.
+/// A function of a walk is listed if it has this share of the cache misses, in SCAN's walk or in the module's.
 const WALK_SHARE: f64 = 0.03;
 
-/// Parts of a run of the module, each with the functions whose instructions, callees included, are added and those that
-/// are taken away again.
+/// Parts of a run of the module, each with functions whose instructions, callees included, are added, and functions
+/// whose instructions are subtracted.
 const PARTS: [(&str, &[&str], &[&str]); 8] = [
     ("the server's own UNLINK", &["unlinkCommand"], &[]),
     (
@@ -61,16 +61,11 @@ const PARTS: [(&str, &[&str], &[&str]); 8] = [
     ),
 ];
 
-/// What each contender took, and the module in detail.
-pub fn of_ways(
-    machine: &Machine,
-    server: &str,
-    fixture: &Fixture,
-    all: &[Taken],
-) -> Result<String> {
+/// What each contender cost, and the module in detail.
+pub fn of_ways(machine: &Machine, server: &str, fixture: &Fixture, all: &[Cost]) -> Result<String> {
     let of = |contender: &str| {
-        let taken = all.iter().find(|taken| taken.contender == contender);
-        taken.with_context(|| format!("{contender} was not measured"))
+        let cost = all.iter().find(|cost| cost.contender == contender);
+        cost.with_context(|| format!("{contender} was not measured"))
     };
     let (limit, script, module) = (of(LIMIT)?, of(SCRIPT_B)?, of(MODULE)?);
     let mut text = format!(
@@ -82,9 +77,9 @@ Written by `make profile`; every figure on this page comes from one run of it.
 - server: {server}, under valgrind's callgrind
 - workload: {} coordinators of six keys, {} of them stale
 
-What is counted are the instructions of the server's main thread, divided by the {} keys that are removed. They hardly differ
-between a busy machine and a quiet one, but they are not time: an instruction that waits for memory counts as much as one
-that does not. The limit is what the commands SCAN and UNLINK take by themselves; for the other contenders it is all that the
+These are instructions of the server's main thread, divided by the {} keys that are removed. They hardly differ between a
+busy machine and a quiet one, but they are not time: an instruction that waits for memory counts as much as one that does
+not. The limit is what the commands SCAN and UNLINK take by themselves. The figures of the other contenders are all that the
 main thread does meanwhile, but for the server's regular work.
 
 ",
@@ -96,18 +91,18 @@ main thread does meanwhile, but for the server's regular work.
         Form::Markdown,
         ["contender", "instructions a key", "of the limit"],
     );
-    for taken in all {
+    for cost in all {
         table.add_row([
-            taken.contender.to_owned(),
-            count(taken.per_key),
-            times(taken.per_key / limit.per_key),
+            cost.contender.to_owned(),
+            count(cost.per_key),
+            times(cost.per_key / limit.per_key),
         ]);
     }
     writeln!(text, "{table}\n")?;
     writeln!(
         text,
-        "So nobody who has the server walk its keys and remove them can be more than {} as fast as script B on an idle server,\n\
-         and that only by doing nothing else.\n",
+        "So no contender that has the server walk its keys and remove them can be more than {} as fast as script B on an\n\
+         idle server, and that only by doing nothing else.\n",
         times(script.per_key / limit.per_key)
     )?;
     text += "## What a run of the module consists of\n\n";
@@ -118,14 +113,14 @@ main thread does meanwhile, but for the server's regular work.
 }
 
 /// A walk by SCAN, and one by the module.
-pub fn of_walks(fixture: &Fixture, scan: &Walked, module: &Walked) -> Result<String> {
+pub fn of_walks(fixture: &Fixture, scan: &WalkCost, module: &WalkCost) -> Result<String> {
     let mut text = format!(
         "## A walk over foreign keys
 
-{} coordinators among {} foreign keys, so that nearly all of it is the walk. Counted is here, too, how often the main thread
-reads what a last-level cache of 1 MiB would not hold, and has to wait for memory. So small a cache stands for a real one, as
-the keys that can be walked under valgrind stand for many more. For SCAN it is what the
-command takes by itself; for the module all that the main thread does, but for the server's regular work.
+{} coordinators among {} foreign keys, so that nearly all of it is the walk. Misses are reads of the main thread that a
+last-level cache of 1 MiB would not hold, so that it has to wait for memory. The cache is smaller than a real one, because
+valgrind can walk only a part of the keys of a real database. SCAN's figures are what the command takes by itself, the
+module's all that the main thread does, but for the server's regular work.
 
 ",
         count(fixture.workload.coordinators() as f64),
@@ -141,8 +136,8 @@ command takes by itself; for the module all that the main thread does, but for t
         ]);
     }
     writeln!(text, "{sums}\n")?;
-    text += "RedisModule_Scan looks at each value to say of which type it is, and mostly waits for memory there; SCAN
-need not know the type. The functions in which most reads miss:\n\n";
+    text += "RedisModule_Scan reads the type of each value, and mostly waits for memory there; SCAN does not need the type. The functions
+in which most reads miss:\n\n";
     let head = [
         "function",
         "in",
@@ -168,21 +163,21 @@ need not know the type. The functions in which most reads miss:\n\n";
     Ok(text)
 }
 
-/// A function, and how often a key its own reads miss the cache.
+/// A function, and how many of its own reads miss the cache, for a key.
 struct Missing<'w> {
     function: &'w Function,
     scan: f64,
     module: f64,
 }
 
-/// Those that have a share in the misses, the largest first.
-fn missing<'w>(scan: &'w Walked, module: &'w Walked) -> Vec<Missing<'w>> {
+/// The functions that have a share in the misses, the largest first.
+fn missing<'w>(scan: &'w WalkCost, module: &'w WalkCost) -> Vec<Missing<'w>> {
     let all = scan.misses.own.iter().chain(&module.misses.own);
     let mut rows: Vec<Missing> = Vec::new();
     for function in all {
         let is_same = |f: &Function| f.name == function.name && f.object == function.object;
         if !rows.iter().any(|row| is_same(row.function)) {
-            let of = |walk: &Walked| {
+            let of = |walk: &WalkCost| {
                 let own = walk.misses.own.iter().filter(|f| is_same(f));
                 own.map(|f| f.count).sum::<u64>() as f64 / walk.keys as f64
             };
@@ -201,7 +196,7 @@ fn missing<'w>(scan: &'w Walked, module: &'w Walked) -> Vec<Missing<'w>> {
     rows
 }
 
-fn parts(module: &Taken) -> Result<Table> {
+fn parts(module: &Cost) -> Result<Table> {
     let mut table = table(Form::Markdown, ["part", "instructions a key", "share"]);
     let mut row = |part: &str, instructions: f64| {
         let share = percent(instructions / module.per_key);
@@ -228,7 +223,7 @@ fn parts(module: &Taken) -> Result<Table> {
     Ok(table)
 }
 
-fn functions(module: &Taken) -> Table {
+fn functions(module: &Cost) -> Table {
     let mut table = table(
         Form::Markdown,
         ["function", "in", "instructions a key", "share"],
