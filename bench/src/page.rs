@@ -44,7 +44,7 @@ impl Page<'_> {
         let file = plots::FILE;
         writeln!(
             text,
-            "## Plots\n\n{PICTURES} [{name}/{file}]({name}/{file}) holds their figures, and `make plots` draws them again.\n"
+            "## Plots\n\n{PICTURES} [{name}/{file}]({name}/{file}) holds every figure of the pictures, and `make plots` draws them from it.\n"
         )?;
         for picture in drawn {
             let (title, subtitle) = (picture.title, picture.subtitle);

@@ -52,6 +52,9 @@ pub fn draw(folder: &Path, picture: &Picture, x: &str, lines: &[Line]) -> Result
         .x_desc(x)
         .draw()?;
 
+    let all: Vec<(i32, i32)> = points()
+        .map(|(count, ms)| chart.backend_coord(&(*count as f64, *ms)))
+        .collect();
     let mut ends = Vec::new();
     for line in lines {
         let color = style::color(&line.contender);
@@ -65,14 +68,12 @@ pub fn draw(folder: &Path, picture: &Picture, x: &str, lines: &[Line]) -> Result
             area.draw(&style::mark(&line.contender, *point))?;
         }
         if line.contender == MODULE {
-            for (point, ms) in points
-                .iter()
-                .rev()
-                .skip(1)
-                .zip(line.wall_ms.values().rev().skip(1))
-            {
-                let below = (point.0 + 4, point.1 + 7);
-                style::text(&area, &show::time(*ms), below, HPos::Left, VPos::Top)?;
+            let figures = points.iter().zip(line.wall_ms.values());
+            for (point, ms) in figures.rev().skip(1) {
+                let lowest = all.iter().filter(|(x, _)| *x == point.0).map(|(_, y)| *y);
+                let below = (point.0 + 4, lowest.max().unwrap_or(point.1) + 7);
+                let words = format!("{MODULE} {}", show::time(*ms));
+                style::text(&area, &words, below, HPos::Left, VPos::Top)?;
             }
         }
         if let Some((end, ms)) = points.last().zip(line.wall_ms.values().last()) {
