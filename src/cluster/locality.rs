@@ -159,7 +159,7 @@ impl Locality {
                 "give every id the hash tag of its partners, and set blocking.cluster-tags to ids"
             }
             ClusterTags::Ids => {
-                "their ids have no hash tag, or not that of their partners, as blocking.cluster-tags ids says"
+                "some ids do not have the hash tag of their partners, although blocking.cluster-tags is ids"
             }
         };
         match self.open {

@@ -141,7 +141,7 @@ impl Answer {
             out.push(format!("you may not read {denied} of its heartbeats"));
         } else if self.heartbeats.is_empty() && self.explanation.is_elsewhere {
             out.push(
-                "it has no heartbeat on this node, and may have one on other nodes of the cluster"
+                "it has no heartbeat on this node, but may have one on another node of the cluster"
                     .into(),
             );
         } else if self.heartbeats.is_empty() {
@@ -155,7 +155,7 @@ impl Answer {
                 Some(swarm) => format!("its heartbeat of swarm {}", shown(swarm)),
             };
             let Some(vitals) = &read.vitals else {
-                out.push(format!("{whose} went away while it was looked at"));
+                out.push(format!("{whose} disappeared while EXPLAIN read it"));
                 continue;
             };
             let key = &read.beating.key;
@@ -164,7 +164,7 @@ impl Answer {
             let now = State::from(now);
             if now != *state {
                 out.push(format!(
-                    "{whose} was {} when the walk passed it and is {} now: CLEANUP looks again, too",
+                    "{whose} was {} when it was scanned and is {} now: CLEANUP reads it again before it removes anything",
                     state.word(),
                     now.word()
                 ));
@@ -175,13 +175,13 @@ impl Answer {
                 (State::Unreadable, _) => {
                     let why = vitals.trouble.as_ref().map(Trouble::sentence);
                     let why = why.unwrap_or_else(|| "its name is reserved".into());
-                    format!("{whose} is unreadable, {why}: it stays and protects its keys")
+                    format!("{whose} is unreadable because {why}; it stays and protects its keys")
                 }
                 (State::Live, _) if vitals.is_presence() => {
                     let ttl_s = vitals.ttl_s(read.read_ms).unwrap_or_default();
                     format!(
-                        "{whose} is live while it is there: it gives no time, and expires in {ttl_s} s unless it is \
-                         written again; then only ORPHANS removes its keys"
+                        "{whose} is live while it exists: it gives no time, and expires in {ttl_s} s unless it is \
+                         written again; after that only ORPHANS removes its keys"
                     )
                 }
                 (State::Live, age_s) if age_s < 0 => {
@@ -200,11 +200,11 @@ impl Answer {
                 && age_s.saturating_add(ttl_s) <= i64::from(threshold_s)
             {
                 out.push(format!(
-                    "it expires in {ttl_s} s, before it can become stale: then only ORPHANS removes its keys"
+                    "it expires in {ttl_s} s, before it can become stale: after that only ORPHANS removes its keys"
                 ));
             }
             if read.seen_before == Some(false) && *state == State::Stale {
-                out.push("second look: the schedule has not seen these bytes before, so it waits one interval".into());
+                out.push("second look: the schedule has not seen this value before, so it waits one interval".into());
             }
         }
     }
@@ -230,7 +230,7 @@ impl Answer {
 
     fn say_of_nets(&self, out: &mut Vec<String>) {
         if self.explanation.is_protected {
-            out.push("blocking.protect names it: nothing of it is removed".into());
+            out.push("blocking.protect names it: none of its keys is removed".into());
         }
         if let Some(share) = &self.explanation.share {
             let reason = share.reason();
@@ -244,7 +244,7 @@ impl Answer {
         }
         if self.around.is_truncated {
             out.push(
-                "not all keys fit blocking.collect-max-bytes: what is said of keys is not all"
+                "not all keys fit blocking.collect-max-bytes: keys and counts here are incomplete"
                     .into(),
             );
         }
@@ -272,7 +272,7 @@ impl Answer {
         );
         say(
             KeyFate::Kept,
-            "of its keys are kept: whoever could own them is not dead",
+            "of its keys are kept: none of their possible owners is dead",
         );
         say(
             KeyFate::Others,
@@ -280,7 +280,7 @@ impl Answer {
         );
         say(
             KeyFate::Denied,
-            "of its keys stay because you may not delete them, or the rest of their family",
+            "of its keys stay because you may not delete them, or other keys of the id",
         );
         say(
             KeyFate::OrphanTooYoung,
@@ -288,7 +288,7 @@ impl Answer {
         );
         say(
             KeyFate::OrphanKept,
-            "of its keys are orphans that are protected or could be too many's",
+            "of its keys are orphans that are protected, or that too many coordinators could own",
         );
         say(
             KeyFate::Orphan,

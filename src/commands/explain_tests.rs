@@ -70,7 +70,7 @@ fn heartbeats_in_words() {
             read(State::Live, Some(100), Some(500)),
             &[
                 "its heartbeat is live: 100 s old, not more than 600 s",
-                "it expires in 500 s, before it can become stale: then only ORPHANS removes its keys",
+                "it expires in 500 s, before it can become stale: after that only ORPHANS removes its keys",
             ],
         ),
         (
@@ -80,14 +80,16 @@ fn heartbeats_in_words() {
         (
             read(State::Unreadable, None, None),
             &[
-                "its heartbeat is unreadable, it is neither a string nor a hash: 'list': it stays and protects its keys",
+                "its heartbeat is unreadable because it is neither a string nor a hash: 'list'; it stays and protects \
+                 its keys",
             ],
         ),
         // Refreshed while the look was on.
         (
             read(State::Stale, Some(0), None),
             &[
-                "its heartbeat was stale when the walk passed it and is live now: CLEANUP looks again, too",
+                "its heartbeat was stale when it was scanned and is live now: CLEANUP reads it again before it \
+                 removes anything",
             ],
         ),
         (
@@ -95,7 +97,7 @@ fn heartbeats_in_words() {
                 vitals: None,
                 ..read(State::Stale, None, None)
             },
-            &["its heartbeat went away while it was looked at"],
+            &["its heartbeat disappeared while EXPLAIN read it"],
         ),
     ];
     for (read, expected) in table {

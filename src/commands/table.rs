@@ -164,7 +164,7 @@ pub const CLEANUP: Command = Command {
         option("DRYRUN", "dryrun", Kind::Keyword).help("remove nothing, report what would go."),
         option("ORPHANS", "orphans", Kind::OptionalInteger(THRESHOLD_S))
             .value("grace-seconds")
-            .help("remove keys of nobody, too, when nothing about them is younger than this (threshold)."),
+            .help("also remove keys whose possible owners have no heartbeat, if nothing about them is younger than this (threshold)."),
         MATCH.help("remove only coordinators whose id fits this glob pattern."),
         option("LIMIT", "coordinators", integer(1, u32::MAX, "coordinators"))
             .help("remove at most this many coordinators, the oldest first."),
@@ -173,7 +173,7 @@ pub const CLEANUP: Command = Command {
         option("IDS", "count", integer(0, 10_000, "ids"))
             .help("list at most this many stale ids (100)."),
         option("NOWARMUP", "nowarmup", Kind::Keyword)
-            .help("remove although writers were kept away a moment ago."),
+            .help("remove although clients could not write a moment ago."),
         option("ASYNC", "async", Kind::Keyword).help("reply at once with the run's number."),
         JSON.help("reply with one JSON object."),
     ],

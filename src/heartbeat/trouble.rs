@@ -33,23 +33,23 @@ impl Reason {
     pub const fn words(self) -> &'static str {
         match self {
             Self::OtherType => "is neither a string nor a hash",
-            Self::Unavailable => "cannot be had from the server",
+            Self::Unavailable => "cannot be read from the server",
             Self::TooLong => "is longer than blocking.max-heartbeat-bytes",
             Self::Empty => "is empty",
-            Self::Binary => "is no text",
-            Self::BrokenJson => "begins like a JSON object and is none",
+            Self::Binary => "is not text",
+            Self::BrokenJson => "begins like a JSON object but is not one",
             Self::NoField => "has none of the fields that blocking.time-fields names",
             Self::NoDate => "is neither a number nor a date",
             Self::Nested => {
-                "is an object, of which blocking.time-fields must name the field, as in stats.updatedAt"
+                "is an object of which blocking.time-fields must name a field, such as stats.updatedAt"
             }
-            Self::NoScalar => "is a list or a truth value",
+            Self::NoScalar => "is a list or a boolean",
             Self::Null => "is null",
             Self::Zero => "is zero",
             Self::Small => "is a number too small for a date",
             Self::Large => "is a number too large for a date",
             Self::NotFinite => "is not a finite number",
-            Self::TooOld => "lies further back than blocking.beat-window-days",
+            Self::TooOld => "is older than blocking.beat-window-days",
             Self::Zoneless => "is a date without a zone, and blocking.zoneless is refuse",
         }
     }

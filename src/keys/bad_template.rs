@@ -34,7 +34,7 @@ impl BadTemplate {
             Self::Byte => "quotes, backslashes and control characters are not accepted",
             Self::Family => &TEMPLATE_BEGINNINGS,
             Self::Placeholder => {
-                "accepted in braces are {id} and {swarm}, and a brace itself is doubled"
+                "only {id} and {swarm} are accepted in braces, and a brace itself is doubled"
             }
             Self::Beginning => {
                 "text that ends with a colon must come before the first {id}, {swarm} or *"
@@ -42,11 +42,11 @@ impl BadTemplate {
             Self::NoId => "a template needs one {id}",
             Self::Form => "expected PREFIX:[{swarm}TEXT | *TEXT]{id}[TEXT][*]",
             Self::Border => {
-                "{id} and {swarm} must begin behind a colon and end at a colon or at the end of the key, or stand beside a *"
+                "{id} and {swarm} must begin after a colon and end at a colon or at the end of the key, or stand beside a *"
             }
-            Self::HeartbeatStar => "a heartbeat takes no *",
+            Self::HeartbeatStar => "a heartbeat template takes no *",
             Self::NoHeartbeat => "at least one heartbeat= is needed",
-            Self::Never => "never= needs a name, in which *, {id} and {swarm} may stand",
+            Self::Never => "never= needs a name, which may contain *, {id} and {swarm}",
             Self::TooLong => "at most 512 bytes are accepted in one template",
             Self::TooMany => "at most 64 templates are accepted",
         }

@@ -177,7 +177,9 @@ pub unsafe extern "C" fn RedisModule_OnUnload(ctx: *mut RedisModuleCtx) -> i32 {
 fn stays_loaded(ctx: *mut RedisModuleCtx) -> Option<String> {
     if let Some(progress) = registry::progress() {
         let run = progress.run;
-        return Some(format!("run {run} is on; BLOCKING.CANCEL ends it"));
+        return Some(format!(
+            "run {run} is still running; BLOCKING.CANCEL ends it"
+        ));
     }
     match acl::user_with_our_command(ctx) {
         Ok(None) => None,

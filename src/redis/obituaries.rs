@@ -41,7 +41,7 @@ pub fn write(ctx: *mut RedisModuleCtx, obituaries: &mut Obituaries) -> u64 {
     let mut bytes = 0usize;
     for words in obituaries.finished() {
         let outcome = if obituaries.is_family {
-            Err("its name is that of a family key".to_owned())
+            Err("its name fits a template of blocking.families".to_owned())
         } else {
             add(ctx, &words)
         };

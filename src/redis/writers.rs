@@ -103,7 +103,7 @@ pub fn look_at_writes(ctx: *mut RedisModuleCtx, at_once: bool) {
         } else {
             Level::Warning
         };
-        let line = format!("writes are refused, and a warm-up begins: {why}");
+        let line = format!("the server refuses writes, so a warm-up begins: {why}");
         api::log(ctx, level, &line);
     }
     if noticed.is_first && registry::progress().is_some_and(|run| run.needs_writers()) {

@@ -164,7 +164,7 @@ impl fmt::Display for Error {
             Self::QueryInMulti { command } => {
                 write!(
                     out,
-                    "ERR {command} cannot wait inside MULTI; ask outside of it"
+                    "ERR {command} cannot wait inside MULTI; call it outside of MULTI"
                 )
             }
             Self::ClusterDown => write!(
@@ -173,8 +173,8 @@ impl fmt::Display for Error {
             ),
             Self::WarmUp { away_s, left_s } => write!(
                 out,
-                "WARMUP writers were kept away for {away_s} s; {left_s} s left; \
-                 add NOWARMUP to remove anyway"
+                "WARMUP clients could not write for {away_s} s, so living coordinators may look dead; \
+                 {left_s} s left; add NOWARMUP to remove anyway"
             ),
             Self::NotPrimary => out.write_str(
                 "READONLY BLOCKING.CLEANUP runs on a primary only; this server is a replica",

@@ -109,7 +109,7 @@ fn samples() -> Vec<(Error, &'static str)> {
             Error::QueryInMulti {
                 command: "BLOCKING.LIST",
             },
-            "ERR BLOCKING.LIST cannot wait inside MULTI; ask outside of it",
+            "ERR BLOCKING.LIST cannot wait inside MULTI; call it outside of MULTI",
         ),
         (
             Error::QueryEnded {
@@ -180,7 +180,8 @@ fn samples() -> Vec<(Error, &'static str)> {
                 away_s: 17,
                 left_s: 590,
             },
-            "WARMUP writers were kept away for 17 s; 590 s left; add NOWARMUP to remove anyway",
+            "WARMUP clients could not write for 17 s, so living coordinators may look dead; 590 s left; add NOWARMUP \
+             to remove anyway",
         ),
         (
             Error::NotPrimary,

@@ -203,11 +203,11 @@ pub fn objection(
 /// What DOCTOR and EXPLAIN say of a warm-up.
 pub fn sentence(left_s: u64, away_s: u64) -> String {
     let mut text = format!(
-        "warm-up: for {left_s} s more the schedule does not judge, and a living coordinator may look dead"
+        "warm-up: for {left_s} s more no scheduled run begins, because living coordinators may look dead"
     );
     if away_s > 0 {
         text += &format!(
-            "; writers were kept away for {away_s} s, so BLOCKING.CLEANUP removes nothing without NOWARMUP"
+            "; clients could not write for {away_s} s, so BLOCKING.CLEANUP removes nothing without NOWARMUP"
         );
     }
     text

@@ -125,9 +125,9 @@ fn on_day_one_the_first_sentence_says_why_nothing_becomes_stale() -> Result<()> 
         let told = lines(&mut conn)?;
         assert_eq!(
             told[0],
-            "problem: nothing becomes stale here: all 40 heartbeats expire 300 s after the beat, before anyone is older \
-             than the threshold of 600 s. What their dead leave behind are orphans: remove them with BLOCKING.CLEANUP \
-             ORPHANS, or by the schedule with blocking.orphan-grace-seconds; or give heartbeats a TTL well above 600 s."
+            "problem: all 40 heartbeats expire (300 s) before the 600 s threshold, so none can become stale. Keys \
+             left behind become orphans: remove them with BLOCKING.CLEANUP ORPHANS, or by the schedule with \
+             blocking.orphan-grace-seconds; or give heartbeats a TTL well above 600 s."
         );
         ensure!(
             told[1].starts_with("warning: the schedule is off: "),
@@ -164,8 +164,8 @@ fn an_empty_database_is_named() -> Result<()> {
     let server = start()?;
     let mut conn = server.client_db(5)?;
     let told = lines(&mut conn)?;
-    let expected = "problem: found no coordinators among 0 keys of database 5: there is no heartbeat. Check the number of \
-                    the database and the names in blocking.families.";
+    let expected = "problem: found no coordinators among 0 keys of database 5: there is no heartbeat. Check the \
+                    database number and the templates in blocking.families.";
     assert_eq!(told[0], expected);
     set(&mut conn, "session:1", "x", &[])?;
     set(&mut conn, "blocking:signal:ghost", "x", &[])?;
@@ -333,7 +333,7 @@ fn what_cannot_be_asked() -> Result<()> {
         .query::<redis::Value>(&mut conn)
         .unwrap_err()
         .to_string();
-    let text = "BLOCKING.DOCTOR cannot wait inside MULTI; ask outside of it";
+    let text = "BLOCKING.DOCTOR cannot wait inside MULTI; call it outside of MULTI";
     ensure!(error.contains(text), "{error}");
     let status = command(&mut conn, "BLOCKING.STATUS", &[])?;
     assert_eq!(status.text("state")?, "idle");

@@ -203,7 +203,10 @@ fn a_heartbeat_that_expires_too_soon_is_told_of() -> Result<()> {
     let reasons = explain(&mut conn, b"a", &[])?.texts("reasons")?;
     let says = |reasons: &[String], text: &str| reasons.iter().any(|r| r.contains(text));
     ensure!(
-        says(&reasons, "before it can become stale: then only ORPHANS"),
+        says(
+            &reasons,
+            "before it can become stale: after that only ORPHANS"
+        ),
         "{reasons:?}"
     );
     let reasons = explain(&mut conn, b"a", &["THRESHOLD", "200"])?.texts("reasons")?;

@@ -229,7 +229,7 @@ fn what_cannot_be_asked() -> Result<()> {
             &queued_alone
         };
         let error = pipe.query::<Value>(&mut conn).unwrap_err().to_string();
-        let text = format!("{name} cannot wait inside MULTI; ask outside of it");
+        let text = format!("{name} cannot wait inside MULTI; call it outside of MULTI");
         ensure!(error.contains(&text), "{error}");
         let script = format!("return redis.call('{name}', 'id')");
         let call = cmd("EVAL").arg(&script).arg(0).query::<Value>(&mut conn);

@@ -127,22 +127,22 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
         Code::Memory,
         Severity::Problem,
         |f| f.walked.is_overfull = true,
-        "problem: the heartbeats alone exceed blocking.collect-max-bytes, which is 536870912: no cleanup can work, and \
-         nothing is said here of ids, orphans and what a cleanup would do. Raise blocking.collect-max-bytes.",
+        "problem: the heartbeats alone exceed blocking.collect-max-bytes (536870912): no cleanup can work, and \
+         findings about ids, orphans and what a cleanup would do are missing. Raise blocking.collect-max-bytes.",
     ),
     (
         Code::Memory,
         Severity::Warning,
         |f| f.walked.is_truncated = true,
-        "warning: not all family keys fit blocking.collect-max-bytes, which is 536870912: cleanups remove a part at a \
-         time, and nothing is said here of orphans and of keys that would go. Raise blocking.collect-max-bytes.",
+        "warning: not all family keys fit blocking.collect-max-bytes (536870912): cleanups remove a part at a time, \
+         and findings about orphans and keys to be removed are missing. Raise blocking.collect-max-bytes.",
     ),
     (
         Code::NoCoordinators,
         Severity::Problem,
         |f| f.survey.heartbeats = 0,
-        "problem: found no coordinators among 77 keys of database 3: there is no heartbeat. Check the number of the \
-         database and the names in blocking.families.",
+        "problem: found no coordinators among 77 keys of database 3: there is no heartbeat. Check the database number \
+         and the templates in blocking.families.",
     ),
     (
         Code::NoCoordinators,
@@ -151,17 +151,17 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
             f.survey.heartbeats = 0;
             f.study.orphaned.as_mut().unwrap().found[Family::Signal] = 4;
         },
-        "problem: found no coordinators among 77 keys of database 3: there is no heartbeat, though 4 family keys are \
-         there. Either all heartbeats have expired, and what is left are orphans, or they have other names than \
-         blocking.families says.",
+        "problem: found no coordinators among 77 keys of database 3: there is no heartbeat, but there are 4 family \
+         keys. Either all heartbeats have expired and the rest are orphans, or their names fit no template of \
+         blocking.families.",
     ),
     (
         Code::Unreadable,
         Severity::Problem,
         |f| mute(f, b"blocking:heartbeat:\xffm"),
-        "problem: 1 of 2 heartbeats can never be judged dead and protects every key that could be its own: 1, such as \
-         '\\xffm', because it is neither a number nor a date: 'soon'. Mend their writers, name the field of the time in blocking.time-fields, or \
-         delete those that nobody writes any more; BLOCKING.LIST UNREADABLE shows them.",
+        "problem: 1 of 2 heartbeats can never be judged and protects every key that it could own: 1, such as \
+         '\\xffm', because it is neither a number nor a date: 'soon'. Fix their writers, name the time field in \
+         blocking.time-fields, or delete those that no client writes any more; BLOCKING.LIST UNREADABLE shows them.",
     ),
     (
         Code::NeverStale,
@@ -170,9 +170,9 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
             f.survey.settings.orphan_grace_s = 0;
             beat(f, b"h", 10, Some(290));
         },
-        "problem: 1 of 2 heartbeats can never become stale: it expires 300 s after the beat, before anyone is older than \
-         the threshold of 600 s. What their dead leave behind are orphans: remove them with BLOCKING.CLEANUP ORPHANS, or \
-         by the schedule with blocking.orphan-grace-seconds; or give heartbeats a TTL well above 600 s.",
+        "problem: 1 of 2 heartbeats expires (300 s) before the 600 s threshold, so it cannot become stale. Keys left \
+         behind become orphans: remove them with BLOCKING.CLEANUP ORPHANS, or by the schedule with \
+         blocking.orphan-grace-seconds; or give heartbeats a TTL well above 600 s.",
     ),
     (
         Code::NeverStale,
@@ -183,9 +183,8 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
             beat(f, b"h", 10, Some(290));
             beat(f, b"h", 0, Some(120));
         },
-        "note: nothing becomes stale here: all 3 heartbeats expire 120 to 300 s, mostly 300 s, after the beat, before \
-         anyone is older than the threshold of 600 s. Nothing to do: the schedule removes what their dead leave behind as \
-         orphans (blocking.orphan-grace-seconds is 86400).",
+        "note: all 3 heartbeats expire (120-300 s) before the 600 s threshold, so none can become stale. Nothing to \
+         do: the schedule removes the keys left behind as orphans (blocking.orphan-grace-seconds is 86400).",
     ),
     (
         Code::BreakerOpen,
@@ -202,8 +201,8 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
             f.survey.deny_heartbeat();
             f.seen.orphans_denied = 2;
         },
-        "warning: you may not read 1 heartbeat, 2 orphans to be measured: they are counted where a cleanup counts them, \
-         and nothing else is said of them. Ask again as a user who may read every family key.",
+        "warning: you may not read 1 heartbeat, 2 orphans to be measured: they are in the counts of a cleanup, and in \
+         no other finding. Run BLOCKING.DOCTOR as a user that may read every family key.",
     ),
     (
         Code::Cluster,
@@ -213,38 +212,38 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
             let here = Slots::default();
             f.locality = Some(Locality::new(&layout, here, 2, ClusterTags::Unknown));
         },
-        "warning: this node has 0 of the 16384 slots of its cluster, and 2 slots are on the move, and what other nodes \
-         have cannot be seen from here: 0 keys stay that may belong to their coordinators. Ask every primary; give every \
-         id the hash tag of its partners, and set blocking.cluster-tags to ids; 2 slots are on the move: run again when \
-         they have arrived.",
+        "warning: this node has 0 of the 16384 slots of its cluster, and 2 slots are on the move, and keys of other \
+         nodes cannot be seen from here: 0 keys stay because they may belong to coordinators there. Ask every \
+         primary; give every id the hash tag of its partners, and set blocking.cluster-tags to ids; 2 slots are on \
+         the move: run again when they have arrived.",
     ),
     (
         Code::FutureBeats,
         Severity::Warning,
         |f| beat(f, b"h", -70, Some(5_000)),
-        "warning: 1 of 2 heartbeats lies in the future, by up to 70 s: until then, and for 600 s more, whoever wrote it \
-         counts as live. Compare the clocks of the writers with this server's, and the unit of their times.",
+        "warning: 1 of 2 heartbeats is up to 70 s in the future: it counts as live until then, and for 600 s more. \
+         Compare the writers' clocks with this server's clock, and check the unit of their times.",
     ),
     (
         Code::ScheduleOff,
         Severity::Warning,
         |f| f.survey.settings.interval_s = 0,
-        "warning: the schedule is off: nothing is removed unless somebody asks for it. Set blocking.interval-seconds, for \
-         a trial together with blocking.dry-run yes.",
+        "warning: the schedule is off: keys are removed only when a client calls BLOCKING.CLEANUP. Set \
+         blocking.interval-seconds, for a trial together with blocking.dry-run yes.",
     ),
     (
         Code::NotListed,
         Severity::Warning,
         |f| f.survey.settings.databases = vec![0, 7],
-        "warning: the schedule runs every 300 s in databases 0, 7, not in this one, 3. If it should, add the number to \
-         blocking.databases.",
+        "warning: the schedule runs every 300 s in databases 0, 7, but not in this database, 3. If it should, add \
+         this number to blocking.databases.",
     ),
     (
         Code::DryRun,
         Severity::Warning,
         |f| f.survey.settings.dry_run = true,
-        "warning: the schedule only tries: blocking.dry-run is yes, and nothing is removed. When the trial is over, \
-         CONFIG SET blocking.dry-run no and CONFIG REWRITE.",
+        "warning: the schedule removes nothing: blocking.dry-run is yes. When the trial is over, CONFIG SET \
+         blocking.dry-run no and CONFIG REWRITE.",
     ),
     (
         Code::GraceOff,
@@ -253,8 +252,9 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
             f.survey.settings.orphan_grace_s = 0;
             beat(f, b"h", 10, Some(290));
         },
-        "warning: the schedule leaves orphans, and orphans are all that the dead behind 1 of 2 heartbeats will leave: \
-         blocking.orphan-grace-seconds is 0. Set blocking.orphan-grace-seconds; in doubt take a day, 86400.",
+        "warning: 1 of 2 heartbeats expires before becoming stale, and the schedule does not remove the orphans that \
+         it leaves: blocking.orphan-grace-seconds is 0. Set blocking.orphan-grace-seconds; in doubt take a day, \
+         86400.",
     ),
     (
         Code::ShortWindow,
@@ -263,9 +263,9 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
             f.survey.settings.orphan_grace_s = 0;
             beat(f, b"h", 0, Some(700));
         },
-        "warning: 1 of 2 heartbeats expires 700 s after the beat, less than 630 s after the threshold of 600 s: the \
-         schedule, which looks every 300 s, may not meet it stale twice in a row, as blocking.second-look asks, before it \
-         is gone. Shorten blocking.interval-seconds or the threshold, give heartbeats a longer TTL, or set \
+        "warning: 1 of 2 heartbeats expires 700 s after the beat, less than 630 s after the 600 s threshold: the \
+         schedule runs every 300 s and may not find it stale twice in a row, as blocking.second-look requires, before \
+         it expires. Shorten blocking.interval-seconds or the threshold, give heartbeats a longer TTL, or set \
          blocking.orphan-grace-seconds.",
     ),
     (
@@ -318,9 +318,9 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
                 bytes: 250,
             };
         },
-        "warning: 5006 family keys are orphans, of nobody who has a heartbeat: signal 5000 (about 600000 bytes), ack 3 \
-         (250 bytes), idempotency 2, of protected ids 1. BLOCKING.CLEANUP DRYRUN ORPHANS says how many of them nothing \
-         speaks for; without DRYRUN it removes them.",
+        "warning: 5006 family keys are orphans (no possible owner has a heartbeat): signal 5000 (about 600000 bytes), \
+         ack 3 (250 bytes), idempotency 2, of protected ids 1. BLOCKING.CLEANUP DRYRUN ORPHANS says how many of them \
+         it would remove; without DRYRUN it removes them.",
     ),
     (
         Code::AmbiguousIds,
@@ -333,9 +333,9 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
                 b"blocking:heartbeat:a".to_vec(),
             ));
         },
-        "warning: 2 of 5 ids begin with another id and a colon, such as 'a:\\x27\\x0a' with 'a': a key can belong to both, \
-         and whoever lives protects the other's. Choose ids without colons, or such that none begins with another; \
-         BLOCKING.EXPLAIN shows who protects what.",
+        "warning: 2 of 5 ids begin with another id and a colon, such as 'a:\\x27\\x0a' with 'a': a key can belong to \
+         both, and while one is live it protects keys of the other. Choose ids without colons, or ids of which none \
+         begins with another; BLOCKING.EXPLAIN shows which heartbeat protects a key.",
     ),
     (
         Code::UnknownNames,
@@ -349,15 +349,15 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
             }
         },
         "warning: 28 keys begin like family keys but fit no template: 'blocking:x6:*' 7, such as 'blocking:x6:0'; \
-         'blocking:x5:*' 6, such as 'blocking:x5:0'; 'blocking:x4:*' 5, such as 'blocking:x4:0'; 'blocking:x3:*' 4, such \
-         as 'blocking:x3:0'; 'blocking:x2:*' 3, such as 'blocking:x2:0'; other names 3. If coordinators write them, add \
-         templates to blocking.families; if not, nothing: no cleanup touches them.",
+         'blocking:x5:*' 6, such as 'blocking:x5:0'; 'blocking:x4:*' 5, such as 'blocking:x4:0'; 'blocking:x3:*' 4, \
+         such as 'blocking:x3:0'; 'blocking:x2:*' 3, such as 'blocking:x2:0'; other names 3. If coordinators write \
+         them, add templates to blocking.families; if not, there is nothing to do: no cleanup touches them.",
     ),
     (
         Code::NoTtl,
         Severity::Note,
         |f| beat(f, b"h", 10, None),
-        "note: 1 of 2 heartbeats has no TTL and stays until somebody removes it. Nothing to do: the schedule removes those \
+        "note: 1 of 2 heartbeats has no TTL and stays until it is removed. Nothing to do: the schedule removes those \
          that become stale.",
     ),
     (
@@ -367,8 +367,8 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
             f.survey.settings.interval_s = 0;
             beat(f, b"h", 10, None);
         },
-        "warning: 1 of 2 heartbeats has no TTL and stays until somebody removes it. Run BLOCKING.CLEANUP from time to \
-         time, or let the schedule do it.",
+        "warning: 1 of 2 heartbeats has no TTL and stays until it is removed. Run BLOCKING.CLEANUP from time to time, \
+         or let the schedule do it.",
     ),
     (
         Code::NoTtl,
@@ -377,8 +377,8 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
             mute_for_ever(f, b"h");
             mute_for_ever(f, b"g");
         },
-        "warning: 2 of 3 heartbeats have no TTL and stay until somebody removes them. No cleanup removes what it cannot \
-         read: mend their writers, or delete those that nobody writes any more.",
+        "warning: 2 of 3 heartbeats have no TTL and stay until they are removed. No cleanup removes unreadable \
+         heartbeats: fix their writers, or delete those that no client writes any more.",
     ),
     (
         Code::NoTtl,
@@ -388,9 +388,9 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
             beat(f, b"h", 10, None);
             mute_for_ever(f, b"g");
         },
-        "warning: 2 of 3 heartbeats have no TTL and stay until somebody removes them. Run BLOCKING.CLEANUP from time to \
-         time, or let the schedule do it; no cleanup removes the 1 that is unreadable: mend their writers, or delete those \
-         that nobody writes any more.",
+        "warning: 2 of 3 heartbeats have no TTL and stay until they are removed. Run BLOCKING.CLEANUP from time to \
+         time, or let the schedule do it; no cleanup removes the 1 that is unreadable: fix their writers, or delete \
+         those that no client writes any more.",
     ),
     (
         Code::Presence,
@@ -405,8 +405,8 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
             };
             f.survey.add(b"h", &vitals, NOW_MS);
         },
-        "note: 1 of 2 heartbeats gives no time and has a TTL: alive while it is there. What their dead leave behind are \
-         orphans: BLOCKING.CLEANUP ORPHANS removes them, and the schedule does with blocking.orphan-grace-seconds.",
+        "note: 1 of 2 heartbeats gives no time and has a TTL: it is live until it expires. Keys left behind become \
+         orphans: BLOCKING.CLEANUP ORPHANS removes them, and so does the schedule with blocking.orphan-grace-seconds.",
     ),
     (
         Code::Found,
@@ -434,19 +434,19 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
             counts.keys_vetoed = 5;
             (0..6).for_each(|_| counts.held.add(crate::report::hold::Hold::Denied));
         },
-        "note: what BLOCKING.CLEANUP would find now: at 300 s 0 stale, 0 coordinators and 0 keys removed, 0 vetoed; at 600 \
-         s (blocking.threshold-seconds) 2 stale, 1 coordinator and 7 keys removed, 5 vetoed, 6 kept because you may not \
-         delete them; at 900 s 0 stale, 0 coordinators and 0 keys removed, 0 vetoed; at 3600 s 0 stale, 0 coordinators and \
-         0 keys removed, 0 vetoed. Where the numbers hardly differ from one threshold to the next, either will do; \
-         BLOCKING.LIST STALE shows who it is.",
+        "note: what BLOCKING.CLEANUP would find now: at 300 s 0 stale, 0 coordinators and 0 keys removed, 0 vetoed; \
+         at 600 s (blocking.threshold-seconds) 2 stale, 1 coordinator and 7 keys removed, 5 vetoed, 6 kept because \
+         you may not delete them; at 900 s 0 stale, 0 coordinators and 0 keys removed, 0 vetoed; at 3600 s 0 stale, 0 \
+         coordinators and 0 keys removed, 0 vetoed. Where the numbers hardly differ from one threshold to the next, \
+         either will do; BLOCKING.LIST STALE shows the coordinators.",
     ),
     (
         Code::Cleanup,
         Severity::Note,
         |f| f.walked.is_truncated = true,
-        "note: what BLOCKING.CLEANUP would find now: at 300 s 0 stale; at 600 s (blocking.threshold-seconds) 0 stale; at \
-         900 s 0 stale; at 3600 s 0 stale. Where the numbers hardly differ from one threshold to the next, either will do; \
-         BLOCKING.LIST STALE shows who it is.",
+        "note: what BLOCKING.CLEANUP would find now: at 300 s 0 stale; at 600 s (blocking.threshold-seconds) 0 stale; \
+         at 900 s 0 stale; at 3600 s 0 stale. Where the numbers hardly differ from one threshold to the next, either \
+         will do; BLOCKING.LIST STALE shows the coordinators.",
     ),
     (
         Code::TimeFields,
@@ -455,8 +455,8 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
             let told = ("caf\u{e9}".to_owned(), Form::Rfc3339.word());
             f.survey.forms.insert(told, 2);
         },
-        "note: the newest time stands for 2 heartbeats in 'caf\\xc3\\xa9' as 'rfc3339', for 1 heartbeat in 'timestamp' as \
-         'milliseconds'. Check that the writers mean it so; blocking.time-fields says which fields count.",
+        "note: the newest time is in 'caf\\xc3\\xa9' as 'rfc3339' (2 heartbeats), in 'timestamp' as 'milliseconds' (1 \
+         heartbeat). Check that the writers intend this; blocking.time-fields says which fields count.",
     ),
     (
         Code::ColonIds,
@@ -466,22 +466,23 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
             (ids.ids, ids.with_colon) = (5, 1);
             f.seen.colon = Some(b"swarm:s:blocking:heartbeat:a:1".to_vec());
         },
-        "note: 1 of 5 ids contains a colon, such as 'a:1': some of their keys can be read in more than one way, and every \
-         reading counts. Nothing to do while no id begins with another.",
+        "note: 1 of 5 ids contains a colon, such as 'a:1': some of their keys can belong to several ids, and every \
+         possible owner counts. Nothing to do while no id begins with another.",
     ),
     (
         Code::LeftAlone,
         Severity::Note,
         |f| f.survey.add_unknown(b"coordinator:work:17", true),
         "note: 1 key is left alone on purpose: 'coordinator:work:*' 1, such as 'coordinator:work:17'. Nothing to do: \
-         unfinished work, escalations, spawns, retries, and what blocking.families says never, are not a cleanup's.",
+         no cleanup removes unfinished work, escalations, spawns, retries, or names given as never= in \
+         blocking.families.",
     ),
     (
         Code::WarmUp,
         Severity::Note,
         |f| f.outlook.warm_up_left_s = 17,
-        "note: warm-up: for 17 s more the schedule does not judge, and a living coordinator may look dead. Believe no \
-         verdict before it is over.",
+        "note: warm-up: for 17 s more no scheduled run begins, because living coordinators may look dead. Do not rely \
+         on verdicts before it is over.",
     ),
     (
         Code::Schedule,
@@ -494,7 +495,7 @@ pub const CAUSES: &[(Code, Severity, Cause, &str)] = &[
         Code::Replica,
         Severity::Note,
         |f| f.outlook.is_replica = true,
-        "note: this server is a replica: cleanups run on its primary, and the schedule here sleeps until a promotion. Ask \
-         the primary what its schedule does; settings are not replicated.",
+        "note: this server is a replica: cleanups run on its primary, and the schedule here does nothing until a \
+         promotion. Run BLOCKING.DOCTOR on the primary, too; settings are not replicated.",
     ),
 ];

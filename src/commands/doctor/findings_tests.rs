@@ -70,7 +70,7 @@ fn the_warm_up_comes_before_all_else() {
     assert!(found[1..].is_sorted(), "{found:?}");
     facts.outlook.writers_away_s = 31;
     let told = line(&facts, Code::WarmUp).unwrap();
-    assert!(told.contains("writers were kept away for 31 s"), "{told}");
+    assert!(told.contains("clients could not write for 31 s"), "{told}");
 }
 
 #[test]

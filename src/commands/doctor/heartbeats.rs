@@ -36,9 +36,9 @@ fn none(facts: &Facts) -> Option<Finding> {
     let left_behind = match left {
         0 => String::new(),
         _ => format!(
-            ", though {} {} there",
-            count(left, "family key", "family keys"),
-            pick(left, "is", "are")
+            ", but there {} {}",
+            pick(left, "is", "are"),
+            count(left, "family key", "family keys")
         ),
     };
     Some(Finding {
@@ -46,9 +46,9 @@ fn none(facts: &Facts) -> Option<Finding> {
         code: Code::NoCoordinators,
         text: format!("found no coordinators among {all} of database {database}: there is no heartbeat{left_behind}"),
         advice: match left {
-            0 => "Check the number of the database and the names in blocking.families",
-            _ => "Either all heartbeats have expired, and what is left are orphans, or they have other names than \
-                  blocking.families says",
+            0 => "Check the database number and the templates in blocking.families",
+            _ => "Either all heartbeats have expired and the rest are orphans, or their names fit no template of \
+                  blocking.families",
         }
         .into(),
         details: vec![
@@ -81,10 +81,10 @@ fn denied(facts: &Facts) -> Option<Finding> {
         severity: Severity::Warning,
         code: Code::Denied,
         text: format!(
-            "you may not read {}: they are counted where a cleanup counts them, and nothing else is said of them",
+            "you may not read {}: they are in the counts of a cleanup, and in no other finding",
             told.join(", ")
         ),
-        advice: "Ask again as a user who may read every family key".into(),
+        advice: "Run BLOCKING.DOCTOR as a user that may read every family key".into(),
         details: vec![
             ("heartbeats_denied", heartbeats.into()),
             ("orphans_denied", orphans.into()),
@@ -118,14 +118,14 @@ fn unreadable(facts: &Facts) -> Option<Finding> {
         severity: Severity::Problem,
         code: Code::Unreadable,
         text: format!(
-            "{number} of {} can never be judged dead and {} every key that could be {}: {}",
+            "{number} of {} can never be judged and {} every key that {} could own: {}",
             count(survey.heartbeats, "heartbeat", "heartbeats"),
             pick(number, "protects", "protect"),
-            pick(number, "its own", "their own"),
+            pick(number, "it", "they"),
             told.join("; ")
         ),
-        advice: "Mend their writers, name the field of the time in blocking.time-fields, or delete those that nobody \
-                 writes any more; BLOCKING.LIST UNREADABLE shows them"
+        advice: "Fix their writers, name the time field in blocking.time-fields, or delete those that no client writes \
+                 any more; BLOCKING.LIST UNREADABLE shows them"
             .into(),
         details: vec![
             ("heartbeats", survey.heartbeats.into()),
@@ -149,13 +149,12 @@ fn unreadable(facts: &Facts) -> Option<Finding> {
     })
 }
 
-/// How long they last, in words: `300 s`, or a range and what is usual.
+/// How long they last after the beat, in words: `300 s` or `120-300 s`.
 fn life(lives: &Lives) -> String {
     let (min, max) = lives.range_s.unwrap_or_default();
-    match lives.usual_s() {
-        _ if min == max => format!("{min} s"),
-        Some(usual) => format!("{min} to {max} s, mostly {usual} s,"),
-        None => format!("{min} to {max} s"),
+    match min == max {
+        true => format!("{min} s"),
+        false => format!("{min}-{max} s"),
     }
 }
 
@@ -180,24 +179,27 @@ fn never_stale(facts: &Facts) -> Option<Finding> {
     if number == 0 {
         return None;
     }
-    let life = life(never);
-    let why =
-        format!("after the beat, before anyone is older than the threshold of {threshold_s} s");
-    let text = match number == all {
-        true => format!(
-            "nothing becomes stale here: {} {} {life} {why}",
-            match all {
-                1 => "the 1 heartbeat".to_owned(),
-                _ => format!("all {all} heartbeats"),
-            },
-            pick(all, "expires", "expire"),
-        ),
-        false => format!(
-            "{number} of {} can never become stale: {} {life} {why}",
-            count(all, "heartbeat", "heartbeats"),
-            pick(number, "it expires", "they expire"),
-        ),
+    let which = match (number == all, all) {
+        (true, 1) => "the only heartbeat".to_owned(),
+        (true, _) => format!("all {all} heartbeats"),
+        (false, _) => format!("{number} of {all} heartbeats"),
     };
+    // At the threshold itself, and less than a second behind it, a heartbeat is still live.
+    let (_, max_s) = never.range_s.unwrap_or_default();
+    let before = match max_s < u64::from(threshold_s) {
+        true => "before",
+        false if number == 1 => "before it is older than",
+        false => "before they are older than",
+    };
+    let text = format!(
+        "{which} {} ({}) {before} the {threshold_s} s threshold, so {} become stale",
+        pick(number, "expires", "expire"),
+        life(never),
+        match number == all {
+            true => pick(number, "it cannot", "none can"),
+            false => pick(number, "it cannot", "they cannot"),
+        },
+    );
     let grace_s = settings.orphan_grace_s;
     let are_elsewhere = facts
         .locality
@@ -206,17 +208,17 @@ fn never_stale(facts: &Facts) -> Option<Finding> {
     let is_handled = facts.is_served() && grace_s > 0 && !are_elsewhere;
     let advice = if is_handled {
         format!(
-            "Nothing to do: the schedule removes what their dead leave behind as orphans \
+            "Nothing to do: the schedule removes the keys left behind as orphans \
              (blocking.orphan-grace-seconds is {grace_s})"
         )
     } else if are_elsewhere {
         format!(
-            "Give heartbeats a TTL well above {threshold_s} s, or choose a shorter threshold: what could have an owner \
-             on another node of the cluster stays; see blocking.cluster-tags"
+            "Give heartbeats a TTL well above {threshold_s} s, or choose a shorter threshold: orphans that could have \
+             an owner on another node of the cluster stay; see blocking.cluster-tags"
         )
     } else {
         format!(
-            "What their dead leave behind are orphans: remove them with BLOCKING.CLEANUP ORPHANS, or by the schedule \
+            "Keys left behind become orphans: remove them with BLOCKING.CLEANUP ORPHANS, or by the schedule \
              with blocking.orphan-grace-seconds; or give heartbeats a TTL well above {threshold_s} s"
         )
     };
@@ -250,7 +252,7 @@ fn short_window(facts: &Facts) -> Option<Finding> {
     }
     let number = brief.heartbeats;
     let twice = if settings.second_look {
-        "twice in a row, as blocking.second-look asks, "
+        "twice in a row, as blocking.second-look requires, "
     } else {
         ""
     };
@@ -267,13 +269,13 @@ fn short_window(facts: &Facts) -> Option<Finding> {
         severity: Severity::Warning,
         code: Code::ShortWindow,
         text: format!(
-            "{number} of {} {} {} after the beat, less than {window_s} s after the threshold of {threshold_s} s: the \
-             schedule, which looks every {interval_s} s, may not meet {} stale {twice}before {}",
+            "{number} of {} {} {} after the beat, less than {window_s} s after the {threshold_s} s threshold: the \
+             schedule runs every {interval_s} s and may not find {} stale {twice}before {}",
             count(survey.heartbeats, "heartbeat", "heartbeats"),
             pick(number, "expires", "expire"),
             life(brief),
             pick(number, "it", "them"),
-            pick(number, "it is gone", "they are gone"),
+            pick(number, "it expires", "they expire"),
         ),
         advice: "Shorten blocking.interval-seconds or the threshold, give heartbeats a longer TTL, or set \
                  blocking.orphan-grace-seconds"
@@ -290,13 +292,12 @@ fn future(facts: &Facts) -> Option<Finding> {
         severity: Severity::Warning,
         code: Code::FutureBeats,
         text: format!(
-            "{ahead} of {} {} in the future, by up to {max_s} s: until then, and for {threshold_s} s more, whoever wrote \
-             {} counts as live",
+            "{ahead} of {} {} up to {max_s} s in the future: {} as live until then, and for {threshold_s} s more",
             count(survey.heartbeats, "heartbeat", "heartbeats"),
-            pick(ahead, "lies", "lie"),
-            pick(ahead, "it", "them"),
+            pick(ahead, "is", "are"),
+            pick(ahead, "it counts", "they count"),
         ),
-        advice: "Compare the clocks of the writers with this server's, and the unit of their times".into(),
+        advice: "Compare the writers' clocks with this server's clock, and check the unit of their times".into(),
         details: vec![
             ("heartbeats", survey.heartbeats.into()),
             ("future_beats", ahead.into()),
@@ -313,13 +314,13 @@ fn presence(facts: &Facts) -> Option<Finding> {
         severity: Severity::Note,
         code: Code::Presence,
         text: format!(
-            "{number} of {} {} no time and {} a TTL: alive while {} there",
+            "{number} of {} {} no time and {} a TTL: {}",
             count(survey.heartbeats, "heartbeat", "heartbeats"),
             pick(number, "gives", "give"),
             pick(number, "has", "have"),
-            pick(number, "it is", "they are"),
+            pick(number, "it is live until it expires", "they are live until they expire"),
         ),
-        advice: "What their dead leave behind are orphans: BLOCKING.CLEANUP ORPHANS removes them, and the schedule does \
+        advice: "Keys left behind become orphans: BLOCKING.CLEANUP ORPHANS removes them, and so does the schedule \
                  with blocking.orphan-grace-seconds"
             .into(),
         details: vec![
@@ -336,7 +337,7 @@ fn no_ttl(facts: &Facts) -> Option<Finding> {
     let readable = number.saturating_sub(unreadable);
     let is_handled = facts.is_served() && unreadable == 0;
     // No run removes what cannot be judged.
-    let mend = "mend their writers, or delete those that nobody writes any more";
+    let mend = "fix their writers, or delete those that no client writes any more";
     let run = match facts.is_served() {
         true => "The schedule removes those that become stale",
         false => "Run BLOCKING.CLEANUP from time to time, or let the schedule do it",
@@ -346,7 +347,7 @@ fn no_ttl(facts: &Facts) -> Option<Finding> {
             "Nothing to do: the schedule removes those that become stale".to_owned()
         }
         (_, 0) => run.to_owned(),
-        (0, _) => format!("No cleanup removes what it cannot read: {mend}"),
+        (0, _) => format!("No cleanup removes unreadable heartbeats: {mend}"),
         _ => format!(
             "{run}; no cleanup removes the {unreadable} that {} unreadable: {mend}",
             pick(unreadable, "is", "are")
@@ -360,11 +361,10 @@ fn no_ttl(facts: &Facts) -> Option<Finding> {
         },
         code: Code::NoTtl,
         text: format!(
-            "{number} of {} {} no TTL and {} until somebody removes {}",
+            "{number} of {} {} no TTL and {} removed",
             count(survey.heartbeats, "heartbeat", "heartbeats"),
             pick(number, "has", "have"),
-            pick(number, "stays", "stay"),
-            pick(number, "it", "them"),
+            pick(number, "stays until it is", "stay until they are"),
         ),
         advice,
         details: vec![
@@ -379,7 +379,10 @@ fn time_fields(facts: &Facts) -> Option<Finding> {
     let forms = &facts.survey.forms;
     let told = forms.iter().map(|((field, unit), number)| {
         let heartbeats = count(*number, "heartbeat", "heartbeats");
-        format!("{heartbeats} in '{}' as '{unit}'", shown(field.as_bytes()))
+        format!(
+            "in '{}' as '{unit}' ({heartbeats})",
+            shown(field.as_bytes())
+        )
     });
     let told: Vec<String> = told.collect();
     let each = forms.iter().map(|((field, unit), number)| {
@@ -392,11 +395,11 @@ fn time_fields(facts: &Facts) -> Option<Finding> {
     (!forms.is_empty()).then(|| Finding {
         severity: Severity::Note,
         code: Code::TimeFields,
-        text: format!("the newest time stands for {}", told.join(", for ")),
+        text: format!("the newest time is {}", told.join(", ")),
         advice: if forms.len() == 1 {
             "Nothing to do"
         } else {
-            "Check that the writers mean it so; blocking.time-fields says which fields count"
+            "Check that the writers intend this; blocking.time-fields says which fields count"
         }
         .into(),
         details: vec![("fields", Value::Array(each.collect()))],
@@ -421,13 +424,13 @@ fn ambiguous(facts: &Facts) -> Option<Finding> {
         severity: Severity::Warning,
         code: Code::AmbiguousIds,
         text: format!(
-            "{number} of {} {} with another id and a colon{example}: a key can belong to both, and whoever lives protects \
-             the other's",
+            "{number} of {} {} with another id and a colon{example}: a key can belong to both, and while one is live it \
+             protects keys of the other",
             count(ids.ids, "id", "ids"),
             pick(number, "begins", "begin"),
         ),
-        advice: "Choose ids without colons, or such that none begins with another; BLOCKING.EXPLAIN shows who protects \
-                 what"
+        advice: "Choose ids without colons, or ids of which none begins with another; BLOCKING.EXPLAIN shows which \
+                 heartbeat protects a key"
             .into(),
         details: vec![
             ("ids", ids.ids.into()),
@@ -447,7 +450,7 @@ fn colons(facts: &Facts) -> Option<Finding> {
         severity: Severity::Note,
         code: Code::ColonIds,
         text: format!(
-            "{number} of {} {} a colon{}: some of their keys can be read in more than one way, and every reading counts",
+            "{number} of {} {} a colon{}: some of their keys can belong to several ids, and every possible owner counts",
             count(ids.ids, "id", "ids"),
             pick(number, "contains", "contain"),
             such_as(example.as_deref()),

@@ -30,26 +30,26 @@ fn memory(facts: &Facts) -> Option<Finding> {
     let (severity, text) = match (facts.walked.is_overfull, facts.walked.is_truncated) {
         (true, _) => (
             Severity::Problem,
-            "the heartbeats alone exceed blocking.collect-max-bytes, which is",
+            "the heartbeats alone exceed blocking.collect-max-bytes",
         ),
         (false, true) => (
             Severity::Warning,
-            "not all family keys fit blocking.collect-max-bytes, which is",
+            "not all family keys fit blocking.collect-max-bytes",
         ),
         (false, false) => return None,
     };
     let left_out = match facts.walked.is_overfull {
         true => {
-            "no cleanup can work, and nothing is said here of ids, orphans and what a cleanup would do"
+            "no cleanup can work, and findings about ids, orphans and what a cleanup would do are missing"
         }
         false => {
-            "cleanups remove a part at a time, and nothing is said here of orphans and of keys that would go"
+            "cleanups remove a part at a time, and findings about orphans and keys to be removed are missing"
         }
     };
     Some(Finding {
         severity,
         code: Code::Memory,
-        text: format!("{text} {max_bytes}: {left_out}"),
+        text: format!("{text} ({max_bytes}): {left_out}"),
         advice: "Raise blocking.collect-max-bytes".into(),
         details: vec![("collect_max_bytes", max_bytes.into())],
     })
@@ -145,7 +145,7 @@ fn cleanup(facts: &Facts) -> Option<Finding> {
         code: Code::Cleanup,
         text: format!("what BLOCKING.CLEANUP would find now: {}", told.join("; ")),
         advice: "Where the numbers hardly differ from one threshold to the next, either will do; BLOCKING.LIST STALE \
-                 shows who it is"
+                 shows the coordinators"
             .into(),
         details: vec![("thresholds", Value::Array(each.collect()))],
     })
@@ -196,12 +196,12 @@ fn orphans(facts: &Facts) -> Option<Finding> {
         severity: Severity::Warning,
         code: Code::Orphans,
         text: format!(
-            "{} {}, of nobody who has a heartbeat: {}",
+            "{} {} (no possible owner has a heartbeat): {}",
             count(number, "family key", "family keys"),
             pick(number, "is an orphan", "are orphans"),
             told.join(", ")
         ),
-        advice: "BLOCKING.CLEANUP DRYRUN ORPHANS says how many of them nothing speaks for; without DRYRUN it removes them"
+        advice: "BLOCKING.CLEANUP DRYRUN ORPHANS says how many of them it would remove; without DRYRUN it removes them"
             .into(),
         details: vec![
             ("orphans", number.into()),
@@ -269,7 +269,7 @@ fn unknown_names(facts: &Facts) -> Option<Finding> {
             pick(keys, "fits", "fit"),
             named(&groups, strangers.others)
         ),
-        advice: "If coordinators write them, add templates to blocking.families; if not, nothing: no cleanup touches them"
+        advice: "If coordinators write them, add templates to blocking.families; if not, there is nothing to do: no cleanup touches them"
             .into(),
         details: details(&groups, strangers.others),
     })
@@ -287,8 +287,8 @@ fn left_alone(facts: &Facts) -> Option<Finding> {
             pick(keys, "is", "are"),
             named(&groups, 0)
         ),
-        advice: "Nothing to do: unfinished work, escalations, spawns, retries, and what blocking.families says never, \
-                 are not a cleanup's"
+        advice: "Nothing to do: no cleanup removes unfinished work, escalations, spawns, retries, or names given as \
+                 never= in blocking.families"
             .into(),
         details: details(&groups, 0),
     })

@@ -58,12 +58,12 @@ fn cluster(facts: &Facts) -> Option<Finding> {
     let view = locality.view();
     let stay = keys.map_or_else(String::new, |keys| {
         let keys = count(keys, "key stays", "keys stay");
-        format!(": {keys} that may belong to their coordinators")
+        format!(": {keys} because they may belong to coordinators there")
     });
     finding(
         Severity::Warning,
         Code::Cluster,
-        format!("{view}, and what other nodes have cannot be seen from here{stay}"),
+        format!("{view}, and keys of other nodes cannot be seen from here{stay}"),
         format!("Ask every primary; {}", locality.advice()),
         details,
     )
@@ -76,8 +76,8 @@ fn replica(facts: &Facts) -> Option<Finding> {
     finding(
         Severity::Note,
         Code::Replica,
-        "this server is a replica: cleanups run on its primary, and the schedule here sleeps until a promotion",
-        "Ask the primary what its schedule does; settings are not replicated",
+        "this server is a replica: cleanups run on its primary, and the schedule here does nothing until a promotion",
+        "Run BLOCKING.DOCTOR on the primary, too; settings are not replicated",
         Vec::new(),
     )
 }
@@ -99,7 +99,7 @@ fn schedule(facts: &Facts) -> Option<Finding> {
         return finding(
             Severity::Warning,
             Code::ScheduleOff,
-            "the schedule is off: nothing is removed unless somebody asks for it",
+            "the schedule is off: keys are removed only when a client calls BLOCKING.CLEANUP",
             "Set blocking.interval-seconds, for a trial together with blocking.dry-run yes",
             details,
         );
@@ -112,11 +112,11 @@ fn schedule(facts: &Facts) -> Option<Finding> {
             Severity::Warning,
             Code::NotListed,
             format!(
-                "the schedule runs every {interval_s} s in {} {}, not in this one, {database}",
+                "the schedule runs every {interval_s} s in {} {}, but not in this database, {database}",
                 pick(databases.len() as u64, "database", "databases"),
                 numbers(databases)
             ),
-            "If it should, add the number to blocking.databases",
+            "If it should, add this number to blocking.databases",
             details,
         );
     }
@@ -166,7 +166,7 @@ fn dry_run(facts: &Facts) -> Option<Finding> {
     finding(
         Severity::Warning,
         Code::DryRun,
-        "the schedule only tries: blocking.dry-run is yes, and nothing is removed",
+        "the schedule removes nothing: blocking.dry-run is yes",
         "When the trial is over, CONFIG SET blocking.dry-run no and CONFIG REWRITE",
         Vec::new(),
     )
@@ -183,9 +183,11 @@ fn grace_off(facts: &Facts) -> Option<Finding> {
         Severity::Warning,
         Code::GraceOff,
         format!(
-            "the schedule leaves orphans, and orphans are all that the dead behind {never} of {} will leave: \
+            "{never} of {} {} before becoming stale, and the schedule does not remove the orphans that {}: \
              blocking.orphan-grace-seconds is 0",
             count(heartbeats, "heartbeat", "heartbeats"),
+            pick(never, "expires", "expire"),
+            pick(never, "it leaves", "they leave"),
         ),
         "Set blocking.orphan-grace-seconds; in doubt take a day, 86400",
         vec![
@@ -257,7 +259,7 @@ fn warm_up(facts: &Facts) -> Option<Finding> {
         Severity::Note,
         Code::WarmUp,
         kept_away::sentence(left_s, facts.outlook.writers_away_s),
-        "Believe no verdict before it is over",
+        "Do not rely on verdicts before it is over",
         vec![
             ("warm_up_left_s", left_s.into()),
             ("writers_away_s", facts.outlook.writers_away_s.into()),

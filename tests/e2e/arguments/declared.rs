@@ -226,12 +226,12 @@ CLEANUP [THRESHOLD seconds] [DRYRUN] [ORPHANS [grace-seconds]] [MATCH id-pattern
     Remove coordinators whose heartbeat is older than the threshold, with all their keys.
     THRESHOLD: age in seconds above which a coordinator is stale (blocking.threshold-seconds).
     DRYRUN: remove nothing, report what would go.
-    ORPHANS: remove keys of nobody, too, when nothing about them is younger than this (threshold).
+    ORPHANS: also remove keys whose possible owners have no heartbeat, if nothing about them is younger than this (threshold).
     MATCH: remove only coordinators whose id fits this glob pattern.
     LIMIT: remove at most this many coordinators, the oldest first.
     BREAKER: remove nothing if more than this share of at least 20 coordinators is stale.
     IDS: list at most this many stale ids (100).
-    NOWARMUP: remove although writers were kept away a moment ago.
+    NOWARMUP: remove although clients could not write a moment ago.
     ASYNC: reply at once with the run's number.
     JSON: reply with one JSON object.
 LIST [STALE | LIVE | UNREADABLE] [THRESHOLD seconds] [MATCH id-pattern] [COUNT n] [JSON]

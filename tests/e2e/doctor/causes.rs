@@ -65,7 +65,7 @@ const CAUSES: &[Cause] = &[
             set(conn, "blocking:heartbeat:mute", "{}", &["EX", "9000"])?;
             set(conn, "blocking:heartbeat:dumb", "{}", &["EX", "9000"])
         },
-        "problem: 3 of 4 heartbeats can never be judged dead and protect every key that could be their own: 3, such as '",
+        "problem: 3 of 4 heartbeats can never be judged and protect every key that they could own: 3, such as '",
     ),
     (
         "never-stale",
@@ -76,8 +76,8 @@ const CAUSES: &[Cause] = &[
             // Long enough.
             beat(conn, "blocking:heartbeat:e", 20, 2_000)
         },
-        "problem: 4 of 6 heartbeats can never become stale: they expire 120 to 600 s, mostly 300 s, after the beat, before \
-         anyone is older than the threshold of 600 s. ",
+        "problem: 4 of 6 heartbeats expire (120-600 s) before they are older than the 600 s threshold, so they cannot \
+         become stale. ",
     ),
     (
         "never-stale",
@@ -85,21 +85,20 @@ const CAUSES: &[Cause] = &[
             config(conn, &["blocking.orphan-grace-seconds", "7200"])?;
             beat(conn, "blocking:heartbeat:a", 20, 300)
         },
-        "note: 1 of 2 heartbeats can never become stale: it expires 300 s after the beat, before anyone is older than the \
-         threshold of 600 s. Nothing to do: the schedule removes what their dead leave behind as orphans \
-         (blocking.orphan-grace-seconds is 7200).",
+        "note: 1 of 2 heartbeats expires (300 s) before the 600 s threshold, so it cannot become stale. Nothing to \
+         do: the schedule removes the keys left behind as orphans (blocking.orphan-grace-seconds is 7200).",
     ),
     (
         "grace-off",
         |conn| beat(conn, "blocking:heartbeat:a", 20, 300),
-        "warning: the schedule leaves orphans, and orphans are all that the dead behind 1 of 2 heartbeats will leave: \
-         blocking.orphan-grace-seconds is 0. ",
+        "warning: 1 of 2 heartbeats expires before becoming stale, and the schedule does not remove the orphans that \
+         it leaves: blocking.orphan-grace-seconds is 0. ",
     ),
     (
         "short-window",
         |conn| beat(conn, "blocking:heartbeat:a", 20, 700),
-        "warning: 1 of 2 heartbeats expires 700 s after the beat, less than 63000 s after the threshold of 600 s: the \
-         schedule, which looks every 30000 s, may not meet it stale twice in a row, ",
+        "warning: 1 of 2 heartbeats expires 700 s after the beat, less than 63000 s after the 600 s threshold: the \
+         schedule runs every 30000 s and may not find it stale twice in a row, ",
     ),
     (
         "no-ttl",
@@ -107,7 +106,7 @@ const CAUSES: &[Cause] = &[
             beat(conn, "blocking:heartbeat:a", 20, 0)?;
             beat(conn, "blocking:heartbeat:b", 20, 0)
         },
-        "note: 2 of 3 heartbeats have no TTL and stay until somebody removes them. ",
+        "note: 2 of 3 heartbeats have no TTL and stay until they are removed. ",
     ),
     (
         "future-beats",
@@ -115,7 +114,7 @@ const CAUSES: &[Cause] = &[
             beat(conn, "blocking:heartbeat:a", -86_390, 900_000)?;
             beat(conn, "blocking:heartbeat:b", -60, 900_000)
         },
-        "warning: 2 of 3 heartbeats lie in the future, by up to 863",
+        "warning: 2 of 3 heartbeats are up to 863",
     ),
     (
         "time-fields",
@@ -124,8 +123,8 @@ const CAUSES: &[Cause] = &[
             let bare = (now_ms / 1000).to_string();
             set(conn, "blocking:heartbeat:a", &bare, &["EX", "9000"])
         },
-        "note: the newest time stands for 1 heartbeat in '(value)' as 'seconds', for 1 heartbeat in 'lastHeartbeat' as \
-         'milliseconds'. ",
+        "note: the newest time is in '(value)' as 'seconds' (1 heartbeat), in 'lastHeartbeat' as 'milliseconds' (1 \
+         heartbeat). ",
     ),
     (
         "colon-ids",
@@ -174,17 +173,17 @@ const CAUSES: &[Cause] = &[
     (
         "schedule-off",
         |conn| config(conn, &["blocking.interval-seconds", "0"]),
-        "warning: the schedule is off: nothing is removed unless somebody asks for it. ",
+        "warning: the schedule is off: keys are removed only when a client calls BLOCKING.CLEANUP. ",
     ),
     (
         "not-listed",
         |conn| config(conn, &["blocking.databases", "3 5"]),
-        "warning: the schedule runs every 30000 s in databases 3, 5, not in this one, 0. ",
+        "warning: the schedule runs every 30000 s in databases 3, 5, but not in this database, 0. ",
     ),
     (
         "dry-run",
         |conn| config(conn, &["blocking.dry-run", "yes"]),
-        "warning: the schedule only tries: blocking.dry-run is yes, and nothing is removed. ",
+        "warning: the schedule removes nothing: blocking.dry-run is yes. ",
     ),
     (
         "breaker-would-open",
@@ -253,7 +252,7 @@ fn no_run_is_advised_for_heartbeats_that_none_removes() -> Result<()> {
     }
     let none = advice(&mut conn)?;
     ensure!(
-        none.starts_with("No cleanup removes what it cannot read: mend their writers"),
+        none.starts_with("No cleanup removes unreadable heartbeats: fix their writers"),
         "{none}"
     );
     // And so it is.
@@ -264,7 +263,7 @@ fn no_run_is_advised_for_heartbeats_that_none_removes() -> Result<()> {
     set(&mut conn, "blocking:heartbeat:old", old, &[])?;
     let some = advice(&mut conn)?;
     ensure!(
-        some.contains("; no cleanup removes the 2 that are unreadable: mend"),
+        some.contains("; no cleanup removes the 2 that are unreadable: fix"),
         "{some}"
     );
     Ok(())
@@ -306,8 +305,8 @@ fn orphans_are_told_by_family_with_the_bytes_they_take() -> Result<()> {
     let orphans = finding(&json, "orphans")?;
     let told = lines(&mut conn)?;
     let expected = format!(
-        "warning: 24 family keys are orphans, of nobody who has a heartbeat: signal 20 ({of_signals} bytes), ack 2 \
-         ({of_acks} bytes), activity 1, of protected ids 1. "
+        "warning: 24 family keys are orphans (no possible owner has a heartbeat): signal 20 ({of_signals} bytes), ack \
+         2 ({of_acks} bytes), activity 1, of protected ids 1. "
     );
     ensure!(
         told.iter().any(|line| line.starts_with(&expected)),

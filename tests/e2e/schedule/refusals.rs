@@ -45,7 +45,7 @@ fn wait_until_taken(conn: &mut Connection) -> Result<()> {
     wait_for_value("writes", DEADLINE, || refusal(conn), Option::is_none).map(drop)
 }
 
-/// The numbers in `WARMUP writers were kept away for 4 s; 600 s left; add NOWARMUP to remove anyway`.
+/// The numbers in `WARMUP clients could not write for 4 s, so living coordinators may look dead; 600 s left; ...`.
 fn kept_away(conn: &mut Connection, args: &[&str]) -> Result<(u64, u64)> {
     let error = cleanup(conn, args).expect_err("it must be refused");
     let text = format!(
@@ -54,8 +54,8 @@ fn kept_away(conn: &mut Connection, args: &[&str]) -> Result<(u64, u64)> {
         error.detail().unwrap_or_default()
     );
     let numbers = || {
-        let rest = text.strip_prefix("WARMUP writers were kept away for ")?;
-        let (away_s, rest) = rest.split_once(" s; ")?;
+        let rest = text.strip_prefix("WARMUP clients could not write for ")?;
+        let (away_s, rest) = rest.split_once(" s, so living coordinators may look dead; ")?;
         let (left_s, rest) = rest.split_once(" s left; ")?;
         (rest == "add NOWARMUP to remove anyway").then_some(())?;
         Some((away_s.parse().ok()?, left_s.parse().ok()?))
@@ -113,7 +113,7 @@ fn a_warm_up_lasts_as_long_as_writes_are_refused_and_then_its_whole_length() -> 
     }
     let log = server.log();
     let begun = log
-        .matches("writes are refused, and a warm-up begins: ")
+        .matches("the server refuses writes, so a warm-up begins: ")
         .count();
     ensure!(begun == 2, "{log}");
     let probes: Vec<String> = redis::cmd("KEYS").arg("blocking:probe*").query(&mut conn)?;
