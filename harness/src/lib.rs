@@ -2,6 +2,7 @@
 //! Nothing here is part of the module, and nothing here may touch a server that it did not start itself.
 
 mod aof;
+mod aof_check;
 mod builder;
 mod check;
 mod client;
@@ -13,7 +14,6 @@ mod evidence;
 mod fleet;
 mod foreign;
 mod freeze;
-mod judge;
 pub mod known;
 mod memory;
 mod probe;
@@ -24,6 +24,7 @@ mod server;
 mod wait;
 
 pub use aof::AofCommands;
+pub use aof_check::{BeatLog, Mark, Marks, Outcome, Removed, Replay, ReplayCounts, Scope};
 pub use builder::ServerBuilder;
 pub use check::{dbsize, differing_keys, digest, existing_keys};
 pub use client::{
@@ -37,7 +38,6 @@ pub use crowd::{CROWD_KEY, Crowd};
 pub use evidence::{EVIDENCE, Figure, SERVER_NAME, Tally, tally, tally_for};
 pub use fleet::{FAMILY_SIZE, Fleet, load_coordinators};
 pub use foreign::{foreign_pair, load_foreign};
-pub use judge::{BeatLog, Mark, Marks, Outcome, Removed, Replay, Scope, Seen};
 pub use memory::settled_memory;
 pub use probe::{Ask, Probe, Wait, Waits};
 pub use process::spawn_bound;

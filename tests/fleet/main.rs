@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use blocking_harness::redis::{self, Connection};
 use blocking_harness::{
-    AofCommands, BeatLog, Figure, Mark, Marks, Outcome, Replay, Seen, Server, ServerBuilder,
-    digest, info_field, seed, tally, wait_for_value, wait_until,
+    AofCommands, BeatLog, Figure, Mark, Marks, Outcome, Replay, ReplayCounts, Server,
+    ServerBuilder, digest, info_field, seed, tally, wait_for_value, wait_until,
 };
 use fastrand::Rng;
 
@@ -32,7 +32,7 @@ use crate::coordinators::{Crew, Scene};
 
 /// In CI.
 const SECONDS: u64 = 120;
-/// After so long everything stops and is judged, so that files stay small and a failure is known soon.
+/// After so long everything stops and is checked, so that files stay small and a failure is known soon.
 const ROUND: Duration = Duration::from_secs(60);
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -58,7 +58,7 @@ struct Figures {
     rounds: u64,
     runs: u64,
     revived: u64,
-    seen: Seen,
+    counts: ReplayCounts,
 }
 
 impl Figures {
@@ -66,35 +66,35 @@ impl Figures {
         self.rounds += other.rounds;
         self.runs += other.runs;
         self.revived += other.revived;
-        self.seen.add(&other.seen);
+        self.counts.add(&other.counts);
     }
 
     fn show(&self, what: &str) {
-        let seen = &self.seen;
+        let counts = &self.counts;
         eprintln!(
             "{what}: {} runs, {} beats; {} keys of {} coordinators removed, {} of them due from the beginning of a run; \
              {} coordinators revived, {} keys kept for revived ones, {} for newborn ones; {} removals too close to the \
              threshold to tell; live keys lost: {}",
             self.runs,
-            seen.heartbeats_written,
-            seen.keys_removed,
-            seen.heartbeats_removed,
-            seen.due_and_gone,
+            counts.heartbeats_written,
+            counts.keys_removed,
+            counts.heartbeats_removed,
+            counts.due_and_gone,
             self.revived,
-            seen.kept_for_revived,
-            seen.kept_for_newborn,
-            seen.too_close,
-            seen.live_keys_lost,
+            counts.kept_for_revived,
+            counts.kept_for_newborn,
+            counts.too_close,
+            counts.live_keys_lost,
         );
     }
 
     /// It was a test: the dead were removed, and many came back just before it was too late.
     fn prove_something(&self) -> bool {
-        let seen = &self.seen;
-        seen.kept_for_revived > KEPT
-            && seen.kept_for_newborn > KEPT
-            && seen.due_and_gone > REMOVED
-            && seen.keys_removed - seen.too_close > REMOVED
+        let counts = &self.counts;
+        counts.kept_for_revived > KEPT
+            && counts.kept_for_newborn > KEPT
+            && counts.due_and_gone > REMOVED
+            && counts.keys_removed - counts.too_close > REMOVED
     }
 }
 
@@ -137,10 +137,10 @@ fn no_key_of_a_living_coordinator_is_ever_removed() -> Result<()> {
     ensure!(full == "1", "the replica was cut off: {full} full resyncs");
     total.show("in all");
     ensure!(total.prove_something(), "nothing proved: {total:?}");
-    tally(Figure::BeatsLogged, total.seen.heartbeats_written)?;
+    tally(Figure::BeatsLogged, total.counts.heartbeats_written)?;
     tally(Figure::CleanupsUnderBeats, total.runs)?;
-    tally(Figure::DeadFamiliesRemoved, total.seen.heartbeats_removed)?;
-    tally(Figure::LiveKeysLost, total.seen.live_keys_lost)
+    tally(Figure::DeadFamiliesRemoved, total.counts.heartbeats_removed)?;
+    tally(Figure::LiveKeysLost, total.counts.live_keys_lost)
 }
 
 fn server() -> ServerBuilder {
@@ -153,7 +153,7 @@ fn server() -> ServerBuilder {
         .arg("lazyfree-lazy-expire", "no")
 }
 
-/// One round: an empty server with a new file, everybody at work for a while, and the judgement.
+/// One round: an empty server with a new file, everybody at work for a while, and the check.
 fn round(primary: &Server, replica: &Server, seed: u64, length: Duration) -> Result<Figures> {
     let mut conn = primary.client()?;
     begin_new_file(&mut conn)?;
@@ -164,7 +164,7 @@ fn round(primary: &Server, replica: &Server, seed: u64, length: Duration) -> Res
         replay.apply(&command?)?;
     }
     let outcome = replay.finish();
-    judge(&outcome, &account, &log)?;
+    check(&outcome, &account, &log)?;
     replica.wait_in_sync_with(primary)?;
     for server in [primary, replica] {
         let lasting = lasting_keys(&mut server.client()?)?;
@@ -190,7 +190,7 @@ fn round(primary: &Server, replica: &Server, seed: u64, length: Duration) -> Res
             .iter()
             .map(|told| told.coordinators_revived)
             .sum(),
-        seen: outcome.seen,
+        counts: outcome.counts,
     })
 }
 
@@ -288,19 +288,19 @@ fn pause(conn: &mut Connection, rng: &mut Rng, scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-fn judge(outcome: &Outcome, account: &Account, log: &BeatLog) -> Result<()> {
-    let seen = outcome.seen;
+fn check(outcome: &Outcome, account: &Account, log: &BeatLog) -> Result<()> {
+    let counts = outcome.counts;
     ensure!(
         outcome.findings.is_empty(),
         "the promise is broken; {} live keys lost; {} findings, such as:\n{}",
-        seen.live_keys_lost,
+        counts.live_keys_lost,
         outcome.findings.len() as u64 + outcome.findings_left_out,
         outcome.findings.join("\n"),
     );
     // The file is the whole truth: every beat that was acknowledged is in it, and every removal that was reported.
     ensure!(
-        seen.heartbeats_written == log.acknowledged,
-        "{seen:?} {}",
+        counts.heartbeats_written == log.acknowledged,
+        "{counts:?} {}",
         log.acknowledged
     );
     for told in &account.told {

@@ -1,5 +1,5 @@
 //! The names of a fleet: ids that contain, begin and end one another, and the keys that coordinators write under them.
-//! Must not know which key belongs to whom: that is judged elsewhere, from the names alone.
+//! Must not know which key belongs to whom: that is decided elsewhere, from the names alone.
 
 use fastrand::Rng;
 

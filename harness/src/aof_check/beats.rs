@@ -1,5 +1,5 @@
-//! The log of what was written into heartbeats. It knows what time each value stands for because whoever made the value
-//! said so; it reads none.
+//! The log of what was written into heartbeats. The writer of a value says what time it stands for; no value is
+//! parsed.
 
 use std::collections::HashMap;
 
@@ -14,12 +14,12 @@ pub struct BeatLog {
 }
 
 impl BeatLog {
-    /// Somebody is going to write this value, and means this time by it.
+    /// Before this value is written: it stands for this time.
     pub fn insert(&mut self, value: &[u8], meaning_ms: i64) {
         self.meanings.insert(value.to_vec(), meaning_ms);
     }
 
-    /// The time that a value stands for, if anybody wrote it.
+    /// The time that a value stands for, if it was written.
     pub fn meaning_ms(&self, value: &[u8]) -> Option<i64> {
         self.meanings.get(value).copied()
     }

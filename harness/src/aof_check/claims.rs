@@ -49,7 +49,7 @@ fn claims(key: &[u8]) -> Vec<Claim<'_>> {
             scoped(body, b":agent:");
         }
         scoped(rest, HEARTBEAT);
-        // The state of a whole swarm is nobody's, unless it is a heartbeat.
+        // The state of a whole swarm has no owner, unless it is a heartbeat.
         if rest.ends_with(b":state") && rest.len() > b":state".len() && !is_heartbeat(key) {
             found.clear();
         }
@@ -64,7 +64,7 @@ pub fn is_heartbeat(key: &[u8]) -> bool {
         || scoped.is_some_and(|rest| splits(rest, HEARTBEAT).next().is_some())
 }
 
-/// A set of heartbeats that can be asked who of them could own a key.
+/// A set of heartbeats that can be asked which of them could own a key.
 #[derive(Debug, Default)]
 pub struct Heartbeats {
     names: HashSet<Vec<u8>>,
@@ -106,7 +106,7 @@ impl Heartbeats {
     pub fn owners(&self, key: &[u8], standing: &Heartbeats) -> BTreeSet<Vec<u8>> {
         let mut found = BTreeSet::new();
         for (swarm, id) in claims(key) {
-            // Most readings of a key name nobody; those must cost little.
+            // Most readings of a key name no id with a heartbeat; those must cost little.
             let is_unscoped = self.unscoped_ids.contains(id);
             let of_swarms = self.of_swarms_by_id.get(id);
             let unscoped = || [&HEARTBEAT[1..], id].concat();

@@ -1,8 +1,8 @@
-//! What really happened, command by command as the server did it, and whether any of it breaks the promise.
+//! Replays the commands of the append-only file, and checks that no removal breaks the promise.
 //!
 //! The server's own file gives the one order in which beats and removals took place; marks in it, whose time the
 //! server told, give the clock. So nothing here depends on when a writer or this test thought that something happened.
-//! Must judge by the file, the log of beats and the reading of names alone, never by what the module says.
+//! Must check by the file, the log of beats and the reading of names alone, never by what the module says.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -19,7 +19,7 @@ const EXPIRY_MARGIN_MS: i64 = 2_000;
 
 /// What a replay counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct ReplayCounts {
     pub heartbeats_written: u64,
     pub keys_removed: u64,
     pub heartbeats_removed: u64,
@@ -29,13 +29,13 @@ pub struct Seen {
     pub too_close: u64,
     /// Keys that were due when a run began, and kept because a dead owner beat again during the run.
     pub kept_for_revived: u64,
-    /// The same for an owner who had no heartbeat when the run began.
+    /// The same for an owner that had no heartbeat when the run began.
     pub kept_for_newborn: u64,
     /// Keys that a run had to remove, and did.
     pub due_and_gone: u64,
 }
 
-impl Seen {
+impl ReplayCounts {
     pub fn add(&mut self, other: &Self) {
         self.heartbeats_written += other.heartbeats_written;
         self.keys_removed += other.keys_removed;
@@ -61,7 +61,7 @@ pub struct Replay<'l> {
     marks: &'l Marks,
     /// Every key, with the time its TTL ends.
     keys: HashMap<Vec<u8>, Option<i64>>,
-    /// What the last beat of everybody who ever beat said, and where it stands in the file.
+    /// The time of the last beat of every heartbeat there ever was, and where it stands in the file.
     last_beats: HashMap<Vec<u8>, (i64, u64)>,
     /// Heartbeats that are there.
     standing: Heartbeats,
@@ -72,10 +72,10 @@ pub struct Replay<'l> {
     run: Option<Run>,
     runs: HashMap<u64, Removed>,
     /// Removals since the last mark.
-    unjudged: Vec<Removal>,
+    unchecked: Vec<Removal>,
     last_mark_ms: i64,
     commands: u64,
-    seen: Seen,
+    counts: ReplayCounts,
     findings: Vec<String>,
     findings_left_out: u64,
 }
@@ -117,10 +117,10 @@ impl<'l> Replay<'l> {
             ever: Heartbeats::default(),
             run: None,
             runs: HashMap::new(),
-            unjudged: Vec::new(),
+            unchecked: Vec::new(),
             last_mark_ms: 0,
             commands: 0,
-            seen: Seen::default(),
+            counts: ReplayCounts::default(),
             findings: Vec::new(),
             findings_left_out: 0,
         }
@@ -149,18 +149,21 @@ impl<'l> Replay<'l> {
                 self.remove(keys);
                 Ok(())
             }
-            _ => bail!("a command that no one here sends: {}", shown_all(command)),
+            _ => bail!(
+                "a command that no client here sends: {}",
+                shown_all(command)
+            ),
         }
     }
 
-    /// What was seen, what each run removed, and the keys without TTL that must be there now.
+    /// What was counted, what each run removed, and the keys without TTL that must be there now.
     pub fn finish(mut self) -> Outcome {
-        if self.run.is_some() || !self.unjudged.is_empty() {
+        if self.run.is_some() || !self.unchecked.is_empty() {
             self.find("the file ends in the middle of a run".to_owned());
         }
         let lasting = self.keys.into_iter().filter(|(_, ends)| ends.is_none());
         Outcome {
-            seen: self.seen,
+            counts: self.counts,
             runs: self.runs,
             lasting_keys: lasting.map(|(key, _)| key).collect(),
             findings: self.findings,
@@ -182,14 +185,14 @@ impl<'l> Replay<'l> {
         }
         if is_heartbeat {
             let meaning_ms = self.beats.meaning_ms(value).with_context(|| {
-                format!("nobody wrote {} to {}", value.escape_ascii(), shown(key))
+                format!("no client wrote {} to {}", value.escape_ascii(), shown(key))
             })?;
             self.last_beats
                 .insert(key.to_vec(), (meaning_ms, self.commands));
             self.standing.insert(key);
             self.followed.insert(key);
             self.ever.insert(key);
-            self.seen.heartbeats_written += 1;
+            self.counts.heartbeats_written += 1;
         }
         Ok(())
     }
@@ -208,20 +211,20 @@ impl<'l> Replay<'l> {
         }
     }
 
-    /// What one UNLINK takes goes at once, so all of it is judged before any of it is gone.
+    /// What one UNLINK takes goes at once, so all of it is checked before any of it is gone.
     fn remove(&mut self, keys: &[Vec<u8>]) {
         let there: Vec<&Vec<u8>> = keys.iter().filter(|k| self.keys.contains_key(*k)).collect();
         for key in &there {
-            self.judge(key);
+            self.check_removal(key);
         }
         for key in there {
             self.keys.remove(key);
             let is_heartbeat = self.standing.contains(key);
             self.standing.remove(key);
-            // Judged and found dead; a later run with a longer threshold knows nothing of it any more.
+            // Checked and found dead; a later run with a longer threshold knows nothing of it any more.
             self.last_beats.remove(key);
-            self.seen.keys_removed += 1;
-            self.seen.heartbeats_removed += u64::from(is_heartbeat);
+            self.counts.keys_removed += 1;
+            self.counts.heartbeats_removed += u64::from(is_heartbeat);
             if let Some(run) = &mut self.run {
                 run.removed.keys += 1;
                 run.removed.heartbeats += u64::from(is_heartbeat);
@@ -232,7 +235,7 @@ impl<'l> Replay<'l> {
         }
     }
 
-    fn judge(&mut self, key: &[u8]) {
+    fn check_removal(&mut self, key: &[u8]) {
         match &self.run {
             None => return self.find(format!("{} was removed while no run was on", shown(key))),
             Some(run) if run.scope == Scope::Dry => {
@@ -243,16 +246,16 @@ impl<'l> Replay<'l> {
         }
         if self.standing.owners(key, &self.standing).is_empty() {
             self.find(format!(
-                "{} was removed, and nobody's heartbeat was there",
+                "{} was removed, and no possible owner had a heartbeat",
                 shown(key)
             ));
         }
-        // Everybody who ever beat counts, whether his heartbeat is still there or not. A key of a swarm that followed
+        // Every heartbeat there ever was counts, whether it is still there or not. A key of a swarm that followed
         // that swarm's heartbeat when the run began does not change hands because the run removed this heartbeat first.
         let owners = self.ever.owners(key, &self.followed).into_iter();
         let beats = owners.filter_map(|owner| Some((*self.last_beats.get(&owner)?, owner)));
         if let Some(((beat_ms, beat_place), owner)) = beats.max() {
-            self.unjudged.push(Removal {
+            self.unchecked.push(Removal {
                 key: key.to_vec(),
                 owner,
                 beat_ms,
@@ -264,7 +267,7 @@ impl<'l> Replay<'l> {
 
     fn mark(&mut self, value: &[u8]) -> Result<()> {
         let now_ms = self.marks.time_ms(value)?;
-        self.judge_removals(now_ms);
+        self.check_ages(now_ms);
         self.last_mark_ms = now_ms;
         match Mark::read(value)? {
             Mark::Tick => {}
@@ -278,17 +281,17 @@ impl<'l> Replay<'l> {
         Ok(())
     }
 
-    /// Judges what was removed between the last mark and this one: for the later of the two times everybody is older,
-    /// and whoever is too young even then was certainly too young.
-    fn judge_removals(&mut self, now_ms: i64) {
+    /// Checks what was removed between the last mark and this one: at the later of the two times every heartbeat is
+    /// older, and one that is too young even then was certainly too young.
+    fn check_ages(&mut self, now_ms: i64) {
         let Some(threshold_s) = self.run.as_ref().map(|run| run.threshold_s) else {
             return;
         };
         let number = self.run.as_ref().map_or(0, |run| run.number);
-        for removal in std::mem::take(&mut self.unjudged) {
+        for removal in std::mem::take(&mut self.unchecked) {
             let beat_ms = removal.beat_ms;
             if !is_stale(beat_ms, now_ms, threshold_s) {
-                self.seen.live_keys_lost += 1;
+                self.counts.live_keys_lost += 1;
                 self.find(format!(
                     "LIVE KEY LOST: run {number} with threshold {threshold_s} s removed {} at command {} before {now_ms} ms, \
                      but {} had beaten at {beat_ms} ms, which stands in command {}",
@@ -298,7 +301,7 @@ impl<'l> Replay<'l> {
                     removal.beat_place,
                 ));
             } else if !is_stale(beat_ms, self.last_mark_ms, threshold_s) {
-                self.seen.too_close += 1;
+                self.counts.too_close += 1;
             }
         }
     }
@@ -342,7 +345,7 @@ impl<'l> Replay<'l> {
             return self.find(format!("run {number} ended without having begun"));
         };
         // Nothing stands here: any heartbeat written meanwhile may have spoken for the key.
-        let nobody = Heartbeats::default();
+        let none = Heartbeats::default();
         let all = run.due.keys().chain(run.due.values().flatten());
         let ending: HashSet<&Vec<u8>> = all
             .filter(|key| self.ends_before(key, &run, now_ms + EXPIRY_MARGIN_MS))
@@ -351,11 +354,11 @@ impl<'l> Replay<'l> {
             .due
             .keys()
             .filter(|key| !run.written.contains(*key))
-            .filter(|key| run.beaten.owners(key, &nobody).is_empty())
+            .filter(|key| run.beaten.owners(key, &none).is_empty())
             .filter(|key| !ending.contains(*key))
             .collect();
-        // A heartbeat whose TTL passes may leave the name of another one to somebody living. Whoever's own heartbeat that
-        // is stays, with all that is his.
+        // A heartbeat whose TTL passes may leave the name of another one to a living coordinator. The coordinator whose
+        // heartbeat that is stays, with all its keys.
         let may_change_hands = |owner: &Vec<u8>| {
             let mut others = run.due.get(owner).into_iter().flatten();
             others.any(|other| ending.contains(other))
@@ -382,12 +385,12 @@ impl<'l> Replay<'l> {
                     });
                     left_over.push((key.clone(), told.collect::<Vec<_>>().join(", ")));
                 }
-                self.seen.due_and_gone += u64::from(!is_there);
+                self.counts.due_and_gone += u64::from(!is_there);
             } else if is_there && !run.written.contains(key) && run.scope == Scope::Full {
-                let speakers = run.beaten.owners(key, &nobody);
+                let speakers = run.beaten.owners(key, &none);
                 let is_old = |name: &Vec<u8>| run.stood_before.contains(name);
-                self.seen.kept_for_revived += u64::from(speakers.iter().any(is_old));
-                self.seen.kept_for_newborn +=
+                self.counts.kept_for_revived += u64::from(speakers.iter().any(is_old));
+                self.counts.kept_for_newborn +=
                     u64::from(!speakers.is_empty() && !speakers.iter().any(is_old));
             }
         }
@@ -447,7 +450,7 @@ impl<'l> Replay<'l> {
 /// What a whole file comes to.
 #[derive(Debug)]
 pub struct Outcome {
-    pub seen: Seen,
+    pub counts: ReplayCounts,
     pub runs: HashMap<u64, Removed>,
     pub lasting_keys: BTreeSet<Vec<u8>>,
     pub findings: Vec<String>,
@@ -518,7 +521,7 @@ mod tests {
         };
         assert_eq!(outcome.runs[&1], removed);
         assert_eq!(
-            (outcome.seen.due_and_gone, outcome.seen.live_keys_lost),
+            (outcome.counts.due_and_gone, outcome.counts.live_keys_lost),
             (3, 0)
         );
     }
@@ -531,7 +534,7 @@ mod tests {
             "MSET other 1 swarm:s:blocking:heartbeat:a 50",
         ] {
             let outcome = in_a_run(&format!("{beat}\nUNLINK blocking:ack:a:b"));
-            assert_eq!(outcome.seen.live_keys_lost, 1, "{beat}: {outcome:?}");
+            assert_eq!(outcome.counts.live_keys_lost, 1, "{beat}: {outcome:?}");
         }
         // Afterwards it is too late, and a beat that is older than the threshold is none.
         for happens in [
@@ -547,8 +550,8 @@ mod tests {
     fn the_age_is_that_of_the_time_between_two_marks() {
         // From 50 to 51 s: certainly 4 whole seconds old at the end, not yet so at the beginning.
         let happens = "SET blocking:heartbeat:a 47\nUNLINK blocking:ack:a:b\nSET fleet:mark tick_0";
-        let seen = in_a_run(happens).seen;
-        assert_eq!((seen.live_keys_lost, seen.too_close), (0, 1));
+        let counts = in_a_run(happens).counts;
+        assert_eq!((counts.live_keys_lost, counts.too_close), (0, 1));
     }
 
     #[test]
@@ -563,13 +566,13 @@ mod tests {
         );
         let end = "SET fleet:mark end_1";
         let both = format!("{before}\nUNLINK {odd}\nUNLINK swarm:s:blocking:heartbeat:a\n{end}");
-        assert_eq!(replayed(&both, &TIMES).seen.live_keys_lost, 0);
+        assert_eq!(replayed(&both, &TIMES).counts.live_keys_lost, 0);
         let later = format!(
             "{before}\nUNLINK {odd}\n{end}\nSET fleet:mark begin_2_3_full
              UNLINK swarm:s:blocking:heartbeat:a\nSET fleet:mark end_2"
         );
         let times = [TIMES.as_slice(), &[("begin 2 3 full", 52), ("end 2", 53)]].concat();
-        assert_eq!(replayed(&later, &times).seen.live_keys_lost, 1);
+        assert_eq!(replayed(&later, &times).counts.live_keys_lost, 1);
     }
 
     #[test]
@@ -583,16 +586,16 @@ mod tests {
         // Not so where one came back, whose key stays as well.
         let outcome = in_a_run("SET blocking:heartbeat:a:b 50\nUNLINK blocking:heartbeat:a");
         assert!(outcome.findings.is_empty(), "{outcome:?}");
-        assert_eq!(outcome.seen.kept_for_revived, 1);
+        assert_eq!(outcome.counts.kept_for_revived, 1);
         let outcome =
             in_a_run("SET swarm:s:blocking:heartbeat:a:b 50\nUNLINK blocking:heartbeat:a");
         assert!(outcome.findings.is_empty(), "{outcome:?}");
-        assert_eq!(outcome.seen.kept_for_newborn, 2);
+        assert_eq!(outcome.counts.kept_for_newborn, 2);
     }
 
     #[test]
-    fn whose_heartbeat_may_come_to_be_a_living_ones_key_may_stay_with_all_that_is_his() {
-        // The heartbeat of `a` in swarm `s` would be a key of `heartbeat:a`, who lives, as soon as that swarm has no
+    fn a_heartbeat_that_may_become_a_living_coordinators_key_may_stay_with_its_keys() {
+        // The heartbeat of `a` in swarm `s` would be a key of `heartbeat:a`, which lives, as soon as that swarm has no
         // heartbeat of that name any more: and its TTL passes during the run, or has passed unnoticed before.
         let odd = "swarm:s:blocking:heartbeat:heartbeat:a";
         let before = |odd: &str| {
@@ -666,7 +669,7 @@ mod tests {
     }
 
     #[test]
-    fn nobodys_keys_and_removals_outside_of_runs_are_found() {
+    fn removals_of_keys_without_owners_and_outside_of_runs_are_found() {
         let outcome = in_a_run(&format!(
             "SET coordinator:work:a 1\nUNLINK {ALL} coordinator:work:a"
         ));
@@ -701,7 +704,7 @@ mod tests {
         };
         assert!(apply(&["FLUSHALL"]).is_err());
         assert!(apply(&["SET", "k", "1", "EX", "5"]).is_err());
-        assert!(apply(&["SET", "blocking:heartbeat:a", "nobody wrote this"]).is_err());
+        assert!(apply(&["SET", "blocking:heartbeat:a", "no client wrote this"]).is_err());
         assert!(apply(&["SET", "fleet:mark", "tick 7"]).is_err());
     }
 }
