@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use blocking_harness::{Ask, Crowd, Probe, Wait, Waits, redis, settled_memory};
+use blocking_harness::{Ask, LoadGenerator, Probe, Wait, Waits, redis, settled_memory};
 
 use crate::contenders::{Contender, Done, TOO_MANY, shell_removes};
 use crate::fixture::Fixture;
@@ -103,7 +103,7 @@ pub fn crowded(fixture: &Fixture, contender: &dyn Contender, rest: Rest) -> Resu
     fixture.renew()?;
     let mut conn = fixture.patient_client()?;
     contender.prepare(&mut conn)?;
-    let crowd = Crowd::start(&fixture.server, CLIENTS)?;
+    let crowd = LoadGenerator::start(&fixture.server, CLIENTS)?;
     let wait = || {
         std::thread::sleep(rest.0);
         Ok(())

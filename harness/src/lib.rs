@@ -9,12 +9,12 @@ mod client;
 #[cfg(target_os = "linux")]
 mod clock;
 mod cluster;
-mod crowd;
 mod evidence;
 mod fleet;
 mod foreign;
 mod freeze;
 pub mod known;
+mod load_generator;
 mod memory;
 mod probe;
 mod process;
@@ -34,10 +34,10 @@ pub use client::{
 #[cfg(target_os = "linux")]
 pub use clock::Clock;
 pub use cluster::{Cluster, cluster_info};
-pub use crowd::{CROWD_KEY, Crowd};
 pub use evidence::{EVIDENCE, Figure, SERVER_NAME, Tally, tally, tally_for};
 pub use fleet::{FAMILY_SIZE, Fleet, load_coordinators};
 pub use foreign::{foreign_pair, load_foreign};
+pub use load_generator::LoadGenerator;
 pub use memory::settled_memory;
 pub use probe::{Ask, Probe, Wait, Waits};
 pub use process::spawn_bound;

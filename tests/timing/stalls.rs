@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use anyhow::{Result, ensure};
 use blocking_harness::{
-    Ask, Crowd, FAMILY_SIZE, Fleet, Probe, Reply, Server, Waits, cleanup, dbsize, existing_keys,
-    redis, server_now_ms,
+    Ask, FAMILY_SIZE, Fleet, LoadGenerator, Probe, Reply, Server, Waits, cleanup, dbsize,
+    existing_keys, redis, server_now_ms,
 };
 #[cfg(target_os = "linux")]
 use nix::{
@@ -322,15 +322,15 @@ fn fifty_busy_clients_keep_most_of_their_throughput() -> Result<()> {
     populate(&mut conn, FOREIGN)?;
     with_tries(|| {
         load_dead(&mut conn, DEAD)?;
-        let crowd = Crowd::start(&server, 50)?;
+        let load = LoadGenerator::start(&server, 50)?;
         let rest = || {
             std::thread::sleep(Duration::from_secs(1));
             Ok(())
         };
-        let ((), before) = crowd.rate(rest)?;
-        let (reply, during) = crowd.rate(|| Ok(cleanup(&mut conn, &[])?))?;
-        let ((), after) = crowd.rate(rest)?;
-        crowd.finish()?;
+        let ((), before) = load.rate(rest)?;
+        let (reply, during) = load.rate(|| Ok(cleanup(&mut conn, &[])?))?;
+        let ((), after) = load.rate(rest)?;
+        load.finish()?;
         let ratio = 2.0 * during / (before + after);
         eprintln!(
             "  answers a second: {before:.0} before, {during:.0} during, {after:.0} after: {ratio:.2}"

@@ -1,4 +1,4 @@
-//! Many busy clients, which keep a server as busy as it can be: how much they still get done while something runs.
+//! Many clients that keep a server as busy as it can be, to measure how much they still get done while something runs.
 //! Must spend as little as possible on its own side, so that the server is what is busy.
 
 use std::io::{Read, Write};
@@ -12,28 +12,25 @@ use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::server::Server;
 
-/// What the crowd asks for.
-pub const CROWD_KEY: &str = "crowd:asked";
+/// The key that the clients read.
+const KEY: &str = "load:asked";
 const ANSWER: &[u8] = b"$7\r\nvalue:1\r\n";
 
-/// Many clients in one thread, each with a few questions on their way at any time. Bytes are counted rather than
+/// Many clients in one thread, each with a few requests under way at any time. Bytes are counted rather than
 /// parsed, so that the server is what is busy.
-pub struct Crowd {
+pub struct LoadGenerator {
     stop: Arc<AtomicBool>,
     answers: Arc<AtomicU64>,
     thread: Option<JoinHandle<Result<()>>>,
 }
 
-impl Crowd {
-    /// They ask for a key of their own, which is there from now until they finish.
+impl LoadGenerator {
+    /// The clients read one key of their own, which exists from now until they finish.
     pub fn start(server: &Server, clients: usize) -> Result<Self> {
         const AT_ONCE: usize = 16;
         let mut conn = server.client()?;
-        let () = redis::cmd("SET")
-            .arg(CROWD_KEY)
-            .arg("value:1")
-            .query(&mut conn)?;
-        let questions = format!("GET {CROWD_KEY}\r\n").repeat(AT_ONCE).into_bytes();
+        let () = redis::cmd("SET").arg(KEY).arg("value:1").query(&mut conn)?;
+        let requests = format!("GET {KEY}\r\n").repeat(AT_ONCE).into_bytes();
         let mut answer = ANSWER.repeat(AT_ONCE);
         let mut streams = Vec::new();
         for _ in 0..clients {
@@ -47,18 +44,18 @@ impl Crowd {
         let (told, count) = (Arc::clone(&stop), Arc::clone(&answers));
         let thread = std::thread::spawn(move || -> Result<()> {
             for stream in &mut streams {
-                stream.write_all(&questions)?;
+                stream.write_all(&requests)?;
             }
             while !told.load(Ordering::Relaxed) {
                 for stream in &mut streams {
                     stream.read_exact(&mut answer)?;
                     count.fetch_add(AT_ONCE as u64, Ordering::Relaxed);
-                    stream.write_all(&questions)?;
+                    stream.write_all(&requests)?;
                 }
             }
             ensure!(answer.starts_with(ANSWER), "another answer");
             drop(streams);
-            Ok(redis::cmd("DEL").arg(CROWD_KEY).query(&mut conn)?)
+            Ok(redis::cmd("DEL").arg(KEY).query(&mut conn)?)
         });
         Ok(Self {
             stop,
@@ -80,11 +77,11 @@ impl Crowd {
         let thread = self.thread.take().context("finished once")?;
         thread
             .join()
-            .map_err(|_| anyhow!("the crowd's thread panicked"))?
+            .map_err(|_| anyhow!("the load generator's thread panicked"))?
     }
 }
 
-impl Drop for Crowd {
+impl Drop for LoadGenerator {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
