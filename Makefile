@@ -31,7 +31,7 @@ PORT ?= 0
 # Tests mostly wait, so there are more of them at a time than processors. Suites that measure take turns by themselves.
 RUST_TEST_THREADS ?= 4
 # What `make timers` runs: whatever has to do with being woken up.
-TIMED ?= scenarios:: ground::pauses:: ground::flushes:: ground::callers:: ground::lingering:: ground::unload::
+TIMED ?= scenarios:: environment::pauses:: environment::flushes:: environment::callers:: environment::lingering:: environment::unload::
 # How long: `make fuzz` for each target, 60 unless given; `make soak` in all, HOURS unless given. SEED repeats the
 # choices of an earlier soak.
 SECONDS ?=
@@ -39,7 +39,7 @@ HOURS ?= 1
 SEED ?=
 # What `make valgrind` runs: names of tests begin so. Every command and setting, and a run that is cut short in every
 # way; what is left out loads so many keys that valgrind would take hours.
-WATCHED ?= scenarios:: arguments:: settings:: acl::selectors ground::callers ground::flushes ground::unload \
+WATCHED ?= scenarios:: arguments:: settings:: acl::selectors environment::callers environment::flushes environment::unload \
   propagation::observers
 # What the tests count is written here for `make reliability`.
 EVIDENCE := $(abspath $(TARGET_DIR)/evidence.jsonl)
@@ -86,7 +86,7 @@ matrix: servers build ## Every suite on every server, and a table of how each di
 	  $(if $(REQUIRE_ALL),--require-all) --output $(TARGET_DIR)/matrix $(if $(TESTS),-- $(TESTS))
 
 # Built beside the usual one, so that nothing is compiled twice; the last line puts the usual one back in its place.
-timers: ## The same for a build without timerfd, as on macOS: scenarios and moving ground
+timers: ## The same for a build without timerfd, as on macOS: scenarios and changing environment
 	@mkdir -p $(TARGET_DIR)/timers-only
 	$(CARGO) build --locked --release --package blocking-cleanup --features timers-only
 	cp $(TARGET_DIR)/release/libblocking_cleanup.$(LIBRARY_SUFFIX) $(TARGET_DIR)/timers-only/

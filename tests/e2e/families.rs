@@ -14,8 +14,8 @@ use blocking_harness::{
     server_now_ms,
 };
 
+use crate::environment::long_run::{MOMENTS, Moment, Slow, World, assert_healthy, wait_until_idle};
 use crate::explain::{explain, fates, maps};
-use crate::ground::long_run::{MOMENTS, Moment, Slow, World, assert_healthy, wait_until_idle};
 use crate::list::entries;
 
 const NAME: &str = "blocking.families";

@@ -76,13 +76,13 @@ fn counts<const N: usize>(reply: &Reply, names: [&str; N]) -> Result<[i64; N]> {
 }
 
 /// A server with nothing on it yet, and what its clock says.
-struct Ground {
+struct TestServer {
     _server: Server,
     conn: Connection,
     now_ms: i64,
 }
 
-impl Ground {
+impl TestServer {
     fn new() -> Result<Self> {
         let server = Server::start()?;
         let mut conn = server.client()?;
@@ -115,10 +115,10 @@ const KEYS: [&str; 3] = ["keys_removed", "keys_vetoed", "keys_orphaned"];
 
 #[test]
 fn case_1_substring_neighbours_keep_their_keys() -> Result<()> {
-    let mut ground = Ground::new()?;
-    let now = ground.now_ms;
+    let mut server = TestServer::new()?;
+    let now = server.now_ms;
     let one = || "1".to_owned();
-    let (reply, left) = ground.run_over(&[
+    let (reply, left) = server.run_over(&[
         ("blocking:heartbeat:c-1", beat(now, 700_000)),
         ("blocking:heartbeat:c-10", beat(now, 5_000)),
         ("blocking:ack:c-1:s1", one()),
@@ -143,8 +143,8 @@ fn case_1_substring_neighbours_keep_their_keys() -> Result<()> {
 
 #[test]
 fn case_2_the_real_writers_shape_is_judged_by_its_newest_field() -> Result<()> {
-    let mut ground = Ground::new()?;
-    let now = ground.now_ms;
+    let mut server = TestServer::new()?;
+    let now = server.now_ms;
     let real = |ms: i64| {
         format!(r#"{{"coordinatorId":"r","lastHeartbeat":{ms},"sequence":3,"iteration":1}}"#)
     };
@@ -154,7 +154,7 @@ fn case_2_the_real_writers_shape_is_judged_by_its_newest_field() -> Result<()> {
         now - 5_000
     );
     let signal = || r#"{"type":"completion"}"#.to_owned();
-    let (reply, left) = ground.run_over(&[
+    let (reply, left) = server.run_over(&[
         ("blocking:heartbeat:r1", real(now - 700_000)),
         ("blocking:heartbeat:r2", real(now - 5_000)),
         ("blocking:heartbeat:r3", both),
@@ -178,10 +178,10 @@ fn case_2_the_real_writers_shape_is_judged_by_its_newest_field() -> Result<()> {
 
 #[test]
 fn case_3_command_a_families_without_a_heartbeat_are_counted_and_left_alone() -> Result<()> {
-    let mut ground = Ground::new()?;
-    let now = ground.now_ms;
+    let mut server = TestServer::new()?;
+    let now = server.now_ms;
     let timestamp = |age_s: i64| format!(r#"{{"timestamp":{}}}"#, now - age_s * 1_000);
-    let conn = &mut ground.conn;
+    let conn = &mut server.conn;
     let idempotency = format!("blocking:idempotency:x:o1:completion:1:{}", now - 6_400_000);
     write(
         conn,
@@ -212,8 +212,8 @@ fn case_3_command_a_families_without_a_heartbeat_are_counted_and_left_alone() ->
 
 #[test]
 fn case_4_units_and_forms_never_kill_the_living() -> Result<()> {
-    let mut ground = Ground::new()?;
-    let now = ground.now_ms;
+    let mut server = TestServer::new()?;
+    let now = server.now_ms;
     let field = |value: String| format!(r#"{{"timestamp":{value}}}"#);
     let s = now / 1_000;
     let mut pairs = vec![
@@ -245,7 +245,7 @@ fn case_4_units_and_forms_never_kill_the_living() -> Result<()> {
     ];
     let odd_ids = ["odd-0", "odd-1", "odd-2", "odd-3", "odd-4", "odd-5"];
     pairs.extend(odd_ids.into_iter().zip(odd.map(|odd| field(odd.into()))));
-    let conn = &mut ground.conn;
+    let conn = &mut server.conn;
     for (id, value) in &pairs {
         let heartbeat = format!("blocking:heartbeat:{id}");
         let signal = format!("blocking:signal:{id}");
@@ -294,10 +294,10 @@ fn case_6_exactly_the_threshold_is_kept_and_a_clock_ahead_is_no_death() -> Resul
 
 #[test]
 fn case_8_a_longer_live_id_keeps_its_keys() -> Result<()> {
-    let mut ground = Ground::new()?;
-    let now = ground.now_ms;
+    let mut server = TestServer::new()?;
+    let now = server.now_ms;
     let one = || "1".to_owned();
-    let (reply, left) = ground.run_over(&[
+    let (reply, left) = server.run_over(&[
         ("blocking:heartbeat:a", beat(now, 700_000)),
         ("blocking:heartbeat:a:b", beat(now, 5_000)),
         ("blocking:ack:a:s1", one()),
@@ -319,10 +319,10 @@ fn case_8_a_longer_live_id_keeps_its_keys() -> Result<()> {
 
 #[test]
 fn case_8_a_shorter_live_id_keeps_what_could_be_its_own() -> Result<()> {
-    let mut ground = Ground::new()?;
-    let now = ground.now_ms;
+    let mut server = TestServer::new()?;
+    let now = server.now_ms;
     let one = || "1".to_owned();
-    let (reply, left) = ground.run_over(&[
+    let (reply, left) = server.run_over(&[
         ("blocking:heartbeat:a", beat(now, 5_000)),
         ("blocking:heartbeat:a:b", beat(now, 700_000)),
         ("blocking:ack:a:s1", one()),

@@ -1,6 +1,6 @@
 //! BLOCKING.LIST: who beats, since when, and for how long still; and what LIST, EXPLAIN and DOCTOR, as looks, must not do to anybody.
 
-/// A look makes room, or its ground moves.
+/// A look makes room, or its environment changes.
 pub mod mid_look;
 /// What is in the way of whom: cleanups, schedules, other looks.
 mod room;

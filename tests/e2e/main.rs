@@ -10,12 +10,12 @@ mod beats;
 mod cluster;
 /// DOCTOR finds what is there, with its numbers, and nothing else.
 mod doctor;
+/// The environment changes during a run: pauses, flushes, swaps, loading, roles, callers, unloading.
+mod environment;
 /// EXPLAIN says what a dry run does.
 mod explain;
 /// Key layouts of other fleets.
 mod families;
-/// The ground moves: pauses, flushes, swaps, loading, roles, callers, unloading.
-mod ground;
 /// Named hard cases.
 mod hard_cases;
 /// LIST, and what a look must not do to anybody.

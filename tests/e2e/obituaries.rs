@@ -11,7 +11,7 @@ use blocking_harness::{
 };
 
 use crate::cluster::one_node;
-use crate::ground::long_run::assert_healthy;
+use crate::environment::long_run::assert_healthy;
 
 const STREAM: &str = "ops:obituaries";
 

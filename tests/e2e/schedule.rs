@@ -6,10 +6,10 @@ mod breaker;
 /// The wall clock is set.
 #[cfg(target_os = "linux")]
 mod clock;
+/// Pauses, flushes, replicas: a scheduled run is a run.
+mod environment;
 /// A fleet as it is in production.
 mod fleet;
-/// Pauses, flushes, replicas: a scheduled run is a run.
-mod ground;
 /// Ids that nothing is removed of.
 mod protect;
 /// Writes are refused, in a cluster, too.

@@ -12,7 +12,7 @@ use blocking_harness::{
 };
 
 use super::{COMMANDS, WITHIN, acl, keys, keys_with, last_run, state, user};
-use crate::ground::long_run::{
+use crate::environment::long_run::{
     MOMENTS, Moment, Slow, assert_healthy, ended, ending, removing, runs,
 };
 

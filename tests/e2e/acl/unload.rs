@@ -5,7 +5,7 @@ use blocking_harness::Server;
 use blocking_harness::redis::{Connection, ConnectionLike, Value, cmd};
 
 use super::acl;
-use crate::ground::long_run::assert_healthy;
+use crate::environment::long_run::assert_healthy;
 
 /// The error of MODULE UNLOAD, if there is one.
 fn unload(conn: &mut Connection) -> Result<Option<String>> {

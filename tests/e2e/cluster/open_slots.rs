@@ -9,7 +9,7 @@ use blocking_harness::{
     Cluster, Fleet, Server, cleanup, cleanup_async, existing_keys, server_now_ms, wait_for_value,
 };
 
-use crate::ground::long_run::{Moment, Slow, wait_until_idle};
+use crate::environment::long_run::{Moment, Slow, wait_until_idle};
 
 const DEADLINE: Duration = Duration::from_secs(90);
 

@@ -7,7 +7,7 @@ use blocking_harness::redis::{Connection, cmd};
 use blocking_harness::{Fleet, Server, error_text, patience, server_now_ms, wait_for_value};
 
 use super::{beat, codes, finding, json, lines, set};
-use crate::ground::long_run::{DEADLINE, Raw, assert_healthy, run, status};
+use crate::environment::long_run::{DEADLINE, Raw, assert_healthy, run, status};
 use crate::list::mid_look::{Looker, wait_until_over};
 
 /// How often a look is timed at most, on a machine that has other work.

@@ -13,7 +13,7 @@ use blocking_harness::{
     server_now_ms, wait_for_value,
 };
 
-use crate::ground::long_run::{Moment, Slow, World};
+use crate::environment::long_run::{Moment, Slow, World};
 
 use super::{RUN_DEADLINE, beat, counts, last_run, write};
 

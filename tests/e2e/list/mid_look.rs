@@ -1,4 +1,5 @@
-//! The ground moves under a look, or whoever asked goes away: he is told, or nobody is, and nothing is left behind.
+//! The environment changes during a look, or its caller disconnects: a caller that is there is told, and nothing is left
+//! behind.
 
 use std::thread::JoinHandle;
 
@@ -6,7 +7,9 @@ use anyhow::{Result, bail, ensure};
 use blocking_harness::redis::{self, Connection, RedisResult, Value, cmd};
 use blocking_harness::{FAMILY_SIZE, Server, cleanup, error_text, reply_map, wait_for_value};
 
-use crate::ground::long_run::{DEADLINE, Moment, Raw, Slow, World, assert_healthy, run, status};
+use crate::environment::long_run::{
+    DEADLINE, Moment, Raw, Slow, World, assert_healthy, run, status,
+};
 
 pub const LOOKS: [&[&str]; 3] = [
     &["BLOCKING.LIST"],

@@ -8,7 +8,7 @@ use blocking_harness::redis::{RedisError, Value, cmd};
 use blocking_harness::{Reply, Server, cleanup, error_text, wait_for_value};
 
 use super::mid_look::{LOOKS, Looker, wait_until_over};
-use crate::ground::long_run::{
+use crate::environment::long_run::{
     Caller, DEADLINE, Moment, Slow, World, assert_healthy, ending, run, status, wait_for,
 };
 

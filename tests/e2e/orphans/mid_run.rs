@@ -9,7 +9,7 @@ use blocking_harness::{
     Server, TOO_LATE, cleanup_async, dbsize, load_foreign, server_now_ms, wait_for_value,
 };
 
-use crate::ground::long_run::{DEADLINE, state, wait_until_idle};
+use crate::environment::long_run::{DEADLINE, state, wait_until_idle};
 use crate::hard_cases::mid_run::{
     Deed, STEPS_MAX, Seen, ensure_there, in_every_part_of, slow_server,
 };

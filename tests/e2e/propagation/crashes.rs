@@ -15,7 +15,7 @@ use fastrand::Rng;
 use redis::Connection;
 
 use super::append_only::AppendOnly;
-use crate::ground::long_run::{DEADLINE, World, assert_healthy, run, status};
+use crate::environment::long_run::{DEADLINE, World, assert_healthy, run, status};
 
 const KILLS: u64 = 20;
 const CUTS: u64 = 15;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use blocking_harness::{Server, cleanup, cleanup_async, dbsize, digest, error_text, redis};
 
 use super::append_only::AppendOnly;
-use crate::ground::long_run::{World, assert_healthy, run, state};
+use crate::environment::long_run::{World, assert_healthy, run, state};
 
 #[test]
 fn append_only_file_and_replica_follow_a_run_in_any_database() -> Result<()> {
@@ -180,7 +180,7 @@ fn the_command_itself_is_not_written() -> Result<()> {
     World::load_sized(&mut conn, 20, 5, 10)?;
     cleanup(&mut conn, &["DRYRUN"])?;
     cleanup_async(&mut conn, &[])?;
-    crate::ground::long_run::wait_until_idle(&mut conn)?;
+    crate::environment::long_run::wait_until_idle(&mut conn)?;
     cleanup(&mut conn, &["THRESHOLD", "1"])?;
     cleanup(&mut conn, &["THRESHOLD", "nonsense"]).expect_err("refused");
     let () = redis::pipe()
@@ -193,7 +193,7 @@ fn the_command_itself_is_not_written() -> Result<()> {
         .arg("ASYNC")
         .ignore()
         .query(&mut conn)?;
-    crate::ground::long_run::wait_until_idle(&mut conn)?;
+    crate::environment::long_run::wait_until_idle(&mut conn)?;
     let names: BTreeSet<String> = written(&server)?
         .iter()
         .map(|words| words[0].to_uppercase())

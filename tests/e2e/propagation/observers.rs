@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use blocking_harness::{Server, cleanup, redis};
 
-use crate::ground::long_run::{Raw, World, run};
+use crate::environment::long_run::{Raw, World, run};
 
 #[test]
 fn every_removed_key_is_an_event_and_no_other_key_is() -> Result<()> {

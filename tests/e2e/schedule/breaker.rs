@@ -6,7 +6,7 @@ use blocking_harness::redis::Value;
 use blocking_harness::{Server, cleanup, dbsize, reply_map, server_now_ms, wait_for_value};
 
 use super::{DEADLINE, OLD_MS, eager, info, lines, more_runs, schedule, set, write, write_pair};
-use crate::ground::long_run::assert_healthy;
+use crate::environment::long_run::assert_healthy;
 
 fn write_many(conn: &mut Connection, prefix: &str, count: usize, beat_ms: i64) -> Result<()> {
     (0..count).try_for_each(|n| write_pair(conn, &format!("{prefix}-{n}"), beat_ms))

@@ -5,7 +5,7 @@ use blocking_harness::redis::{self, Connection};
 use blocking_harness::{Clock, Server, ServerBuilder, cleanup, cleanup_async, wait_for_value};
 
 use super::{DEADLINE, OLD_MS, info};
-use crate::ground::long_run::{
+use crate::environment::long_run::{
     MOMENTS, Slow, World, assert_healthy, ended, ending, wait_until_idle,
 };
 

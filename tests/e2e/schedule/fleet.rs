@@ -17,7 +17,7 @@ use blocking_harness::{
 };
 
 use super::{DEADLINE, info};
-use crate::ground::long_run::{assert_healthy, run};
+use crate::environment::long_run::{assert_healthy, run};
 
 /// As the writers set them, 75 times as short. Milliseconds.
 const HEARTBEAT_TTL_MS: i64 = 300_000 / 75;

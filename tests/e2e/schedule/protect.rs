@@ -6,7 +6,7 @@ use blocking_harness::{Server, TOO_LATE, cleanup, cleanup_async, dbsize, existin
 use super::{
     OLD_MS, eager, exists, info, left, more_runs, set, wait_until_gone, write, write_pair,
 };
-use crate::ground::long_run::{
+use crate::environment::long_run::{
     MOMENTS, Slow, World, assert_healthy, ended, ending, wait_until_idle,
 };
 

@@ -8,7 +8,7 @@ use blocking_harness::{
 };
 
 use super::{DEADLINE, OLD_MS, eager, info, left, more_runs, schedule, set, write_pair};
-use crate::ground::long_run::{
+use crate::environment::long_run::{
     Moment, Slow, World, assert_healthy, ended, ending, run, wait_until_idle,
 };
 

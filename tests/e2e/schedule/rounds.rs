@@ -10,7 +10,7 @@ use super::{
     DEADLINE, OLD_MS, eager, exists, info, left, lines, more_runs, schedule, set, status,
     wait_for_scheduled, wait_until_gone, write_pair,
 };
-use crate::ground::long_run::{
+use crate::environment::long_run::{
     Caller, Moment, Raw, Slow, World, assert_healthy, run, wait_until_idle,
 };
 

@@ -10,7 +10,7 @@ use super::{
     DEADLINE, OLD_MS, eager, exists, info, left, more_runs, set, status, wait_for_scheduled,
     wait_until_gone, write, write_pair,
 };
-use crate::ground::long_run::{Slow, World, assert_healthy, run};
+use crate::environment::long_run::{Slow, World, assert_healthy, run};
 
 fn start() -> Result<Server> {
     eager().arg("blocking.second-look", "yes").start()
@@ -167,7 +167,7 @@ fn a_value_that_changes_before_its_turn_is_a_sign_of_life() -> Result<()> {
     write(&mut conn, &name, OLD_MS)?;
     set(&mut conn, "interval-seconds", 0)?;
     drop(slow);
-    let last = crate::ground::long_run::wait_until_idle(&mut conn)?;
+    let last = crate::environment::long_run::wait_until_idle(&mut conn)?;
     ensure!(last.int("coordinators_revived")? == 1, "{last:?}");
     let there = blocking_harness::existing_keys(&mut conn, keys)?;
     ensure!(there.len() >= 5, "{there:?}");

@@ -7,7 +7,7 @@ use blocking_harness::module_path;
 use blocking_harness::redis::{self, Connection};
 
 use super::{DEADLINE, OLD_MS, eager, more_runs, set, wait_until_gone, write_pair};
-use crate::ground::long_run::{assert_healthy, run};
+use crate::environment::long_run::{assert_healthy, run};
 
 /// Unloads; while a run is on the server refuses, and then this asks again.
 fn unload(conn: &mut Connection) -> Result<()> {

@@ -10,7 +10,7 @@ use super::{
     DEADLINE, OLD_MS, eager, info, left, more_runs, set, wait_for_scheduled, wait_until_gone,
     write_pair,
 };
-use crate::ground::long_run::{Slow, World, assert_healthy, run, wait_until_idle};
+use crate::environment::long_run::{Slow, World, assert_healthy, run, wait_until_idle};
 
 const DEAD: &str = "blocking:heartbeat:dead";
 

@@ -7,7 +7,7 @@ use blocking_harness::redis::{self, Connection};
 use blocking_harness::{Reply, Server, cleanup, dbsize, server_now_ms};
 
 use super::{OLD_MS, set, write_stale};
-use crate::ground::long_run::{
+use crate::environment::long_run::{
     Caller, DEADLINE, Slow, assert_healthy, ended, ending, run, status, wait_until_idle,
 };
 

@@ -1,13 +1,13 @@
-//! The ground moves under a run: pauses, flushes, swaps, reloads, roles, callers, scripts, unloading, failing saves.
+//! The environment changes during a run: pauses, flushes, swaps, reloads, roles, callers, scripts, unloading, failing saves.
 //! Every test ends with the server alive and with nothing lost that was not family of a dead coordinator.
 
-/// Who waits for a run, and what becomes of it when he does not.
+/// Clients that wait for a run, and what becomes of the run when they disconnect.
 mod callers;
 /// A child process saves or rewrites the log.
 mod children;
 /// The primary of a cluster hands over to its replica.
 mod cluster_failover;
-/// A caller goes at a known place of his run.
+/// A caller disconnects at a known place of its run.
 mod departures;
 /// The server itself removes keys: full memory, TTLs that pass.
 mod evictions;
@@ -26,7 +26,7 @@ mod pauses;
 mod refused_writes;
 /// A replica that cannot keep up.
 mod replica_lag;
-/// Who is primary changes, and with it whose data it is.
+/// The role changes, and the data set with it.
 mod resync;
 /// Saves, refused writes, full memory.
 mod saving;

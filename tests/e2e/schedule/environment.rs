@@ -9,7 +9,7 @@ use super::{
     DEADLINE, OLD_MS, eager, info, left, lines, set, status, wait_for_scheduled, wait_until_gone,
     write_pair,
 };
-use crate::ground::long_run::{Slow, World, assert_healthy, run};
+use crate::environment::long_run::{Slow, World, assert_healthy, run};
 
 #[test]
 fn paused_writes_hold_it_up() -> Result<()> {
