@@ -12,8 +12,8 @@ use libfuzzer_sys::fuzz_target;
 /// What globs and ids are spelled with.
 const LETTERS: &[u8] = b"aabbc*?[]^-\\:\0\x7f\x80\xff*[]";
 
-/// An id this long, matched by a glob of `g` bytes, may take `g` steps a byte; a backtracking matcher takes more than
-/// anybody can wait for.
+/// An id this long, matched by a glob of `g` bytes, may take `g` steps a byte; a backtracking matcher takes far
+/// longer than a test can wait.
 const LONG_ID_BYTES: usize = 4_096;
 /// A step with all the checks of a fuzzing build; some ten times what it takes.
 const STEP_NS: u64 = 200;

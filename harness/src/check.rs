@@ -1,4 +1,4 @@
-//! Looking at keys one by one, to know rather than to assume what a run has left.
+//! Reads keys one by one: what a run has really left.
 //! Must only read.
 
 use anyhow::Result;

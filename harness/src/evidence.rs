@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// Where tallies go; unset, nothing is written.
 pub const EVIDENCE: &str = "BLOCKING_EVIDENCE";
-/// The server that a test runs on, as the tallies and the tables name it; set by who starts the test.
+/// The server that a test runs on, as the tallies and the tables name it; set by the program that starts the test.
 pub const SERVER_NAME: &str = "BLOCKING_SERVER_NAME";
 
 /// Something that tests count. The page shows these in this order.
@@ -20,7 +20,7 @@ pub const SERVER_NAME: &str = "BLOCKING_SERVER_NAME";
 pub enum Figure {
     /// Tests that passed, of the suites that run on servers.
     TestsPassed,
-    /// Something went wrong on purpose while a run was on: a pause, a flush, a failover, a caller who went.
+    /// Something went wrong on purpose while a run was on: a pause, a flush, a failover, a caller that went.
     FaultsInjected,
     /// The server was ended with `kill -9` during a run, started again, and everything was as promised.
     KillsSurvived,
@@ -74,7 +74,7 @@ pub fn tally(figure: Figure, count: u64) -> Result<()> {
     tally_for(&env::var(SERVER_NAME).unwrap_or_default(), figure, count)
 }
 
-/// The same for who runs the tests.
+/// The same for the program that runs the tests.
 pub fn tally_for(server: &str, figure: Figure, count: u64) -> Result<()> {
     let Some(path) = env::var_os(EVIDENCE) else {
         return Ok(());

@@ -1,4 +1,4 @@
-//! A second client that keeps asking and writes down how long it waited: what a run costs everybody else.
+//! A second client that keeps asking and writes down how long it waited: what a run costs other clients.
 //! Must ask nothing that a run could answer for, and must not judge what it measures.
 
 use std::fmt;

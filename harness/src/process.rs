@@ -54,7 +54,7 @@ fn bind_to_parent(command: &mut Command) {
     unsafe {
         command.pre_exec(move || {
             prctl::set_pdeathsig(Signal::SIGKILL)?;
-            // The parent may have died before the line above took effect; then nobody will ever send the signal.
+            // The parent may have died before the line above took effect; then the signal will never be sent.
             if getppid() != parent {
                 return Err(io::Error::from_raw_os_error(nix::libc::ESRCH));
             }

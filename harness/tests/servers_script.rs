@@ -107,7 +107,7 @@ fn a_suite_that_cannot_be_reached_is_reported_and_fails_only_where_all_are_requi
 }
 
 #[test]
-fn a_server_that_is_there_is_kept_without_asking_anybody() -> Result<()> {
+fn a_server_that_is_there_is_kept_without_asking_the_network() -> Result<()> {
     let machine = Machine::new("valkey 9 newer\n", UNREACHABLE)?;
     machine.program(
         "servers/valkey-9/valkey-server",
@@ -224,7 +224,7 @@ Signed-By:
 ";
     let debian = ("sources.list.d/debian.sources", stanzas);
     assert_eq!(derived(&[debian])?, expected);
-    // Somebody else's packages, first by the alphabet, and a list in which everything is a comment.
+    // Packages of another source, first by the alphabet, and a list in which everything is a comment.
     let other = "Types: deb\nURIs: http://other.test/debian\nSuites: old\nComponents: main\n";
     let other = ("sources.list.d/another.sources", other);
     let moved = ("sources.list", "# see sources.list.d\n");

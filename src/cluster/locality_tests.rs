@@ -1,3 +1,5 @@
+//! Which keys and coordinators a node judges: named cases, and the plan of a node that has a part of the slots.
+
 use std::sync::atomic::AtomicBool;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! EXPLAIN's sentences and verdicts.
+
 use super::*;
 use crate::heartbeat::Reading;
 use crate::heartbeat::trouble::Reason;
@@ -103,8 +105,8 @@ fn heartbeats_in_words() {
     for (read, expected) in table {
         assert_eq!(reasons(vec![read]), expected);
     }
-    let nobody = "it has no heartbeat: nothing proves that it is dead";
-    assert_eq!(reasons(Vec::new()), [nobody]);
+    let none = "it has no heartbeat: nothing proves that it is dead";
+    assert_eq!(reasons(Vec::new()), [none]);
     let mut scoped = read(State::Live, Some(1), None);
     scoped.beating.swarm = Some(b"s\xff".to_vec());
     let text = "its heartbeat of swarm s\\xff is live: 1 s old, not more than 600 s";

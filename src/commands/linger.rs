@@ -1,5 +1,5 @@
-//! A run whose caller's connection went away: how long it lingers, who may join it, what is kept for one who
-//! comes when it is over.
+//! A run whose caller's connection went away: how long it lingers, which client may join it, what is kept for a
+//! client that comes when it is over.
 //!
 //! Clients ask again by themselves when an answer takes longer than they like to wait. The same command of
 //! the same user is taken for that. This file must not know a client or a clock.
@@ -79,7 +79,7 @@ impl<A> Kept<A> {
     }
 }
 
-/// The answer for one who joined. Sentences of a list, as DOCTOR gives them, stay as they are.
+/// The answer for a client that joined. Sentences of a list, as DOCTOR gives them, stay as they are.
 pub fn joined(answer: Value) -> Value {
     match answer {
         Value::Map(mut fields) => {

@@ -1,3 +1,5 @@
+//! What LIST keeps, counts and shows.
+
 use super::*;
 use crate::commands::query;
 use crate::heartbeat::Reading;

@@ -227,7 +227,7 @@ fn parsed(command: &Command, args: &[&str]) -> Result<String, String> {
     line.map_err(|error| error.to_string())
 }
 
-/// An argument that is in the table and that nobody asks for would be accepted and do nothing.
+/// An argument that is in the table and that no parser asks for would be accepted and do nothing.
 #[test]
 fn every_argument_of_the_table_is_taken_and_means_something() {
     for command in [&CLEANUP, &LIST, &EXPLAIN, &DOCTOR, &STATUS] {

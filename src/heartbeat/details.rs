@@ -1,4 +1,4 @@
-//! All that shows of one heartbeat, for those who ask: what it says, where it says so, when it expires.
+//! All that LIST, EXPLAIN and DOCTOR show of one heartbeat: what it says, where it says so, when it expires.
 
 use crate::heartbeat::fingerprint::Prints;
 use crate::heartbeat::forms::Form;

@@ -49,7 +49,7 @@ impl Form {
     }
 }
 
-/// A line of the table, which is for those who read it: docs/keys.md, and the tests.
+/// A line of the table in docs/keys.md, which the tests read, too.
 #[cfg(test)]
 #[derive(Debug)]
 pub struct Line {
@@ -380,7 +380,7 @@ fn extended(text: &str) -> Option<String> {
 }
 
 fn rfc2822(text: &str) -> Option<OffsetDateTime> {
-    // A single letter is a military zone, of which that RFC says that nobody knows what was meant.
+    // A single letter is a military zone; the RFC says that its meaning cannot be known.
     let zone = text.rsplit(' ').next()?;
     let is_letter = zone.len() == 1 && !zone.eq_ignore_ascii_case("z");
     let date = OffsetDateTime::parse(text, &Rfc2822);

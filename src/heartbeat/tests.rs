@@ -116,7 +116,7 @@ fn times() {
         ("\"1969-12-31T23:59:59Z\"", None),
         ("\"0000-01-01T00:00:00Z\"", None),
         ("\"9999-12-31T23:59:59Z\"", Some(253_402_300_799_000)),
-        // Without an offset nobody knows when it was.
+        // Without an offset it is not known when it was.
         ("\"2023-11-14T22:13:20\"", None),
         ("\"2023-11-14\"", None),
         ("\"2023-11-14T22:13:20Z \"", None),

@@ -1,9 +1,8 @@
 //! The value of `blocking.families`: the key layout as templates in one text.
 //!
-//! Words separated by spaces, each a family's name, `=` and a template, in which a brace that is meant
-//! as one is doubled. The syntax needs neither
-//! quotes nor backslashes and refuses them: Valkey 8.1.1 writes both into its configuration as they
-//! are, which then means something else or keeps it from starting.
+//! Words separated by spaces, each a family's name, `=` and a template, in which a literal brace is doubled. The
+//! syntax needs neither quotes nor backslashes and refuses them: Valkey 8.1.1 writes both into its configuration as
+//! they are, which then means something else or keeps it from starting.
 
 use crate::keys::bad_template::BadTemplate;
 use crate::keys::family::Family;

@@ -1,6 +1,6 @@
 //! What the name of a key may cost. Every phase of every command holds names to these bounds.
 //!
-//! Names come from anybody who may write a key, and may be as long as 512 MB. A name over a bound is
+//! Names come from every client that may write a key, and may be as long as 512 MB. A name over a bound is
 //! never taken apart: a family key of such a name stays, is counted and explained, and a heartbeat of such
 //! a name protects every id that its end can spell. That is enough, for a key within the bounds cannot
 //! hold a longer id.

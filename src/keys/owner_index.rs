@@ -60,7 +60,7 @@ fn span((start, end): (u32, u32), name: &[u8]) -> &[u8] {
     name.get(start as usize..end as usize).unwrap_or_default()
 }
 
-/// A byte range in 32 bits a bound; `None` for a name too long to be a key of anybody.
+/// A byte range in 32 bits a bound; `None` for a name longer than any key.
 fn short((start, end): (usize, usize)) -> Option<(u32, u32)> {
     Some((u32::try_from(start).ok()?, u32::try_from(end).ok()?))
 }
@@ -236,8 +236,8 @@ impl OwnerIndex {
             });
     }
 
-    /// Heartbeats whose ids have these hashes. Nothing is compared: who wants to know asks
-    /// [`Self::visit`], which finds in the processor's caches then what was found here.
+    /// Heartbeats with ids that have these hashes. Nothing is compared: the answer is [`Self::visit`]'s, which then
+    /// finds in the processor's caches what was read here.
     pub fn candidates(&self, hashes: &[u64], numbers: &mut Vec<HeartbeatNumber>) {
         for table in [&self.unscoped, &self.any_swarm] {
             if !table.is_empty() {

@@ -22,7 +22,7 @@ impl Reading {
 }
 
 /// How many colon-separated segments the known ids have. An idempotency key has about n squared
-/// readings; only those whose number of segments occurs among known ids can matter.
+/// readings; only those with a number of segments that occurs among known ids can matter.
 #[derive(Clone, Debug, Default)]
 pub struct SegmentCounts {
     sorted: Vec<usize>,

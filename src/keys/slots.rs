@@ -1,7 +1,7 @@
 //! Hash slots of a cluster: in which one a key lies, and which ones lie wholly on this node.
 //!
 //! Pure. Where a key lies is the server's rule, byte by byte; what this node has is read from the text of
-//! CLUSTER NODES. A text that cannot be read gives nothing, and nothing is not "no slots are elsewhere".
+//! CLUSTER NODES. A text that cannot be read gives `None`, which does not mean that all slots are here.
 
 use crc::{CRC_16_XMODEM, Crc, Table};
 
@@ -116,7 +116,7 @@ impl Slots {
 /// What a node says of its slots.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Own {
-    /// Those whose keys lie here, all of them.
+    /// Slots with all their keys here.
     pub here: Slots,
     /// Those that are on their way from here to another node, or from there to here.
     pub open: Slots,

@@ -1,3 +1,5 @@
+//! Slots of names, and how CLUSTER NODES is read.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -9,7 +9,7 @@ use crate::heartbeat::trouble::Reason;
 use crate::heartbeat::{self, Account, Stored};
 use crate::keys::layout::Layout;
 
-/// What a look at a key's value came to.
+/// What was read of a key's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content<'v> {
     /// A string, read as a whole.

@@ -85,10 +85,10 @@ pub struct Orphans {
     pub claims: KnownIds,
     /// By place in `keys`, once judged.
     pub outcomes: Vec<Outcome>,
-    /// Who goes, once judged: keys that the same keys speak for stand side by side, so that one look
-    /// at those serves all of them.
+    /// The keys that go, once judged: those that the same keys speak for stand side by side, so that reading the
+    /// speakers once serves all of them.
     pub doomed: Vec<Doomed>,
-    /// There are keys with names over the bounds that could speak for anybody: none goes.
+    /// There are keys with names over the bounds that could speak for any id: no orphan goes.
     pub is_unheard: bool,
 }
 
@@ -161,7 +161,7 @@ impl Orphans {
         collection.get(*position).map(|record| record.name)
     }
 
-    /// Judge every orphan by what was read: who goes is in `self.doomed` then, what is counted is
+    /// Judge every orphan by what was read: the keys that go are in `self.doomed` then, what is counted is
     /// added to `counts`. Gives what is to be remembered as seen; `None` if told to stop.
     pub fn judge(
         &mut self,
@@ -173,7 +173,7 @@ impl Orphans {
     ) -> Option<FirstSeen> {
         let breath = Breath::new(stop);
         let newest_ms = self.newest_of_each(question, seen, &breath)?;
-        self.hear_everybody(collection, &newest_ms, &breath)?;
+        self.add_all_evidence(collection, &newest_ms, &breath)?;
         let mut all = AllReadings::up_to(MAX_OWNERS, self.claims.layout());
         let mut remembered = Vec::new();
         let mut doomed = Vec::new();
@@ -266,7 +266,7 @@ impl Orphans {
     }
 
     /// Let every key speak for the ids it could belong to.
-    fn hear_everybody(
+    fn add_all_evidence(
         &mut self,
         collection: &ScannedKeys,
         newest_ms: &[Option<i64>],

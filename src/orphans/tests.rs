@@ -10,7 +10,7 @@ const NOW_MS: i64 = 1_700_000_000_000;
 const OLD: Option<i64> = Some(NOW_MS - 900_000);
 const YOUNG: Option<i64> = Some(NOW_MS - 5_000);
 
-/// A key with the time its value gives; all of them are orphans but those whose name begins with `!`.
+/// A key with the time its value gives; all of them are orphans but those with a name that begins with `!`.
 type Keys<'k> = &'k [(&'k str, Option<i64>)];
 
 fn question() -> Question {
@@ -122,7 +122,7 @@ fn youth_of_each_template_protects_each_other_that_names_a_known_id() {
                 ("coordinator:activity:a", OLD),
             ]);
             assert!(left.is_empty(), "{young} beside {old}: {left:?}");
-            // An id that only looks alike is nobody's.
+            // An id that only looks alike has no part in it.
             let other = template.replace("{id}", "ab");
             assert_eq!(gone(&[(&young, YOUNG), (&other, OLD)]), [other]);
         }

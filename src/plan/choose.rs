@@ -1,4 +1,4 @@
-//! Who goes, and in which order.
+//! Which coordinators go, and in which order.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ use crate::reply::room::Room;
 use crate::report::hold::Hold;
 
 impl Planner<'_> {
-    /// Choose who goes: stale, admitted by MATCH, not vetoed, the oldest first, up to LIMIT.
+    /// Choose which coordinators go: stale, admitted by MATCH, not vetoed, the oldest first, up to LIMIT.
     pub(super) fn choose(&mut self) -> Option<()> {
         let mut candidates = Vec::new();
         let mut fits_any = false;
@@ -133,8 +133,8 @@ impl Planner<'_> {
         }
     }
 
-    /// The place of the last of the stale owners of the key at hand among those who go; `None` if too
-    /// many of them stay, or come unheard, to be read again in the slice that removes the key.
+    /// The place of the last of the stale owners of the key at hand among those that go; `None` if too
+    /// many of them stay, or can come back without an event, to be read again in the slice that removes the key.
     pub(super) fn last_owner(&mut self) -> Option<u32> {
         for crowd in self.crowd_ranks.len()..self.sets.crowds() {
             let crowd = u32::try_from(crowd).unwrap_or(u32::MAX);

@@ -1,4 +1,4 @@
-//! The plan, asked about one id: which keys could be its own, what becomes of each, and by whose doing.
+//! The plan, asked about one id: which keys it could own, what becomes of each, and which heartbeat decides that.
 //!
 //! The plan decides; this only writes down what it decided, with the very functions that decide.
 
@@ -82,7 +82,7 @@ impl<'c> Planner<'c> {
         Some(own)
     }
 
-    /// What the heartbeat itself says, be its coordinator spared or not.
+    /// What the heartbeat itself says, whether its coordinator is spared or not.
     fn state(&self, number: HeartbeatNumber) -> State {
         let verdict = self.heartbeats.verdicts.get(number as usize).copied();
         let age_ms = self.question.now_ms.saturating_sub(self.beat_ms(number));

@@ -76,10 +76,10 @@ proptest! {
             prop_assert!(!gone.contains(&key), "{:?}", key.escape_ascii().to_string());
         }
 
-        // Whoever is named as the one who decides could own the key, and lives or not as is said.
+        // A heartbeat that is named as the one that decides could own the key, and is live or not as the fate says.
         for shown in &explanation.shown {
             let Some(by) = &shown.by else {
-                prop_assert!(!matches!(shown.fate, KeyFate::Kept), "nobody is named");
+                prop_assert!(!matches!(shown.fate, KeyFate::Kept), "no heartbeat is named");
                 continue;
             };
             let ids: BTreeSet<_> = plan_model::readings(&shown.key).into_iter().map(|(owner, _)| owner.1).collect();

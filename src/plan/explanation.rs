@@ -1,7 +1,7 @@
 //! What EXPLAIN answers about one id: its heartbeats, its keys, what becomes of each, and why.
 //!
-//! Pure, and without a judgement of its own: the plan says what it decided, and here that is counted,
-//! bounded and put into words.
+//! Pure, and it decides nothing: the plan says what it decided, and here that is counted, bounded and put into
+//! words.
 
 use std::sync::atomic::AtomicBool;
 
@@ -44,7 +44,7 @@ named_enum! {
         OrphanRemoved = orphan_removed,
         /// ORPHANS keeps it for now: something that speaks for life is too young.
         OrphanTooYoung = orphan_too_young,
-        /// ORPHANS keeps it: it is protected, or could be too many's.
+        /// ORPHANS keeps it: it is protected, or too many coordinators could own it.
         OrphanKept = orphan_kept,
     }
 

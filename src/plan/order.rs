@@ -114,7 +114,7 @@ impl Planner<'_> {
         })
     }
 
-    /// One entry a chosen coordinator, with room for its keys.
+    /// One entry for each chosen coordinator, with room for its keys.
     fn lay_out(&self) -> Option<Vec<Doomed>> {
         let mut sizes = vec![0usize; self.chosen.len()];
         for (rank, _) in self.assigned.iter() {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::heartbeat::{self, Verdict};
 
-/// Who a heartbeat is the heartbeat of.
+/// The coordinator of a heartbeat.
 pub type Identity = (Option<Vec<u8>>, Vec<u8>);
 
 /// What the model says.
@@ -38,7 +38,7 @@ fn splits(text: &[u8], marker: &[u8]) -> Vec<(Vec<u8>, Vec<u8>, usize)> {
         .collect()
 }
 
-/// Who a name is the heartbeat of, in every reading.
+/// The coordinators that a name is the heartbeat of, in every reading.
 pub fn beats_for(name: &[u8]) -> Vec<Identity> {
     let mut found = Vec::new();
     if let Some(id) = name.strip_prefix(b"blocking:heartbeat:".as_slice()) {

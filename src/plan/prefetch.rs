@@ -1,5 +1,5 @@
-//! Reading ahead: what the next keys are looked up in and compared with lies anywhere in memory. Reads
-//! that do not depend on one another wait for it together, and those that follow wait no more.
+//! Prefetching: what the next keys are looked up in and compared with lies all over memory. Reads that do not
+//! depend on one another wait for it together, and the reads that follow find it in the cache.
 
 use std::hint::black_box;
 

@@ -1,7 +1,6 @@
-//! Ids that nothing may ever be removed of, whatever their heartbeats say: `blocking.protect`.
+//! Ids whose keys are never removed, whatever their heartbeats say: `blocking.protect`.
 //!
-//! Bytes only. Which coordinators and which keys are spared follows from here; that they are is for
-//! the plan to see to.
+//! Bytes only. Which coordinators and keys are spared follows from here; the plan spares them.
 
 use crate::keys::layout::Layout;
 use crate::keys::pattern::{MAX_PATTERN_BYTES, Pattern, Steps};
@@ -46,7 +45,7 @@ impl Protected {
         self.0.len()
     }
 
-    /// Whether a coordinator of this id must not lose anything.
+    /// Whether no key of this id may be removed.
     pub fn matches(&self, id: &[u8]) -> bool {
         self.matches_within(id, &mut Steps::up_to(MAX_STEPS))
     }
@@ -95,10 +94,10 @@ mod tests {
         for id in ["build-10", "xbuild-1", "deploy", "a", ""] {
             assert!(!some.matches(id.as_bytes()), "{id}");
         }
-        for nobody in ["", "   "] {
-            assert_eq!(protected(nobody).patterns(), 0);
-            assert!(!protected(nobody).matches(b"a"));
-            assert!(!protected(nobody).covers(b"blocking:signal:a", &Layout::default()));
+        for none in ["", "   "] {
+            assert_eq!(protected(none).patterns(), 0);
+            assert!(!protected(none).matches(b"a"));
+            assert!(!protected(none).covers(b"blocking:signal:a", &Layout::default()));
         }
         let binary = Protected::parse(b"\xff*").unwrap();
         assert!(binary.matches(b"\xff\x00") && !binary.matches(b"\xfe"));

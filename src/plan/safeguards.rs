@@ -1,4 +1,4 @@
-//! What keeps a stale coordinator alive all the same: protection, the second look, the breaker.
+//! What keeps stale coordinators from removal: protection, the second look, the breaker.
 //!
 //! Pure, and the part of the plan that comes right after the verdicts: what is spared counts as
 //! stale in the reply and as living in everything else.
@@ -17,7 +17,7 @@ use crate::util::breath::Breath;
 /// The breaker does not look at fewer coordinators: of three, two dead are an ordinary day.
 pub const BREAKER_MIN_COORDINATORS: u64 = 20;
 
-/// The nets that are spanned for a run.
+/// The safeguards of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Safeguards {
     pub protected: Arc<Protected>,
@@ -47,7 +47,7 @@ impl Share {
     }
 }
 
-/// What the nets caught.
+/// What the safeguards found.
 #[derive(Debug, Default)]
 pub struct Caught {
     /// Nothing may be removed.

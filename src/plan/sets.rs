@@ -1,5 +1,5 @@
-//! Who could own a key that several stale coordinators could: each such set of owners once, however many
-//! keys it is the set of.
+//! Sets of owners of keys that several stale coordinators could own: each set is kept once, however many keys
+//! have it.
 //!
 //! A member is a heartbeat or a crowd: the stale heartbeats of one id in so many swarms that they are
 //! kept once for all the sets that they are in.
@@ -14,7 +14,7 @@ use crate::keys::owner_index::HeartbeatNumber;
 /// The number of a set.
 pub type SetNumber = u32;
 
-/// Who is in a set.
+/// A member of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Member {
     One(HeartbeatNumber),
@@ -40,7 +40,7 @@ impl OwnerSets {
         members(&self.members, &self.spans, set)
     }
 
-    /// The heartbeats of a crowd; of a finished plan in the order of removal, those who stay last.
+    /// The heartbeats of a crowd; of a finished plan in the order of removal, those that stay last.
     pub fn crowd(&self, crowd: u32) -> &[HeartbeatNumber] {
         self.crowds
             .get(crowd as usize)

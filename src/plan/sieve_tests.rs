@@ -58,7 +58,7 @@ fn once(keys: Keys) -> Keys {
 }
 
 #[test]
-fn keys_that_the_stale_could_own_are_kept_and_those_of_nobody_counted() {
+fn keys_that_the_stale_could_own_are_kept_and_orphans_counted() {
     let keys = vec![
         key("blocking:heartbeat:dead", Some(700)),
         key("blocking:heartbeat:live", Some(1)),
@@ -115,7 +115,7 @@ fn names_that_would_take_long_are_kept_and_the_others_tried_within_the_bound() {
 }
 
 #[test]
-fn whom_the_nets_catch_does_not_fill_the_memory() {
+fn spared_coordinators_do_not_fill_the_memory() {
     let keys = vec![
         key("blocking:heartbeat:dead", Some(700)),
         key("blocking:heartbeat:dear", Some(700)),
@@ -143,7 +143,7 @@ fn whom_the_nets_catch_does_not_fill_the_memory() {
 }
 
 #[test]
-fn whoever_becomes_stale_too_late_keeps_the_heartbeat() {
+fn a_coordinator_that_becomes_stale_too_late_keeps_its_heartbeat() {
     let signal = |id: &str| key(&format!("blocking:signal:{id}"), None);
     let beat = |id: &str, age_s| key(&format!("blocking:heartbeat:{id}"), Some(age_s));
     let before = vec![beat("a", 700), beat("late", 1), beat("back", 800)];
@@ -165,7 +165,7 @@ fn whoever_becomes_stale_too_late_keeps_the_heartbeat() {
     assert!(plan.has_latecomers);
     assert_eq!(plan.counts.coordinators_stale, 3);
     assert_eq!(plan.counts.coordinators_removed, 1);
-    // Whom LIMIT leaves anyway is none.
+    // One that LIMIT leaves anyway does not count.
     let limited = Question {
         limit: Some(1),
         ..question()
@@ -179,7 +179,7 @@ fn whoever_becomes_stale_too_late_keeps_the_heartbeat() {
 }
 
 #[test]
-fn in_a_cluster_keys_of_nobody_are_counted_as_the_plan_counts_them() {
+fn in_a_cluster_orphans_are_counted_as_the_plan_counts_them() {
     let layout = Arc::new(Layout::default());
     let elsewhere = crate::keys::slots::slot_of(b"blocking:heartbeat:nobody");
     let mut here = Slots::default();

@@ -1,5 +1,5 @@
-//! Whoever cancels a run does not wait for its worker: every phase, whatever the names it is about, looks
-//! often at whether to stop, and gives nothing once it was told to.
+//! A client that cancels a run does not wait for its worker: every phase, whatever the names it is about, checks
+//! often whether to stop, and gives nothing once it was told to.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -24,7 +24,7 @@ const STRETCH: u64 = 2_000;
 static GO_ON: AtomicBool = AtomicBool::new(false);
 
 /// Heartbeats of ids of many lengths and of one id in many swarms, keys full of colons, markers in names,
-/// keys of nobody, and enough of all that sorts and passes over everything are long.
+/// orphans, and enough of all that sorts and passes over everything are long.
 fn hostile() -> ScannedKeys {
     let mut names: Vec<(String, Family)> = Vec::new();
     let mut add = |name: String, family| names.push((name, family));

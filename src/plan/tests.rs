@@ -300,7 +300,7 @@ fn one_living_swarm_of_ten_thousand_protects_the_keys_of_all() {
     assert!(removed.iter().all(|name| name.starts_with(b"swarm:")));
 }
 
-/// Who could come back unheard must be read again in the slice of the removal.
+/// A heartbeat that could come back without an event must be read again in the slice of the removal.
 #[test]
 fn where_births_are_not_heard_of_too_many_owners_keep_a_key_and_their_heartbeats() {
     for (swarms, is_held) in [(MAX_OWNERS - 1, false), (MAX_OWNERS, true), (1_000, true)] {
@@ -371,14 +371,14 @@ fn a_name_over_the_bounds_stays_with_the_heartbeats_of_its_owners() {
         expected.map(|name| name.as_bytes().to_vec()).into()
     );
     assert_eq!(held(&plan, Hold::OverBound), 1);
-    // Nobody's, or only of the living: none of a run's business.
+    // Without an owner, or only with living ones: a run leaves them alone.
     for keys in [&keys[1..], &[key(&long), beat("blocking:heartbeat:x", 1)]] {
         let (_, plan) = planned(&keys.to_vec(), &question());
         assert!(plan.counts.held.is_empty());
     }
 }
 
-/// So many that whose they are cannot be found out: they could be anybody's.
+/// So many that their owners cannot be found out: every coordinator could own them.
 #[test]
 fn names_over_the_bounds_cost_a_plan_no_more_than_so_many_steps() {
     let mut keys: Keys = (1..=40)
@@ -660,7 +660,7 @@ fn with(safety: Safeguards) -> Question {
 }
 
 #[test]
-fn whoever_is_protected_counts_as_stale_and_protects_like_the_living() {
+fn a_protected_coordinator_counts_as_stale_and_protects_like_a_live_one() {
     let keys = vec![
         beat("blocking:heartbeat:keep", 700),
         beat("blocking:heartbeat:dead", 700),
@@ -688,7 +688,7 @@ fn whoever_is_protected_counts_as_stale_and_protects_like_the_living() {
 }
 
 #[test]
-fn whoever_waits_for_a_second_look_protects_like_the_living() {
+fn a_coordinator_that_waits_for_a_second_look_protects_like_a_live_one() {
     let keys = vec![
         beat("blocking:heartbeat:seen", 700),
         beat("blocking:heartbeat:new", 800),
@@ -711,7 +711,7 @@ fn whoever_waits_for_a_second_look_protects_like_the_living() {
 }
 
 #[test]
-fn an_open_breaker_lets_nobody_go_whatever_match_and_limit_say() {
+fn an_open_breaker_lets_no_coordinator_go_whatever_match_and_limit_say() {
     let mut keys: Keys = (0..20)
         .map(|n| beat(&format!("blocking:heartbeat:d{n}"), 700))
         .collect();
@@ -736,7 +736,7 @@ fn an_open_breaker_lets_nobody_go_whatever_match_and_limit_say() {
         assert!(!plan.stale_ids.is_empty());
         assert!(!plan.limited);
     }
-    // Those who wait are in the share, too.
+    // Those that wait are in the share, too.
     let safety = Safeguards {
         breaker_percent: Some(50),
         second_look: Some(look),

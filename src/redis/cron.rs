@@ -1,4 +1,4 @@
-//! The server's cron: looks after writers and callers, and starts a run of the schedule when one is due.
+//! The server's cron: checks on writers and callers, and starts a run of the schedule when one is due.
 //!
 //! No timer and no descriptor: an armed one would keep the module from being unloaded, or outlive
 //! it. The server calls back some ten times a second as long as the module is there; nearly all of

@@ -1,4 +1,4 @@
-//! What is kept of ended runs for those who watch: fed at the end of a run, shown by INFO.
+//! What is kept of ended runs for monitoring: fed at the end of a run, shown by INFO.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,5 +1,5 @@
 //! Writing obituaries: one XADD for each coordinator that is wholly gone, in the slice that removed
-//! the last of it, so that AOF and replicas get both in one transaction.
+//! its last key, so that AOF and replicas get both in one transaction.
 //!
 //! The entry is the server's own record: no user's ACL is asked. That it cannot be written takes
 //! nothing back; it is counted, and said in the log once, until one can be written again.
@@ -35,8 +35,8 @@ pub fn begin(run: u64, layout: &Layout) -> Option<Obituaries> {
     (!name.is_empty()).then(|| Obituaries::new(name, is_family, maxlen, run))
 }
 
-/// Write one for everybody who is wholly gone by now. Gives about how many bytes that is in the
-/// stream to replicas.
+/// Write one for each coordinator that is wholly gone by now. Gives about how many bytes that is in the stream
+/// to replicas.
 pub fn write(ctx: *mut RedisModuleCtx, obituaries: &mut Obituaries) -> u64 {
     let mut bytes = 0usize;
     for words in obituaries.finished() {

@@ -106,7 +106,7 @@ fn second_look(before: impl FnOnce(&Schedule) -> Arc<Sights>) -> Option<SecondLo
     })
 }
 
-/// A scheduled run knows who is stale: the next one should know it, too.
+/// A scheduled run knows which coordinators are stale: the next one should know it, too.
 pub fn remember(database: i32, sights: Sights) {
     if let Ok(database) = u32::try_from(database) {
         with_schedule(|schedule| schedule.remember(database, sights));

@@ -1,4 +1,4 @@
-//! The reply of STATUS and the fields of INFO that go with it, put together from those who know them.
+//! The reply of STATUS and the fields of INFO that go with it, put together from the modules that keep them.
 
 use crate::redis::runner::registry;
 use crate::redis::schedule;

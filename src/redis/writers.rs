@@ -1,5 +1,5 @@
-//! Whether those who beat can write: a look at both clocks, and a write that is tried and changes
-//! nothing.
+//! Whether coordinators can write their beats: both clocks are compared, and a write that changes nothing is
+//! tried.
 //!
 //! The server's cron looks many times a second, whether there is a schedule or not, and a run before
 //! each of its slices. What is noticed goes to the schedule, whose warm-up it begins or prolongs.
@@ -82,8 +82,8 @@ pub fn look_at_clocks() {
     }
 }
 
-/// Try a write if it is time to, or at once: beats that are refused make everybody look dead. A run
-/// under way that removes ends, unless it was told to remove anyway.
+/// Try a write if it is time to, or at once: refused beats make every coordinator look dead. A run under way
+/// that removes ends, unless it was told to remove anyway.
 pub fn look_at_writes(ctx: *mut RedisModuleCtx, at_once: bool) {
     let now_us = system::monotonic_us();
     if !at_once && !schedule::is_a_write_due(now_us) {

@@ -7,7 +7,7 @@ use crate::keys::family::Family;
 use crate::report::hold::Hold;
 
 impl Removal {
-    /// Remove a batch: one UNLINK a family, so that its count says what was removed of which
+    /// Remove a batch: one UNLINK for each family, so that its count says what was removed of which
     /// kind, and heartbeats last. All of it is one transaction in AOF and replicas.
     pub(super) fn unlink<K: Keyspace>(
         &mut self,

@@ -1,7 +1,7 @@
-//! Where the server does not tell of every birth: owners are looked up by name before a key goes.
+//! Where the server does not tell of every new key: owners are looked up by name before a key goes.
 //!
 //! Looked up are the heartbeats without a swarm and those of the swarms that the walk saw, for every
-//! way to read the key. What comes into being unheard in another swarm is not found.
+//! way to read the key. A heartbeat that appears in another swarm without an event is not found.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};

@@ -1,7 +1,7 @@
 //! The last part of a run: remove what the plan named, trusting nothing older than this slice.
 //!
 //! Before a coordinator's keys go, its heartbeat is read again, and so are those of every other
-//! stale coordinator that could own one of them; whatever a heartbeat born since could own stays.
+//! stale coordinator that could own one of them; every key that a newer heartbeat could own stays.
 //! A small family goes in one piece. A large one goes in parts, its heartbeat in the last.
 
 mod batch;
@@ -88,7 +88,7 @@ pub struct Removal {
     next_family: usize,
     next_key: usize,
     others: Others,
-    /// Where not every birth is heard of.
+    /// Where the server does not tell of every new key.
     by_name: Option<ByName>,
     /// How many keys the next batch may have.
     room: usize,

@@ -14,7 +14,7 @@ use crate::keys::owner_index::{HeartbeatNumber, Names, OwnerIndex};
 use crate::keys::segment_hash::SegmentHasher;
 use crate::util::breath::Breath;
 
-/// Everything born since the run began, indexed by what it could own.
+/// Every heartbeat that appeared since the run began, indexed by what it could own.
 #[derive(Debug, Default)]
 pub struct NewKeys {
     /// Taken over, but not indexed yet.
@@ -51,7 +51,7 @@ impl NewKeys {
                 };
                 let is_heartbeat = name_bounds::is_over(&name)
                     || self.owners.layout().family_of(&name) == Some(Family::Heartbeat);
-                // The same name may be born twice; one entry is enough.
+                // The same name may appear twice; one entry is enough.
                 if is_heartbeat {
                     self.add(number, name);
                 } else {
@@ -91,7 +91,7 @@ impl NewKeys {
         self.owners.tries(name)
     }
 
-    /// Whether a newborn heartbeat could own this key.
+    /// Whether a new heartbeat could own this key.
     #[inline]
     pub fn protects(&mut self, name: &[u8]) -> bool {
         !self.names.is_empty() && self.has_owner_of(name)

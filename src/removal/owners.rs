@@ -1,8 +1,8 @@
 //! Whether the other coordinators that could own a key are dead in this slice.
 //!
 //! A key that several could own goes in the turn of the last of them. By then the run has removed the
-//! others, each proved dead in its own slice; one that comes back is born, and the run hears of it. Read
-//! again is only who is still there, or who could come back unheard.
+//! others, each proved dead in its own slice; one that comes back is a new key, of which the server tells the run.
+//! Read again are only the owners that are still there, or that could come back without an event.
 
 use super::keyspace::Keyspace;
 use super::slice::Slice;
@@ -26,7 +26,7 @@ pub(super) enum Standing {
 
 /// The heartbeat of an owner has gone in another way than by this run, because its TTL passed or a
 /// client removed it. That may have left the key to another: a key of a swarm belongs to the
-/// unscoped heartbeat where its swarm has none. Who that is now, the next run will know.
+/// unscoped heartbeat where its swarm has none. The next run will know which one that is now.
 const GONE: Standing = Standing::Held(Hold::OwnerGone);
 
 /// So many members of a crowd are looked at in one piece of work.

@@ -1,7 +1,7 @@
 //! Before anything is removed: which of the keys that stay are there at all.
 //!
-//! A walk that removes does not ask every key for its TTL, so keys may have been counted that do not
-//! exist any more for anybody.
+//! A walk that removes does not ask every key for its TTL, so it may have counted keys that have
+//! expired.
 
 use super::keyspace::Keyspace;
 use super::{KEY_OVERHEAD_BYTES, Progress, Removal};

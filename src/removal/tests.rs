@@ -186,7 +186,7 @@ fn a_newborn_heartbeat_protects_what_it_shares_with_the_stale() {
     assert_eq!(reap.counts.keys_vetoed, 1);
 }
 
-/// Its heartbeat may have left the key to somebody else. Who that is, the next run will know.
+/// Its heartbeat may have left the key to another coordinator, which the next run will know.
 #[test]
 fn a_key_stays_when_the_heartbeat_of_another_owner_is_gone() {
     let shared = "blocking:idempotency:a:bb:t:1:9";
@@ -288,7 +288,7 @@ fn a_denied_key_keeps_the_heartbeat_that_finds_it_again() {
     assert_eq!(space.names(), ["blocking:heartbeat:a", "blocking:signal:a"]);
     assert_eq!(reap.counts.held.count(Hold::Denied), 1);
     assert_eq!(reap.status(), Status::Partial);
-    // One that is gone meanwhile is denied nobody.
+    // One that is gone meanwhile does not count as denied.
     let mut space = MemoryKeyspace::of(&[
         ("blocking:heartbeat:a", stale()),
         ("blocking:signal:a", some()),

@@ -68,7 +68,7 @@ pub enum Error {
         command: &'static str,
     },
     ClusterDown,
-    /// Writers were kept away, and have not had the time to beat again.
+    /// Clients could not write, and have not had the time to beat again.
     WarmUp {
         away_s: u64,
         left_s: u64,

@@ -235,9 +235,9 @@ fn every_text_is_exact_and_well_formed() {
     }
 }
 
-/// These take a server in distress, so the page is held against them here.
+/// A test over the wire would need a server that refuses writes, so the page is compared with them here.
 #[test]
-fn the_page_has_the_refusals_while_nobody_can_write() {
+fn the_page_has_the_refusals_while_no_client_can_write() {
     let page = crate::pages::COMMANDS;
     let refusals = samples();
     let refusals = refusals

@@ -29,7 +29,7 @@ pub enum Status {
     Cancelled,
     /// `blocking.collect-max-bytes` was reached; run again to go on.
     Truncated,
-    /// The ground moved under the run: see the reason.
+    /// Something changed under the run: see the reason.
     Interrupted,
     /// The breaker is open: nothing was removed, see the reason.
     Refused,

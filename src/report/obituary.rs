@@ -26,7 +26,7 @@ impl Rule {
     }
 }
 
-/// Who is gone, as far as it can be told.
+/// The coordinator that is gone, as far as that is known.
 #[derive(Clone, Copy, Debug)]
 pub struct Dead<'d> {
     pub rule: Rule,
@@ -39,7 +39,7 @@ pub struct Dead<'d> {
     pub beat: &'d [u8],
 }
 
-/// What is known so far of one of the dead.
+/// What is known so far of one dead coordinator.
 #[derive(Debug)]
 struct Draft {
     rule: Rule,

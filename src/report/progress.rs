@@ -74,7 +74,7 @@ pub struct Progress {
     pub scheduled: bool,
     /// No client waits for it: how long it goes on unless one joins.
     pub lingering_s: Option<u64>,
-    /// It removes whether writers were kept away or not.
+    /// It removes whether clients could write or not.
     pub no_warm_up: bool,
     /// The command of a query; `None` for a cleanup.
     pub query: Option<&'static str>,

@@ -1,4 +1,4 @@
-//! Tests of what is noticed when nobody can write: clocks and answers are given.
+//! Tests of what is noticed when no client can write: clocks and answers are given.
 
 use super::*;
 
@@ -99,7 +99,7 @@ fn refusals_keep_writers_away_until_a_write_is_taken_again() {
     let kept = |s: u64| Follows::KeptAway { for_us: s * S };
     assert_eq!(writes.tried(S, Tried::Refused), kept(0));
     assert_eq!(writes.tried(3 * S, Tried::Refused), kept(2));
-    // Nobody knows, so it goes on.
+    // It is not known, so it goes on.
     assert_eq!(writes.tried(4 * S, Tried::Unknown), kept(1));
     assert_eq!(writes.tried(5 * S, Tried::Taken), kept(1));
     assert_eq!(writes.tried(6 * S, Tried::Taken), Follows::Nothing);

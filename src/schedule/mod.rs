@@ -152,7 +152,7 @@ impl Schedule {
         }
     }
 
-    /// The server was away, or has another data set than before: everyone may look dead.
+    /// The server was away, or has another data set than before: every coordinator may look dead.
     pub fn start_warm_up(&mut self, now_us: u64) {
         self.writes = Writes::default();
         self.warm_up_from(now_us);

@@ -15,7 +15,7 @@ const BUSY_TURNS: u8 = 2;
 /// No pause is longer than this, whatever the settings say, so that a run always gets on.
 const MAX_PAUSE_US: u64 = 100_000;
 
-/// What a slice costs others who have work, in percent of its own time: it also adds turns of the loop, and leaves
+/// What a slice costs clients that have work, in percent of its own time: it also adds turns of the loop, and leaves
 /// their data no longer in the caches. Measured with 50 busy clients in 21 rounds: 110 at a share of a
 /// quarter, 160 at a twentieth; with something to spare, for the share is a limit.
 const COST_PERCENT: u64 = 200;

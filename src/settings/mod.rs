@@ -223,7 +223,7 @@ pub static DATABASES: Text<Vec<u32>> = Text::new("databases", "0", |text| {
     databases::parse(text, SERVER_DATABASES.load(Ordering::Relaxed))
 });
 
-/// Ids that nothing is ever removed of.
+/// Ids whose keys are never removed.
 pub static PROTECT: Text<Protected> = Text::new("protect", "", Protected::parse);
 
 /// The layout of keys.

@@ -1,4 +1,4 @@
-//! What has nothing to do with servers or coordinators.
+//! Helpers that know neither servers nor coordinators.
 
 pub mod breath;
 pub mod chunked_list;

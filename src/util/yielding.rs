@@ -24,14 +24,14 @@ pub struct Yielding {
 }
 
 impl Yielding {
-    /// For the main thread, on which everybody else waits: yields that are wasted take a sixteenth of
-    /// its time at most, and less and less.
+    /// For the main thread, which all clients wait for: yields that are wasted take a sixteenth of its time at
+    /// most, and less and less.
     pub const fn of_main_thread() -> Self {
         Self::new(16, 1_000_000)
     }
 
-    /// For other threads, which do not know who is served: beside others with work of their own they
-    /// take about their half.
+    /// For other threads, which do not know whether clients are served: beside threads with work of their own
+    /// they take about their half.
     pub const fn of_worker() -> Self {
         Self::new(1, 100_000)
     }
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hog_gets_next_to_nothing_whoever_is_served() {
+    fn a_hog_gets_next_to_nothing_whether_clients_are_served_or_not() {
         for has_served in [false, true] {
             for took_us in [750, 4_000, 20_000] {
                 let lost_us = lost_us(Yielding::of_main_thread(), took_us, has_served);
@@ -115,12 +115,12 @@ mod tests {
     fn a_client_that_asks_gets_the_processor_before_each_slice() {
         let all = 1_000_000 / SLICE_US;
         assert_eq!(lost_us(Yielding::of_main_thread(), 100, true), 100 * all);
-        // Nobody waits for the processor.
+        // No thread waits for the processor.
         assert_eq!(lost_us(Yielding::of_main_thread(), 1, false), all);
     }
 
     #[test]
-    fn somebody_who_asks_nothing_gets_a_sixteenth() {
+    fn a_process_that_asks_nothing_gets_a_sixteenth() {
         let lost_us = lost_us(Yielding::of_main_thread(), 100, false);
         assert!(lost_us <= 1_000_000 / 16, "{lost_us} us");
     }

@@ -1,4 +1,4 @@
-//! Who uses whom in `src`: a folder uses only those below it, and files use each other in no circle. Read from the
+//! Imports in `src`: a folder uses only those below it, and files use each other in no circle. Read from the
 //! sources' paths, by a parser. Must not look at code that is compiled for tests only, nor into macros.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -123,14 +123,14 @@ fn every_function_that_is_called_unchecked_was_found_at_load() {
     assert!(unchecked.is_empty(), "not in required!: {unchecked:?}");
 }
 
-/// A function that nobody calls would keep the module from loading on a server that lacks it.
+/// A function that is never called would keep the module from loading on a server that lacks it.
 #[test]
 fn nothing_is_asked_for_that_is_not_used() {
     let unused: Vec<String> = required().difference(&used()).cloned().collect();
     assert!(unused.is_empty(), "required but not called: {unused:?}");
 }
 
-/// `rm!` or a test by hand: whoever takes a pointer from the table otherwise must compare it with nothing.
+/// `rm!`, or a check by hand: code that takes a pointer from the table in another way must check that it is there.
 #[test]
 fn pointers_taken_by_hand_are_tested() {
     for (path, code) in sources(&root()) {

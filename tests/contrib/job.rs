@@ -70,8 +70,8 @@ fn the_status_says_how_it_went() -> Result<()> {
     let wrong = job(&server, "", None, &["TRESHOLD", "60"])?;
     ends_with(&wrong, 1, "ERR unknown option 'TRESHOLD'")?;
     ensure!(wrong.stdout.is_empty());
-    let nobody = job(&server, "-p 1", None, &[])?;
-    ends_with(&nobody, 1, "Could not connect")?;
+    let unreachable = job(&server, "-p 1", None, &[])?;
+    ends_with(&unreachable, 1, "Could not connect")?;
     Ok(())
 }
 
@@ -127,7 +127,7 @@ fn a_run_that_may_not_delete_all_is_a_failure_too() -> Result<()> {
 }
 
 #[test]
-fn a_wrong_password_runs_nothing_as_somebody_else() -> Result<()> {
+fn a_wrong_password_runs_nothing_as_another_user() -> Result<()> {
     let server = server()?;
     let mut conn = server.client()?;
     acl(

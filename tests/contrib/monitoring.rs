@@ -54,7 +54,7 @@ fn listening(
         let child = spawn_bound(command);
         let mut bound =
             Bound(child.with_context(|| format!("cannot run {name}; `make contrib` brings it"))?);
-        // It has ended, or somebody answers; if that is another one, this one has ended as well.
+        // It has ended, or a program answers; if that is another one, this one has ended as well.
         let answers = wait_until(name, DEADLINE, || {
             let ended = !matches!(bound.0.try_wait(), Ok(None));
             let answers = std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
@@ -194,7 +194,7 @@ fn configure(conn: &mut Connection, name: &str, value: &str) -> Result<()> {
     Ok(redis::cmd("CONFIG").arg(&["SET", name, value]).exec(conn)?)
 }
 
-/// A server, and a user for the exporter who may do what the head of the script says and what the exporter itself needs.
+/// A server, and a user for the exporter that may do what the head of the script says and what the exporter itself needs.
 fn server() -> Result<Server> {
     let server = Server::builder()
         .arg("blocking.warm-up-seconds", 0)
@@ -249,7 +249,7 @@ fn numbers_arrive_alerts_fire_and_every_panel_shows_something() -> Result<()> {
         .query(&mut conn)?;
     watched.alert("BlockingCleanupCutShort", "firing")?;
 
-    // Everybody dead at once.
+    // All coordinators dead at once.
     for n in 0..20 {
         set(
             &mut conn,

@@ -1,4 +1,4 @@
-//! The server's ACL: what the caller may not delete stays and is counted, and a caller who may not run a cleanup, or does
+//! The server's ACL: what the caller may not delete stays and is counted, and a caller that may not run a cleanup, or does
 //! not exist any more, removes nothing.
 
 use std::collections::BTreeSet;
@@ -72,7 +72,7 @@ fn last_run(conn: &mut Connection) -> Result<Reply> {
     wait_for_value("the end of the run", WITHIN, || state(conn), idle)?.map("last")
 }
 
-/// A key whose TTL has passed is nobody's to deny, though the server still holds it when the run comes by.
+/// A key whose TTL has passed does not count as denied, though the server still holds it when the run comes by.
 #[test]
 fn an_expired_key_that_the_caller_may_not_delete_keeps_nothing() -> Result<()> {
     let server = Server::start()?;
@@ -131,7 +131,7 @@ fn keys_that_the_caller_may_not_delete_stay_and_so_does_the_heartbeat() -> Resul
     let kept = ["blocking:heartbeat:", "coordinator:activity:", "swarm:"];
     assert_eq!(keys(&mut admin)?, keys_with(&fleet, &kept));
 
-    // Nothing more for the janitor, the rest for somebody who may.
+    // Nothing more for the janitor, the rest for a user that may.
     let again = cleanup(&mut janitor, &[])?;
     assert_eq!(again.int("keys_removed")?, 0);
     assert_eq!(again.int("keys_denied")?, 40);
@@ -243,7 +243,7 @@ fn a_dry_run_of_a_restricted_user_names_exactly_what_the_run_removes() -> Result
 }
 
 #[test]
-fn whoever_may_not_run_the_command_removes_nothing() -> Result<()> {
+fn a_user_that_may_not_run_the_command_removes_nothing() -> Result<()> {
     let server = Server::start()?;
     let mut admin = server.client()?;
     let fleet = fleet(&mut admin, 2)?;

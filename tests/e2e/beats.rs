@@ -106,7 +106,7 @@ fn dates_are_read_as_they_are_written() -> Result<()> {
     assert_eq!(told(&mut conn, "basic")?.text("unit")?, "iso8601");
     let reply = cleanup(&mut conn, &[])?;
     assert_eq!(reply.int("coordinators_removed")?, dead.len() as i64);
-    // To guess the zone could kill, so somebody has to say it.
+    // A guessed zone could remove a living coordinator, so the operator has to say it.
     assert_eq!(
         told(&mut conn, "local")?.text("trouble")?,
         "it is a date without a zone, and blocking.zoneless is refuse: '2026-11-13T12:26:40'"
@@ -251,7 +251,7 @@ fn every_look_says_why_a_heartbeat_is_unreadable() -> Result<()> {
     assert_eq!(reasons.len(), 10);
     let soon = reasons.iter().find(|reason| reason["example"] == "text");
     assert_eq!(soon.context("no text")?["bytes"], "soon");
-    // No cleanup helps here, and nobody is told so.
+    // No cleanup helps here, and no sentence advises one.
     let advice = finding(&mut conn, "no-ttl")?.context("no finding")?["advice"].clone();
     let advice = advice.as_str().context("no advice")?;
     ensure!(!advice.contains("Run BLOCKING.CLEANUP"), "{advice}");
@@ -302,7 +302,7 @@ fn a_heartbeat_that_is_only_there_lives_as_long_as_its_ttl() -> Result<()> {
         finding(&mut conn, "presence")?.context("no note")?["severity"],
         "note"
     );
-    // Without its TTL nothing says that anybody lives, nor that nobody does.
+    // Without its TTL nothing says whether the coordinator lives.
     cmd("PERSIST").arg("blocking:heartbeat:a").exec(&mut conn)?;
     assert_eq!(listed(&mut conn, "UNREADABLE")?, ids(&["a"]));
     // What the dead leave behind are orphans.

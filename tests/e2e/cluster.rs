@@ -37,7 +37,7 @@ fn families_go_though_their_keys_are_in_different_slots() -> Result<()> {
 }
 
 #[test]
-fn while_a_slot_is_nobodys_what_could_lie_there_is_not_known_to_be_dead() -> Result<()> {
+fn while_a_slot_is_not_assigned_what_could_lie_there_is_not_known_to_be_dead() -> Result<()> {
     let cluster = one_node()?;
     let mut conn = cluster.nodes()[0].client()?;
     let now_ms = server_now_ms(&mut conn)?;

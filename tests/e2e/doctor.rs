@@ -4,7 +4,7 @@
 mod causes;
 /// Many keys, large keys, little memory, and an end in the middle.
 mod sizes;
-/// Whom and where it sees: replicas, users, layouts, databases, nodes.
+/// What it sees, and where: replicas, users, layouts, databases, nodes.
 mod views;
 
 use std::collections::BTreeSet;

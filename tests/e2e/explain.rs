@@ -35,7 +35,7 @@ fn beat(conn: &mut Connection, key: &[u8], age_s: i64) -> Result<()> {
     set(conn, key, format!(r#"{{"timestamp":{ms}}}"#))
 }
 
-/// The keys that are shown: name to fate and to who decided.
+/// The keys that are shown: name to fate and to the heartbeat that decided.
 pub fn fates(reply: &Reply) -> Result<BTreeMap<String, (String, Option<String>)>> {
     let mut found = BTreeMap::new();
     for key in maps(reply, "keys")? {
@@ -320,13 +320,13 @@ fn a_user_sees_no_name_that_he_may_not_read() -> Result<()> {
         keys,
         ["blocking:idempotency:a:b:t:1:2", "blocking:signal:a"]
     );
-    // The living one who vetoes it is not his to see.
+    // The user may not see the living one that vetoes it.
     assert_eq!(
         shown["blocking:idempotency:a:b:t:1:2"],
         ("vetoed".to_owned(), None)
     );
     assert_eq!(reply.int("names_denied")?, 5);
-    // A cleanup of his would do what he is told.
+    // A cleanup by the same user would do what EXPLAIN said.
     let dry = cleanup(&mut some, &["DRYRUN", "MATCH", "a"])?;
     assert_eq!(reply.int("keys_removed")?, dry.int("keys_removed")?);
     let mut blind = user(&server, "blind", &["%W~*"])?;

@@ -95,7 +95,7 @@ fn a_fleet_with_other_names_is_cleaned_up_and_nothing_else() -> Result<()> {
     for id in live {
         stays.extend(write_family(&mut conn, id, &now)?);
     }
-    // A swarm's coordinator, dead, and what it owns; the state of another swarm is his whose id it is.
+    // A swarm's coordinator, dead, and what it owns; the state of another swarm belongs to the coordinator of that id.
     for key in [
         "team:t:beat:s-1",
         "team:t:of:s-1:x",
@@ -346,7 +346,7 @@ fn orphans_follow_the_layout() -> Result<()> {
     Ok(())
 }
 
-/// By another layout nobody owned it either, perhaps; but perhaps somebody did.
+/// By another layout it may have had an owner.
 #[test]
 fn what_was_first_seen_by_another_layout_is_forgotten() -> Result<()> {
     let server = Server::start()?;
@@ -407,8 +407,8 @@ fn a_run_under_way_keeps_the_layout_it_began_with() -> Result<()> {
     Ok(())
 }
 
-/// A heartbeat that appears in the middle of a run is known by the layout of the run, in a swarm that nobody has heard
-/// of, and whatever the setting says by then.
+/// A heartbeat that appears in the middle of a run is known by the layout of the run, in an unknown swarm, and
+/// whatever the setting says by then.
 #[test]
 fn births_follow_the_layout_of_the_run() -> Result<()> {
     let built_in = get(&mut Server::start()?.client()?)?;

@@ -1,8 +1,9 @@
-//! BLOCKING.LIST: who beats, since when, and for how long still; and what LIST, EXPLAIN and DOCTOR, as looks, must not do to anybody.
+//! BLOCKING.LIST: which coordinators beat, since when, and for how long still; and what LIST, EXPLAIN and DOCTOR, as
+//! looks, must not do to other runs.
 
 /// A look makes room, or its environment changes.
 pub mod mid_look;
-/// What is in the way of whom: cleanups, schedules, other looks.
+/// Which runs are in the way of which: cleanups, schedules, other looks.
 mod room;
 
 use std::time::Duration;
@@ -73,7 +74,7 @@ fn write_fleet(conn: &mut Connection) -> Result<()> {
 }
 
 #[test]
-fn everybody_is_listed_the_oldest_first_in_both_protocols() -> Result<()> {
+fn every_coordinator_is_listed_the_oldest_first_in_both_protocols() -> Result<()> {
     let server = Server::start()?;
     write_fleet(&mut server.client()?)?;
     for mut conn in [server.client()?, server.client3()?] {
@@ -304,7 +305,7 @@ fn a_replica_answers_and_what_has_expired_is_not_there() -> Result<()> {
 fn a_huge_heartbeat_is_not_read() -> Result<()> {
     let server = Server::start()?;
     let mut conn = server.client()?;
-    // Whoever read it would find a time in it.
+    // A reader of this value would find a time in it.
     let now = server_now_ms(&mut conn)?;
     let json = format!(r#"{{"timestamp":{now},"x":"{}"}}"#, "x".repeat(64 << 20));
     set(&mut conn, b"blocking:heartbeat:huge", json)?;

@@ -18,11 +18,11 @@ mod explain;
 mod families;
 /// Named hard cases.
 mod hard_cases;
-/// LIST, and what a look must not do to anybody.
+/// LIST, and what a look must not do to other runs.
 mod list;
 /// What is written about the dead.
 mod obituaries;
-/// Keys of nobody: what speaks for life, what goes, and what happens in the middle of a run.
+/// Orphans: what speaks for life, what goes, and what happens in the middle of a run.
 mod orphans;
 /// The documentation: its transcripts are run, and everything on the wire is in it.
 mod pages;

@@ -84,7 +84,7 @@ fn the_remains_of_real_coordinators_go_and_those_of_a_moment_ago_stay() -> Resul
     for n in 0..20 {
         stays.extend(remains(&mut conn, &format!("young-{n}"), 100 + n)?);
     }
-    // Its heartbeat is there: nobody's business, however old the rest is.
+    // Its heartbeat is there: no orphans, however old the rest is.
     stays.extend(remains(&mut conn, "alive", 9_000)?);
     let now = server_now_ms(&mut conn)?;
     write(&mut conn, [("blocking:heartbeat:alive", now.to_string())])?;
@@ -158,7 +158,7 @@ fn what_tells_no_time_goes_a_grace_after_it_was_first_seen() -> Result<()> {
     let server = Server::builder().aof(true).start()?;
     let mut conn = server.client()?;
     silent(&mut conn)?;
-    // Nobody has looked yet, so it makes no difference how long they have been there.
+    // No run has looked yet, so it makes no difference how long they have been there.
     outwait_the_grace();
     ensure!(run(&mut conn)? == [3, 3, 0]);
     ensure!(run(&mut conn)? == [3, 3, 0]);
@@ -326,7 +326,7 @@ fn a_run_that_could_not_keep_all_keys_removes_no_orphans() -> Result<()> {
 }
 
 #[test]
-fn huge_values_and_odd_types_stall_nobody() -> Result<()> {
+fn huge_values_and_odd_types_stall_no_client() -> Result<()> {
     let server = Server::start()?;
     let mut conn = server.client()?;
     let now = server_now_ms(&mut conn)?;

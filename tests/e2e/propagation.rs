@@ -7,5 +7,5 @@ mod append_only;
 mod crashes;
 /// Append-only file and replica hold what the primary holds.
 mod equality;
-/// Who watches, tracks or listens hears of it.
+/// Clients that watch, track or listen hear of it.
 mod observers;

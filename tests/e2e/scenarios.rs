@@ -209,7 +209,7 @@ fn a_server_does_what_every_scenario_says() -> Result<()> {
         .arg("blocking.warm-up-seconds", 0)
         .start()?;
     let mut conn = server.client()?;
-    // A key whose TTL has passed must stay stored until somebody looks at it.
+    // A key whose TTL has passed must stay stored until a command looks at it.
     let () = cmd("DEBUG")
         .arg("SET-ACTIVE-EXPIRE")
         .arg(0)

@@ -1,4 +1,4 @@
-//! The server cleans up by itself: when it does, when it does not, and whom it spares.
+//! The server cleans up by itself: when it does, when it does not, and which coordinators it spares.
 //! Time is compressed: intervals of a second, thresholds and warm-ups of a few.
 
 /// More are stale than can be true.
@@ -10,7 +10,7 @@ mod clock;
 mod environment;
 /// A fleet as it is in production.
 mod fleet;
-/// Ids that nothing is removed of.
+/// Ids whose keys are never removed.
 mod protect;
 /// Writes are refused, in a cluster, too.
 mod refusals;
@@ -36,7 +36,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// A beat of November 2023: stale for ever.
 const OLD_MS: i64 = 1_700_000_000_000;
 
-/// A round every second, and nothing that keeps it from removing: each test asks for the net it is about.
+/// A round every second, and nothing that keeps it from removing: each test asks for the safeguard it is about.
 fn eager() -> ServerBuilder {
     Server::builder()
         .arg("blocking.interval-seconds", 1)
@@ -140,6 +140,6 @@ fn wait_for_scheduled(conn: &mut Connection, state: &str) -> Result<i64> {
     };
     let status = wait_for_value(&what, DEADLINE, look, there)?;
     let current = status.map("current")?;
-    ensure!(current.flag("async")?, "nobody waits for it: {status:?}");
+    ensure!(current.flag("async")?, "no client waits for it: {status:?}");
     current.int("run")
 }

@@ -92,7 +92,7 @@ fn the_newest_of_the_named_fields_decides_and_no_other() -> Result<()> {
     Ok(())
 }
 
-/// What speaks for an orphan's life may have been written by anybody: the known fields keep their say.
+/// What speaks for an orphan's life may come from any writer: the known fields count as well.
 #[test]
 fn orphans_hear_the_known_fields_and_the_named_ones() -> Result<()> {
     let server = Server::start()?;

@@ -86,7 +86,7 @@ fn rfc3339(ms: i64) -> String {
 }
 
 #[test]
-fn dates_are_written_as_everybody_reads_them() {
+fn dates_are_written_as_all_readers_take_them() {
     assert_eq!(rfc3339(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
     assert_eq!(rfc3339(1_709_164_800_000), "2024-02-29T00:00:00.000Z");
     assert_eq!(rfc3339(1_798_761_599_999), "2026-12-31T23:59:59.999Z");

@@ -19,7 +19,7 @@ use crate::names;
 const BEAT_EVERY: Duration = Duration::from_millis(400);
 /// The longest that a thread sleeps before it looks whether it should end.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Lifetimes of heartbeats, seconds. The shortest is longer than the longest threshold, so whoever expires is dead.
+/// Lifetimes of heartbeats, seconds. The shortest is longer than the longest threshold, so one that expires is dead.
 const TTLS_S: [i64; 2] = [5, 300];
 
 /// What the threads of a round share.
@@ -32,7 +32,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Whoever fails ends it for all.
+    /// One failure ends it for all.
     pub fn ending_if_failed<T>(&self, outcome: Result<T>) -> Result<T> {
         if outcome.is_err() {
             self.over.store(true, Ordering::Relaxed);
@@ -48,7 +48,7 @@ impl Scene {
         *self.dead.lock().unwrap_or_else(PoisonError::into_inner) = ids;
     }
 
-    /// Somebody dead, preferably one of those that a run removes last.
+    /// A dead coordinator, preferably one of those that a run removes last.
     fn pick_dead(&self, rng: &mut Rng) -> Option<Vec<u8>> {
         let dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
         let back = (rng.f64().powi(2) * dead.len() as f64) as usize;
@@ -56,7 +56,7 @@ impl Scene {
     }
 }
 
-/// One connection and the coordinators that use it, and nobody else.
+/// One connection and the coordinators that use it, which no other uses.
 pub struct Crew {
     conn: Connection,
     rng: Rng,
@@ -158,7 +158,7 @@ impl Crew {
         let keys = names::family(id);
         let others = (0..rng.usize(..3)).map(|_| keys[rng.usize(..keys.len())].clone());
         let mut others: Vec<_> = others.collect();
-        // A signal for somebody who may be dead.
+        // A signal for a coordinator that may be dead.
         others.push(names::between(id, &names::id(rng.u32(..names::IDS))));
         let ms = wall_ms()?;
         let value = if is_mute {
@@ -192,7 +192,7 @@ impl Crew {
         Ok(())
     }
 
-    /// While a run is on, brings those back to life that it is about to remove, or lets somebody be born who could own
+    /// While a run is on, brings those back to life that it is about to remove, or writes a new heartbeat that could own
     /// what they left.
     pub fn revive(mut self, scene: &Scene) -> Result<BeatLog> {
         while !scene.is_over() {

@@ -8,7 +8,7 @@
 mod beats;
 /// Runs back to back.
 mod cleanups;
-/// Who beats, dies and comes back.
+/// Coordinators that beat, die and come back.
 mod coordinators;
 /// Ids and keys.
 mod names;
@@ -45,7 +45,7 @@ const REVIVING_CREWS: usize = 3;
 const TICK_EVERY: Duration = Duration::from_millis(5);
 
 /// It proves something about coming back only if that happened: so many keys must have been kept for it, in the middle
-/// of runs, and as many again because somebody was born.
+/// of runs, and as many again because a new heartbeat appeared.
 const KEPT: u64 = 100;
 /// So many keys must have been removed, at an age that is not too close to the threshold for the marks to tell.
 const REMOVED: u64 = 10_000;
@@ -153,7 +153,7 @@ fn server() -> ServerBuilder {
         .arg("lazyfree-lazy-expire", "no")
 }
 
-/// One round: an empty server with a new file, everybody at work for a while, and the check.
+/// One round: an empty server with a new file, all coordinators at work for a while, and the check.
 fn round(primary: &Server, replica: &Server, seed: u64, length: Duration) -> Result<Figures> {
     let mut conn = primary.client()?;
     begin_new_file(&mut conn)?;
@@ -211,7 +211,7 @@ fn begin_new_file(conn: &mut Connection) -> Result<()> {
     Ok(())
 }
 
-/// Everybody at work until the time is up or something failed.
+/// All coordinators at work until the time is up or something failed.
 fn work(primary: &Server, seed: u64, length: Duration) -> Result<(Account, BeatLog)> {
     let scene = Scene::default();
     let mut seeds = Rng::with_seed(seed);
@@ -233,7 +233,7 @@ fn work(primary: &Server, seed: u64, length: Duration) -> Result<(Account, BeatL
     let mut pauses = Rng::with_seed(seeds.u64(..));
     let end = Instant::now() + length;
 
-    // Whoever fails ends it for all.
+    // One failure ends it for all.
     let scene = &scene;
     thread::scope(|scope| {
         let mut beating = Vec::new();
@@ -270,7 +270,7 @@ fn tick(conn: &mut Connection, scene: &Scene) -> Result<Marks> {
     Ok(marks)
 }
 
-/// Now and then nobody may write for a moment, as before a failover.
+/// Now and then writes are paused for a moment, as before a failover.
 fn pause(conn: &mut Connection, rng: &mut Rng, scene: &Scene) -> Result<()> {
     let mut next = Instant::now();
     while !scene.is_over() {

@@ -1,5 +1,5 @@
 //! The names of a fleet: ids that contain, begin and end one another, and the keys that coordinators write under them.
-//! Must not know which key belongs to whom: that is decided elsewhere, from the names alone.
+//! Must not know which coordinator a key belongs to: that is decided elsewhere, from the names alone.
 
 use fastrand::Rng;
 
@@ -10,7 +10,7 @@ pub const IDS: u32 = 4_000;
 const STEP: u32 = 25;
 pub const SWARMS: [&str; 2] = ["s1", "s1:x"];
 
-/// Keys that look like somebody's and must stay whatever happens.
+/// Keys that look like a coordinator's and must stay whatever happens.
 pub const FOREIGN: [&str; 6] = [
     "coordinator:work:c-1",
     "coordinator:spawn:c-1",
@@ -36,18 +36,18 @@ pub fn id(number: u32) -> Vec<u8> {
     }
 }
 
-/// Numbers of those who beat without a break. The step has no divisor in common with the number of shapes, so there
+/// Numbers of those that beat without a break. The step has no divisor in common with the number of shapes, so there
 /// are some of every shape.
 pub fn steady() -> Vec<u32> {
     (0..IDS).step_by(STEP as usize).collect()
 }
 
-/// Numbers of those who die again and again.
+/// Numbers of those that die again and again.
 pub fn mortal() -> Vec<u32> {
     (1..IDS).step_by(STEP as usize).collect()
 }
 
-/// Whether somebody of those two beats under this number.
+/// Whether a coordinator of either kind beats under this number.
 pub fn is_taken(number: u32) -> bool {
     number % STEP < 2
 }
@@ -82,7 +82,7 @@ pub fn family(id: &[u8]) -> Vec<Vec<u8>> {
         [b"coordinator:activity:", id].concat(),
         [b"swarm:s1:agent:", id, b":activity"].concat(),
     ];
-    // This one would be the heartbeat of somebody else.
+    // This one would be the heartbeat of another coordinator.
     if !id.starts_with(b"heartbeat:") {
         keys.extend(SWARMS.map(|swarm| format!("swarm:{swarm}:blocking:").into_bytes()));
         keys.iter_mut()

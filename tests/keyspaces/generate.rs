@@ -59,7 +59,7 @@ pub fn keyspace(seed: u64) -> Keyspace {
         ids: ids(rng),
         swarms: ids(rng),
     };
-    // From keyspaces where nobody lives to those where every second one does.
+    // From keyspaces without a living coordinator to those where every second one lives.
     let living = [0.0, 0.1, 0.3, 0.6];
     let mood = Mood {
         threshold_s: question.grace_s().unwrap_or(question.threshold_s()),
@@ -277,7 +277,7 @@ fn string(rng: &mut Rng, value: Value) -> Content {
     Content::String { value, written }
 }
 
-/// A value of a key that nobody reads.
+/// A value of a key that no run reads.
 fn content(rng: &mut Rng) -> Content {
     // So many that the server changes to its large form of the type.
     let size = *pick(rng, &[1, 2, 3, 700]);

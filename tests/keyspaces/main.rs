@@ -16,7 +16,7 @@ mod generate;
 mod keyspace;
 /// What must come of a run.
 mod model;
-/// What must become of keys of nobody.
+/// What must become of orphans.
 mod orphans;
 /// One keyspace on a server.
 mod play;

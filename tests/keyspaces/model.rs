@@ -28,8 +28,8 @@ pub struct Wanted<'w> {
     pub ids: usize,
     /// With ORPHANS.
     pub orphans: Option<Asked<'w>>,
-    /// All owners of a key are read again before it goes, not only those who stay: an owner that came back would go
-    /// unheard.
+    /// All owners of a key are read again before it goes, not only those that stay: of an owner that came back no event
+    /// would tell.
     pub reads_all_owners: bool,
 }
 
@@ -61,7 +61,7 @@ fn joined(parts: &[&[u8]]) -> Key {
     parts.concat()
 }
 
-/// Whoever a name could be the heartbeat of.
+/// The coordinators that a name could be the heartbeat of.
 fn identities(name: &[u8]) -> Vec<Identity> {
     const MARKER: &[u8] = b":blocking:heartbeat:";
     let mut found = Vec::new();
@@ -289,14 +289,14 @@ pub fn outcome(values: &Values, judged: &BTreeMap<Key, State>, wanted: &Wanted) 
     }
 
     outcome.vetoed = vetoed.len();
-    let (mut nobodys, mut others) = (Values::new(), Values::new());
+    let (mut orphaned, mut others) = (Values::new(), Values::new());
     for (name, value) in values {
         if beating.contains_key(name) || family(name).is_none() {
             continue;
         }
         let fate = fate(name, &beating);
         let pile = match fate {
-            Fate::Orphan => &mut nobodys,
+            Fate::Orphan => &mut orphaned,
             _ => &mut others,
         };
         pile.insert(name.clone(), value.clone());
@@ -320,7 +320,7 @@ pub fn outcome(values: &Values, judged: &BTreeMap<Key, State>, wanted: &Wanted) 
     outcome.coordinators_removed = gone.clone().count();
     outcome.removed.extend(gone);
     if let Some(asked) = &wanted.orphans {
-        let fates = orphans::fates(&nobodys, &others, asked);
+        let fates = orphans::fates(&orphaned, &others, asked);
         outcome.vetoed += fates.vetoed;
         outcome.orphans_too_young = fates.too_young;
         outcome.orphans_removed = fates.gone.len();

@@ -16,7 +16,7 @@ use crate::keyspace::{Content, Key, Keyspace, Ttl, Written, shown};
 use crate::model::{self, FAMILIES, Outcome, Wanted};
 use crate::orphans::{Asked, possible_owners};
 
-/// A comparison counts only if nobody's verdict changed while it lasted; a busy machine may need some more.
+/// A comparison counts only if no verdict changed while it lasted; a busy machine may need some more.
 const TRIES: usize = 50;
 /// Where the ids are matched against the pattern by the server itself.
 const PATTERN_DATABASE: i64 = 15;
@@ -34,7 +34,7 @@ pub struct Player {
     server: Server,
 }
 
-/// Somebody grew stale in the middle of a comparison.
+/// A coordinator became stale in the middle of a comparison.
 struct TooSlow;
 
 impl Player {
@@ -59,7 +59,9 @@ impl Player {
                 }
             }
         }
-        bail!("the machine is too busy: in {TRIES} tries somebody always grew stale meanwhile")
+        bail!(
+            "the machine is too busy: in {TRIES} tries a coordinator always became stale meanwhile"
+        )
     }
 }
 

@@ -148,7 +148,7 @@ impl Case {
         self.options.iter().map(|option| bytes(option)).collect()
     }
 
-    /// Keys that are there for everybody: those whose time has passed are not.
+    /// Keys that clients see: those whose TTL has passed are not among them.
     pub fn visible(&self, now_ms: i64) -> BTreeSet<Key> {
         let there = self.keys.iter().filter(|key| key.ttl != Ttl::Passed);
         there.map(|key| key.name(now_ms)).collect()

@@ -217,7 +217,7 @@ fn slice_us(reply: &Reply) -> Result<f64> {
     Ok(reply.int("busy_us")? as f64 / reply.int("slices")? as f64)
 }
 
-/// Whoever asks during a slice waits for half as much.
+/// A request during a slice waits for half as much.
 #[test]
 fn beside_a_client_slices_are_shorter() -> Result<()> {
     const FOREIGN: usize = 1_000_000;

@@ -1,3 +1,5 @@
+//! Every finding of DOCTOR: its sentence, its order, its fields, and the page that lists them.
+
 use std::collections::BTreeSet;
 
 use causes::{CAUSES, healthy};

@@ -1,3 +1,5 @@
+//! What DOCTOR forecasts of small keyspaces.
+
 use super::*;
 use crate::heartbeat::Reading;
 use crate::scan::scanned_keys::Record;
@@ -80,7 +82,7 @@ fn every_threshold_is_tried_once_and_in_order() {
             .len(),
         4
     );
-    // Whoever is protected is stale and stays.
+    // A protected one is stale and stays.
     let study = studied(&collection, Walked::default(), 600, "c");
     assert_eq!(told(&study)[1], (600, 2, 1, 1));
 }

@@ -1,4 +1,4 @@
-//! Findings about heartbeats: who can never be judged, who can never become stale, clocks, ids.
+//! Findings about heartbeats: those that can never be judged or become stale, clocks, ids.
 
 use super::finding::{Code, Finding, Severity, count, name_or_null, pick, quoted, such_as};
 use super::survey::Lives;

@@ -44,8 +44,8 @@ impl Settings {
         self.interval_s > 0 && self.databases.contains(&self.database)
     }
 
-    /// How long a coordinator must be stale to be surely met so by as many scheduled runs as it
-    /// takes, in seconds; 0 without a schedule. A round may be late by a tenth of the interval.
+    /// How long a coordinator must be stale so that as many scheduled runs as it takes surely find it so, in
+    /// seconds; 0 without a schedule. A round may be late by a tenth of the interval.
     pub fn window_s(&self) -> u64 {
         let runs = if self.second_look { 2 } else { 1 };
         let late_s = self.interval_s.div_ceil(10);

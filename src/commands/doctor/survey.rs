@@ -97,7 +97,7 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Nothing met yet. `own` is a key of the module itself, which looks like nothing.
+    /// Nothing met yet. `own` is a key of the module itself, which is not counted.
     pub fn new(settings: Settings, layout: Arc<Layout>, own: Vec<u8>) -> Self {
         Self {
             settings,

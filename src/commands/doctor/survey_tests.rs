@@ -1,3 +1,5 @@
+//! What DOCTOR's walk counts.
+
 use super::*;
 use crate::heartbeat::Stored;
 use crate::heartbeat::reader::Reader;

@@ -28,8 +28,8 @@ pub fn caller_name(ctx: *mut RedisModuleCtx) -> Option<Vec<u8>> {
     }
 }
 
-/// Who keeps the module from being unloaded: a user with a rule that names one of our commands.
-/// `Err` if the server does not say who its users are.
+/// What keeps the module from being unloaded: a user with a rule that names one of our commands.
+/// `Err` if the server does not list its users.
 pub fn user_with_our_command(ctx: *mut RedisModuleCtx) -> Result<Option<String>, ()> {
     // SAFETY: 1, 2, 3; the format takes one C string, which outlives the call.
     let reply =

@@ -56,8 +56,8 @@ pub fn sighting(
     })
 }
 
-/// The beginning of a heartbeat for those who read of it later: of its text, or of the time fields of a
-/// hash as a JSON object. Empty if there is nothing to read.
+/// The beginning of a heartbeat, for its obituary: of its text, or of the time fields of a hash as a JSON object.
+/// Empty if there is nothing to read.
 pub fn beginning(
     ctx: *mut RedisModuleCtx,
     name: &OwnString,

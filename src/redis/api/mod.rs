@@ -171,7 +171,7 @@ impl OwnString {
     /// A string that the server made for us.
     ///
     /// # Safety
-    /// It must be valid and nobody else's to free (4).
+    /// It must be valid, and no other owner may free it (4).
     pub unsafe fn from_raw(string: *mut RedisModuleString) -> Self {
         Self(string)
     }

@@ -17,7 +17,7 @@ pub fn with_open_key<T>(
         return None;
     }
     let result = read(key);
-    // SAFETY: 1, 2, 4; opened above, and nobody kept it.
+    // SAFETY: 1, 2, 4; opened above, and no copy was kept.
     unsafe { rm!(RedisModule_CloseKey)(key) };
     Some(result)
 }

@@ -1,4 +1,4 @@
-//! The ground moves: server events that end the run under way, and make the schedule wait.
+//! Changes of the data set and the role: server events that end the run under way, and make the schedule wait.
 //!
 //! The cursor of a walk goes on as a bare number over whatever data there is then, and would miss
 //! keys without a word; heartbeats already read would be those of another data set, and so would

@@ -2,7 +2,7 @@
 //!
 //! The walk may have passed the place of a heartbeat before it was written, and a heartbeat of a
 //! swarm that is not known cannot be looked up by id. So the server tells of every new key while
-//! a run is on, and whatever a newborn heartbeat could own stays.
+//! a run is on, and every key that a new heartbeat could own stays.
 //!
 //! The subscription is for the event `new` alone where the server allows it, which overwriting a
 //! key does not raise; without a run it costs one comparison for each key that is created.
@@ -21,7 +21,7 @@ use crate::redis::runner::stop::{self, StopReason};
 /// More bytes of names than this end the run: it would otherwise grow without bound.
 const MAX_BYTES: usize = 64 << 20;
 
-/// Whether anybody asks: looks do not.
+/// Whether a run listens: looks do not.
 static WANTED: AtomicBool = AtomicBool::new(false);
 
 /// Names not yet taken over by the run, and the bytes of all names since it began.
@@ -36,7 +36,7 @@ const KEYS_MAX_BYTES: usize = 16 << 20;
 /// Whether the server tells of every key that comes into being.
 static HEARS_ALL: AtomicBool = AtomicBool::new(false);
 
-/// Whether no heartbeat can come into being unheard.
+/// Whether the server tells of every new heartbeat.
 pub fn hears_all() -> bool {
     HEARS_ALL.load(Ordering::Relaxed)
 }

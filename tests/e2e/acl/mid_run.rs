@@ -1,5 +1,5 @@
 //! Users are deleted, made anew, switched off or lose rights while a run of theirs is on. The rights of the slice count:
-//! what may not be touched then stays and is counted, and whoever does not exist then removes nothing more.
+//! what may not be touched then stays and is counted, and a user that does not exist then removes nothing more.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -70,7 +70,7 @@ fn a_run_ends_when_its_user_is_deleted() -> Result<()> {
     tally(Figure::FaultsInjected, 2)
 }
 
-/// Who deletes himself in the transaction that starts the run is gone before its first slice.
+/// A user that deletes itself in the transaction that starts the run is gone before its first slice.
 #[test]
 fn a_run_whose_user_is_gone_before_its_first_slice_looks_at_nothing() -> Result<()> {
     let server = Server::start()?;
@@ -132,7 +132,7 @@ fn a_run_that_is_waited_for_ends_when_its_user_is_deleted() -> Result<()> {
     tally(Figure::FaultsInjected, 2)
 }
 
-/// What a user may still remove after a change in the middle of his run.
+/// What a user may still remove after a change in the middle of its run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
     Everything,
@@ -177,7 +177,7 @@ const CHANGES: [(&[&[&str]], Then); 8] = [
     (&[&["SETUSER", "*", "resetkeys"]], Then::Nothing),
     // Switched off and without any rights.
     (&[&["SETUSER", "*", "reset"]], Then::Nothing),
-    // Nobody can log in as this user any more; whoever is logged in stays so, and what he began goes on.
+    // No client can log in as this user any more; clients that are logged in stay so, and their runs go on.
     (&[&["SETUSER", "*", "off"]], Then::Everything),
     // The right to the command is asked for when it is given, as with every command that waits.
     (&[&["SETUSER", "*", "-blocking.cleanup"]], Then::Everything),

@@ -1,4 +1,4 @@
-//! Selectors, and rights to read and to write: a key goes only if the caller may write it by one of his sets of rules.
+//! Selectors, and rights to read and to write: a key goes only if the caller may write it by one of its sets of rules.
 
 use anyhow::{Result, ensure};
 use blocking_harness::{Figure, Server, cleanup, tally};
@@ -7,7 +7,7 @@ use super::{by_family, fleet, user};
 
 const COORDINATORS: i64 = 4;
 
-/// Rules of a user, and which families he may remove: heartbeat, signal, ack, idempotency, activity, state.
+/// Rules of a user, and which families it may remove: heartbeat, signal, ack, idempotency, activity, state.
 const CASES: [(&str, &[&str], [i64; 6]); 7] = [
     (
         "everything in the selector",
@@ -68,7 +68,7 @@ fn what_may_be_written_goes_and_the_rest_is_counted() -> Result<()> {
         let removed: i64 = removed.iter().sum();
         let left: i64 = blocking_harness::redis::cmd("DBSIZE").query(&mut admin)?;
         ensure!(left + removed == COORDINATORS * 6, "{case}: {left} left");
-        // A heartbeat that he may remove stays for the sake of what he may not, and is not counted.
+        // A heartbeat that the user may remove stays with keys that it may not remove, and is not counted.
         let writes_heartbeats = goes[1] == 1;
         let kept = (1..6).filter(|family| goes[*family] == 0).count() as i64;
         let denied = (kept + i64::from(!writes_heartbeats)) * COORDINATORS;

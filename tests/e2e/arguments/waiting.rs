@@ -1,4 +1,4 @@
-//! Runs that nobody waits for, what can be seen of them, and callers that cannot wait.
+//! Runs that no client waits for, what can be seen of them, and callers that cannot wait.
 //! A run is held by CLIENT PAUSE in the transaction that starts it: no slice comes in between.
 
 use std::time::Duration;

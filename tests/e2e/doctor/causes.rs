@@ -294,7 +294,7 @@ fn orphans_are_told_by_family_with_the_bytes_they_take() -> Result<()> {
     ];
     let () = cmd("HSET").arg(&[&acks[0], "f", "v"]).query(&mut conn)?;
     let () = cmd("RPUSH").arg(&[&acks[1], "a", "b"]).query(&mut conn)?;
-    // Of a stream nobody asks: one consumer after the other would be looked at.
+    // Streams are not asked about: one consumer after the other would be looked at.
     let () = cmd("XADD")
         .arg(&["coordinator:activity:gone-1", "*", "f", "v"])
         .query(&mut conn)?;

@@ -148,7 +148,7 @@ fn what_does_not_fit_the_memory_is_left_out_and_said() -> Result<()> {
     let told = json(&mut conn)?;
     assert_eq!(all(&told)[0], "memory", "{told:#}");
     assert_eq!(finding(&told, "memory")?["severity"], "problem");
-    // Everybody was looked at all the same.
+    // Every heartbeat was looked at all the same.
     assert_eq!(finding(&told, "unreadable")?["unreadable"], 3_000);
     assert_eq!(finding(&told, "no-ttl")?["heartbeats"], 3_020);
     for code in ["orphans", "cleanup", "found", "colon-ids"] {
@@ -165,7 +165,7 @@ fn many_keys_are_looked_at_in_many_slices() -> Result<()> {
     populate(&mut conn, 60_000, "blocking:signal")?;
     populate(&mut conn, 60_000, "session")?;
     populate(&mut conn, 20_000, "blocking:heartbeat")?;
-    // The best of many: whoever else has work on this machine makes slices longer.
+    // The best of many: other work of this machine makes slices longer.
     let mut means_us = Vec::new();
     while means_us.len() < ATTEMPTS {
         let json = json(&mut conn)?;
@@ -202,7 +202,7 @@ fn no_value_is_so_large_that_a_slice_is_long() -> Result<()> {
         for i = 1, 300000 do redis.call('RPUSH', KEYS[3], i) end";
     let keys = ["stream", "hash", "list"].map(|kind| format!("coordinator:activity:{kind}"));
     let () = cmd("EVAL").arg(script).arg(3).arg(&keys).query(&mut conn)?;
-    // The best of many: whoever else has work on this machine stops a slice, too.
+    // The best of many: other work of this machine stops a slice, too.
     let mut longest = Vec::new();
     while longest.len() < ATTEMPTS {
         let json = json(&mut conn)?;

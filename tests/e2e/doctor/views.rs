@@ -1,4 +1,4 @@
-//! Whom and where DOCTOR sees: on a replica, as a user with few rights, by another layout, in a cluster.
+//! What DOCTOR sees, and where: on a replica, as a user with few rights, by another layout, in a cluster.
 
 use anyhow::{Result, ensure};
 use blocking_harness::redis::cmd;
@@ -106,7 +106,7 @@ fn what_a_user_may_not_read_is_counted_and_not_shown() -> Result<()> {
         "{told_lines:#?}"
     );
 
-    // He may delete nothing: as in a dry run of his own.
+    // The user may delete nothing: as in a dry run by the same user.
     let reply = cleanup(&mut some, &["DRYRUN"])?;
     let thresholds = finding(&told, "cleanup")?["thresholds"].clone();
     assert_eq!(thresholds[1]["thresholdS"], 600);
@@ -186,7 +186,7 @@ fn names_fields_and_protection_are_those_of_the_settings() -> Result<()> {
 }
 
 #[test]
-fn what_the_module_writes_itself_looks_like_nobodys() -> Result<()> {
+fn what_the_module_writes_itself_is_not_reported() -> Result<()> {
     let server = super::start()?;
     let mut conn = server.client()?;
     beat(&mut conn, "blocking:heartbeat:a", 5_000, 0)?;

@@ -1,4 +1,4 @@
-//! A caller who waits is answered; one who goes takes his run with him, in any turn; an ASYNC run goes on.
+//! A caller that waits is answered; one that disconnects ends its run, in any turn; an ASYNC run goes on.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ pub enum Leave {
 }
 
 impl Leave {
-    /// A run lingers for one who hung up, and for nobody whom an operator took away.
+    /// A run lingers for a caller that hung up, and for none that an operator took away.
     pub fn with_linger(self, conn: &mut Connection) -> Result<()> {
         let linger_s = match self {
             Self::HangUp => 0,
@@ -97,7 +97,7 @@ fn a_caller_who_goes_takes_his_run_with_him() -> Result<()> {
     )
 }
 
-/// A caller who goes in whatever turn it happens to be, the last one included, where the answer is on its way already.
+/// A caller that goes in whatever turn it happens to be, the last one included, where the answer is on its way already.
 #[test]
 fn callers_may_go_at_any_moment() -> Result<()> {
     callers_go(150, 0..125, &[])

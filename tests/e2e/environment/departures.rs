@@ -1,4 +1,4 @@
-//! A caller goes before the first slice of his run, between two slices in the middle, before the last: not likely there
+//! A caller goes before the first slice of its run, between two slices in the middle, before the last: not likely there
 //! but certainly, because the server stands still while the test prepares what it shall find in its next turn.
 //! Random moments are the business of `callers`.
 
@@ -37,7 +37,7 @@ fn go(leave: Leave, id: i64, caller: Raw, operator: &mut Raw) -> Result<Option<R
     Ok(Some(caller))
 }
 
-/// Whether the operator met the caller waiting, and if so, that the caller was told what he should be told.
+/// Whether the operator met the caller waiting, and if so, that the caller was told what it should be told.
 fn is_gone(leave: Leave, caller: Option<Raw>, operator: &mut Raw, number: i64) -> Result<bool> {
     let Some(mut caller) = caller else {
         return Ok(true);
@@ -46,7 +46,7 @@ fn is_gone(leave: Leave, caller: Option<Raw>, operator: &mut Raw, number: i64) -
         return Ok(false);
     }
     let told = match leave {
-        Leave::HangUp => bail!("he hung up and is here"),
+        Leave::HangUp => bail!("the caller hung up and is here"),
         Leave::Kill => return caller.wait_until_closed().map(|()| true),
         Leave::UnblockWithTimeout => {
             format!("-CANCELLED run {number} was cancelled by CLIENT UNBLOCK; see BLOCKING.STATUS")
@@ -75,7 +75,7 @@ fn rounds(count: usize, mut round: impl FnMut(usize) -> Result<bool>) -> Result<
     Ok(())
 }
 
-/// The caller's command and his end are found in one turn: the first slice is told, and it is the only one.
+/// The caller's command and its end are found in one turn: the first slice is told, and it is the only one.
 #[test]
 fn before_the_first_slice() -> Result<()> {
     let server = Server::builder().aof(true).start()?;
@@ -197,7 +197,7 @@ fn between_two_slices_in_the_middle() -> Result<()> {
     between_two_slices("50")
 }
 
-/// The slice that finds him gone would have removed all the rest, see below.
+/// The slice that finds the caller gone would have removed all the rest, see below.
 #[test]
 fn before_the_last_slice() -> Result<()> {
     between_two_slices(WHOLE_RUN_US)
@@ -223,7 +223,7 @@ fn logged(server: &Server) -> Result<Vec<Vec<String>>> {
     Ok(commands)
 }
 
-/// What makes the slice of the tests above the last one: with nobody gone, all that was left goes in one piece.
+/// What makes the slice of the tests above the last one: with the caller still there, all that was left goes in one piece.
 #[test]
 fn the_slice_that_follows_would_have_been_the_last() -> Result<()> {
     // A log that is never late: with a sync under way, the server may answer before it has written.
@@ -244,7 +244,7 @@ fn the_slice_that_follows_would_have_been_the_last() -> Result<()> {
         let by_then = removed_by_then(&mut conn)?;
         let reply = caller.answer()?;
         ensure!(ending(&reply)? == ("complete".to_owned(), None));
-        // A slice ends by the clock, also where the machine gave its time to somebody else.
+        // A slice ends by the clock, also where the machine gave its time to another process.
         let cut = reply.int("longest_slice_us")? >= WHOLE_RUN_US.parse()?;
         let (Some(by_then), false) = (by_then, cut) else {
             return Ok(false);
@@ -264,7 +264,7 @@ fn the_slice_that_follows_would_have_been_the_last() -> Result<()> {
     assert_healthy(&server)
 }
 
-/// A caller who costs the server too much memory is cut off by the server itself.
+/// A caller that costs the server too much memory is cut off by the server itself.
 #[test]
 fn a_caller_whom_the_server_evicts_takes_his_run_with_him() -> Result<()> {
     const ROUNDS: usize = 4;

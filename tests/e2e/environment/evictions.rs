@@ -153,7 +153,7 @@ fn try_evictions(during: bool) -> Result<bool> {
         let gone = deleted.contains(key) || evicted.contains(key);
         ensure!(gone != there.contains(key), "{}", key.escape_ascii());
     }
-    // Nobody is left but those whose heartbeats lead to keys that stayed, and the next run removes all of these.
+    // Only coordinators are left whose heartbeats lead to keys that stayed, and the next run removes all of these.
     let left = there.iter().filter(|key| dead.contains(*key)).count() as i64;
     let mut found = Vec::new();
     for index in 0..world.dead.len() {

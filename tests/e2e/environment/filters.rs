@@ -1,4 +1,4 @@
-//! The command filter that counts who is served. A build without timerfd has none, so this must not be among the tests
+//! The command filter that counts the commands of clients. A build without timerfd has none, so this must not be among the tests
 //! that run on such a build.
 
 use anyhow::{Context, Result, ensure};

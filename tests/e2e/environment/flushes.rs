@@ -66,7 +66,7 @@ fn a_flush_of_its_database_ends_the_run() -> Result<()> {
             );
             ensure!(dbsize(&mut conn)? == 0);
             if flush.starts_with("FLUSHDB") {
-                // Dead families of the same names, in a database that nobody has cleaned up.
+                // Dead families of the same names, in a database that no run has cleaned up.
                 ensure!(stranger.dead_keys_left(&mut other)? == stranger.dead_keys());
                 stranger.assert_others_are_whole(&mut other)?;
             }

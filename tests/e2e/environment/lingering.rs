@@ -1,4 +1,4 @@
-//! A caller's connection goes away: the run lingers, the same command joins it, and whoever comes late gets what is kept.
+//! A caller's connection goes away: the run lingers, the same command joins it, and one that comes late gets what is kept.
 
 use anyhow::{Context, Result, ensure};
 use blocking_harness::redis::{self, Connection, Value};
@@ -42,7 +42,7 @@ fn wait_until_it_lingers(conn: &mut Connection) -> Result<i64> {
     status.map("current")?.int("run")
 }
 
-/// Waits until somebody waits for the run under way.
+/// Waits until a client waits for the run under way.
 fn wait_until_it_is_joined(conn: &mut Connection) -> Result<()> {
     let look = || status(conn);
     let joined = |status: &Reply| lingering_s(status).is_none();
@@ -51,7 +51,7 @@ fn wait_until_it_is_joined(conn: &mut Connection) -> Result<()> {
     Ok(())
 }
 
-/// A caller who starts a run, and whose connection closes in the middle of it; yields the run's number.
+/// A caller that starts a run, and whose connection closes in the middle of it; yields the run's number.
 fn hang_up(
     server: &Server,
     conn: &mut Connection,
@@ -155,7 +155,7 @@ fn has_joined(answer: Value) -> Result<bool> {
 }
 
 #[test]
-fn a_run_that_nobody_joins_in_time_ends() -> Result<()> {
+fn a_run_that_no_client_joins_in_time_ends() -> Result<()> {
     let server = Server::builder()
         .aof(true)
         .arg("blocking.linger-seconds", 1)
@@ -230,7 +230,7 @@ fn another_request_does_not_join() -> Result<()> {
             "{args:?}: {error}"
         );
     }
-    // Where nobody can wait nobody joins.
+    // Where no client can wait none joins.
     run(&mut conn, "MULTI")?;
     run(&mut conn, words)?;
     let refused = run(&mut conn, "EXEC").unwrap_err().to_string();
@@ -282,7 +282,7 @@ fn a_run_that_ends_while_it_lingers_keeps_its_answer_for_the_one_who_joins() -> 
     assert_healthy(&server)
 }
 
-/// What its caller would have been told if he had stayed.
+/// What its caller would have been told if it had stayed.
 #[test]
 fn whatever_ends_a_run_that_lingers_is_told_to_the_one_who_joins() -> Result<()> {
     let server = server()?;
@@ -402,7 +402,7 @@ fn a_client_that_is_killed_in_a_transaction_takes_its_run_with_it() -> Result<()
             ending(&last)? == ended("cancelled", CALLER_GONE),
             "{kill}: {last:?}"
         );
-        // Nothing is kept: whoever asks again gets a run of his own.
+        // Nothing is kept: a client that asks again gets a run of its own.
         world.assert_next_run_does_the_rest(&mut conn)?;
     }
     assert_healthy(&server)
@@ -475,7 +475,7 @@ fn one_who_hangs_up_and_asks_again_gets_the_answer() -> Result<()> {
             match cleanup(&mut server.client()?, &[]) {
                 Err(error) if error.code() == Some("INPROGRESS") && too_early < ROUNDS / 20 => {
                     too_early += 1;
-                    // For whoever finds out: whether the run that is in the way lingers, and where it is.
+                    // To find the cause some day: whether the run that is in the way lingers, and where it is.
                     eprintln!("round {round}: {error}; {:?}", status(&mut conn)?);
                 }
                 reply => break reply?,
@@ -489,7 +489,7 @@ fn one_who_hangs_up_and_asks_again_gets_the_answer() -> Result<()> {
         ensure!(world.dead_keys_left(&mut conn)? == 0, "round {round}");
     }
     eprintln!("{joined} of {ROUNDS} joined");
-    ensure!(joined > 0, "nobody ever joined");
+    ensure!(joined > 0, "no client ever joined");
     world.assert_others_are_whole(&mut conn)?;
     assert_healthy(&server)
 }

@@ -121,7 +121,7 @@ fn shown(keys: &[Vec<u8>]) -> String {
     format!("{} keys, such as {some:?}", keys.len())
 }
 
-/// How long a neighbour who holds a run keeps the server's thread at a time.
+/// How long a neighbour that holds a run keeps the server's thread at a time.
 const HELD_MS: u32 = 50;
 
 /// Runs at a crawl: some 50 us of work in every 2.5 ms. They go on at full speed when this is dropped.
@@ -136,7 +136,7 @@ impl Slow {
         Self::with(server.client()?)
     }
 
-    /// The same through a given connection, for servers that do not let everybody in.
+    /// The same through a given connection, for servers that ask for a login.
     pub fn with(mut conn: Connection) -> Result<Self> {
         // On a server that a tool slows down, a slice of 50 us would hold a single key.
         set_pace(&mut conn, 50 * patience(), (2 * patience()).min(100))?;
@@ -208,7 +208,7 @@ fn is_for_now(error: RedisError) -> bool {
     matches!(error.code(), Some("LOADING" | "BUSY"))
 }
 
-/// A caller in a thread of his own, waiting for the end of his run.
+/// A caller in a thread of its own, waiting for the end of its run.
 pub struct Caller(JoinHandle<RedisResult<Reply>>);
 
 impl Caller {
@@ -217,7 +217,7 @@ impl Caller {
         Ok(Self(std::thread::spawn(move || cleanup(&mut conn, args))))
     }
 
-    /// What he was answered.
+    /// The answer it got.
     pub fn answer(self) -> RedisResult<Reply> {
         self.0.join().expect("the caller's thread does not panic")
     }
@@ -304,8 +304,8 @@ pub fn wait_until_idle(conn: &mut Connection) -> Result<Reply> {
     wait_for_value("the end of the run", DEADLINE, || status(conn), idle)?.map("last")
 }
 
-/// Waits until so many runs are over since the module was loaded, and yields the result of the last. For runs that
-/// nobody has seen begin: an idle server may not have read the command yet.
+/// Waits until so many runs are over since the module was loaded, and yields the result of the last. For runs
+/// that were not seen to begin: an idle server may not have read the command yet.
 pub fn wait_for_runs(conn: &mut Connection, runs: i64) -> Result<Reply> {
     let over = |status: &Reply| {
         let totals = status.map("totals");

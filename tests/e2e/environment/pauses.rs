@@ -238,7 +238,7 @@ fn a_failover_ends_the_run_and_the_new_primary_can_do_the_rest() -> Result<()> {
     Ok(())
 }
 
-/// Whether the server lets those who wait for it go in the moment it gives up being primary. Valkey 9 keeps them until
+/// Whether the server lets waiting clients go in the moment it gives up being primary. Valkey 9 keeps them until
 /// the other one has taken over, for the failover may still fail.
 fn drops_waiting_clients_at_once(conn: &mut redis::Connection) -> Result<bool> {
     let Ok(version) = info_field(conn, "server", "valkey_version") else {

@@ -59,7 +59,7 @@ fn a_log_that_cannot_be_written_refuses_a_run_and_ends_one_under_way() -> Result
         let caller = Caller::start(&server, &[])?;
         slow.hold_at(&mut conn, moment)?;
         fill_disk(&server, &mut conn)?;
-        // The server finds out with the next write, be it the run's or somebody else's, who may be too late.
+        // The server finds out with the next write, be it the run's or a client's, which may be too late.
         let _ = run(&mut conn, "SET other 1");
         wait_for_info(&mut conn, "persistence", "aof_last_write_status", "err")?;
         drop(slow);

@@ -1,5 +1,5 @@
-//! Who is primary changes in the middle of a run, and with it whose data the server holds: the run ends, and what
-//! comes from the new primary is left alone.
+//! The role changes in the middle of a run, and the data set with it: the run ends, and what comes from the new primary
+//! is left alone.
 
 use anyhow::{Context, Result, ensure};
 use blocking_harness::{
@@ -42,7 +42,7 @@ fn becoming_a_replica_ends_the_run() -> Result<()> {
         let slow = Slow::start(&server)?;
         cleanup_async(&mut conn, &[])?;
         slow.hold_at(&mut conn, moment)?;
-        // Nobody listens there, so the data stays as the run has left it.
+        // No server listens there, so the data stays as the run has left it.
         run(&mut conn, "REPLICAOF 127.0.0.1 1")?;
         let last = wait_until_idle(&mut conn)?;
         drop(slow);
@@ -58,7 +58,7 @@ fn becoming_a_replica_ends_the_run() -> Result<()> {
     Ok(())
 }
 
-/// By the time of the next slice the server is primary again, but who knows what it has been told in between.
+/// By the time of the next slice the server is primary again, but it is not known what it was told in between.
 #[test]
 fn becoming_a_replica_and_a_primary_again_between_two_slices_ends_the_run() -> Result<()> {
     let server = Server::builder().aof(true).start()?;

@@ -139,7 +139,8 @@ fn too_few_replicas_refuse_a_run_and_end_one_under_way() -> Result<()> {
     assert_healthy(&server)
 }
 
-/// Cleaning up is what helps against a full memory, if somebody has made sure that nobody who lives looks dead.
+/// Cleaning up is what helps against a full memory, once an operator has made sure that no living coordinator looks
+/// dead.
 #[test]
 fn a_full_memory_does_not_keep_a_run_from_its_work_that_was_told_to() -> Result<()> {
     let server = Server::builder().aof(true).start()?;

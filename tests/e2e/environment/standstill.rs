@@ -156,7 +156,7 @@ fn keys_and_status(conn: &mut Connection) -> Result<(i64, Reply)> {
     Ok((keys, reply_map(status)?))
 }
 
-/// Pauses everybody on the primary, this connection too, and looks on from outside until the pause is over.
+/// Pauses every client of the primary, this connection too, and looks on from outside until the pause is over.
 pub fn pause_all_and_look_on(
     primary: &Server,
     conn: &mut Connection,

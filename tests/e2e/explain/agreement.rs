@@ -87,7 +87,7 @@ fn check(conn: &mut Connection, id: &[u8]) -> Result<()> {
     let all: Vec<i64> = removed.iter().zip(&orphans).map(|(a, b)| a + b).collect();
     ensure!(all == counted(&with_orphans)?, "{all:?}: {with_orphans:?}");
     ensure!(told.int("orphans_removed")? == with_orphans.int("orphans_removed")?);
-    // Whoever is listed as stale is told to be stale, unless another of the id's heartbeats lives.
+    // A heartbeat that is listed as stale is explained as stale, unless another of the id's heartbeats lives.
     if plain.int("coordinators_removed")? > 0 {
         let states = maps(&told, "heartbeats")?;
         let is_stale = |b: &Reply| b.text("state").is_ok_and(|state| state == "stale");

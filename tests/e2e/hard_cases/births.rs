@@ -20,7 +20,7 @@ use super::write;
 struct Birth {
     /// It could own one key of the last of the dead, beside its own.
     newborn: String,
-    /// The same, for a swarm that nobody has heard of.
+    /// The same, for a swarm that the walk has not seen.
     of_a_swarm: String,
     value: String,
     /// What DUMP makes of `value`.
@@ -112,7 +112,7 @@ fn a_heartbeat_born_during_the_run_keeps_what_could_be_its_own() -> Result<()> {
         true => Heard::Sometimes,
         false => Heard::Always,
     };
-    // What is not heard of is found by name, but not in a swarm that nobody has heard of.
+    // Without an event it is found by name, but not in a swarm that the walk has not seen.
     let deeds: [(&str, Heard, Deed); 9] = [
         ("written", Heard::Always, &|pipe| {
             pipe.cmd("SET").arg(newborn).arg(value);
@@ -157,7 +157,7 @@ fn a_heartbeat_born_during_the_run_keeps_what_could_be_its_own() -> Result<()> {
 
 /// Why the module does not listen to more everywhere: no client may find itself in another database.
 #[test]
-fn whoever_moves_or_copies_a_key_stays_in_his_database() -> Result<()> {
+fn a_client_that_moves_or_copies_a_key_stays_in_its_database() -> Result<()> {
     let server = Server::start()?;
     let mut conn = server.client()?;
     let deeds: [Deed; 3] = [

@@ -38,7 +38,7 @@ const NO_TIMES: [&str; 16] = [
 
 /// Alone it proves nothing; beside an old time it is a doubt; beside a fresh one it does not matter.
 #[test]
-fn every_json_type_in_every_known_field_kills_nobody() -> Result<()> {
+fn every_json_type_in_every_known_field_removes_no_living_coordinator() -> Result<()> {
     let server = Server::start()?;
     let mut conn = server.client()?;
     let now = server_now_ms(&mut conn)?;
@@ -56,7 +56,7 @@ fn every_json_type_in_every_known_field_kills_nobody() -> Result<()> {
                 pairs.push((key(&format!("{kind}-behind")), behind));
             }
         }
-        // In a field that nobody knows the same is harmless.
+        // In an unknown field the same is harmless.
         for (n, json) in NO_TIMES.iter().enumerate() {
             let key = format!("blocking:heartbeat:{field}-{n}-dead");
             pairs.push((key, format!(r#"{{"x{field}":{json},"{field}":{old}}}"#)));
@@ -74,7 +74,7 @@ fn every_json_type_in_every_known_field_kills_nobody() -> Result<()> {
 }
 
 #[test]
-fn bytes_that_are_no_text_and_no_json_kill_nobody() -> Result<()> {
+fn bytes_that_are_no_text_and_no_json_remove_no_living_coordinator() -> Result<()> {
     let server = Server::start()?;
     let mut conn = server.client()?;
     let old = server_now_ms(&mut conn)? - 700_000;
@@ -135,7 +135,7 @@ fn bytes_that_are_no_text_and_no_json_kill_nobody() -> Result<()> {
     tally(Figure::FaultsInjected, count as u64)
 }
 
-/// As long as the setting allows at most: it is read, and nobody is cut off.
+/// As long as the setting allows at most: it is read, and no client is cut off.
 #[test]
 fn a_heartbeat_of_16_mib_is_read_where_the_setting_allows_it() -> Result<()> {
     const LENGTH: usize = 16 << 20;
@@ -145,7 +145,7 @@ fn a_heartbeat_of_16_mib_is_read_where_the_setting_allows_it() -> Result<()> {
     let mut conn = server.client()?;
     let now = server_now_ms(&mut conn)?;
     for length in [LENGTH, LENGTH + 1] {
-        // One string, and more fields than anybody counts.
+        // One string, and very many fields.
         let tail = format!(r#""timestamp":{}}}"#, now - 700_000);
         let text = "x".repeat(length - tail.len() - 8);
         let text = format!(r#"{{"x":"{text}",{tail}"#);
@@ -227,12 +227,12 @@ fn large_family(conn: &mut Connection, id: &str, elements: usize) -> Result<()> 
 }
 
 /// UNLINK hands large values to another thread. Freed on the main thread, as DEL can be told to, they would stall
-/// everybody; that is measured on the same server with a value of the same kind, and the run must stay far below.
+/// every client; that is measured on the same server with a value of the same kind, and the run must stay far below.
 ///
 /// A machine with other work can keep the server or the probe from running for as long as that. So a stall counts if it
 /// comes every time: freeing on the main thread would. One that comes now and then is not found here.
 #[test]
-fn family_keys_of_every_type_with_a_million_elements_stall_nobody() -> Result<()> {
+fn family_keys_of_every_type_with_a_million_elements_stall_no_client() -> Result<()> {
     const TRIES: usize = 3;
     let server = Server::start()?;
     let mut conn = server.client()?;

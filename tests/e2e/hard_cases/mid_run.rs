@@ -204,7 +204,7 @@ fn case_9_of_5000_the_one_that_comes_back_is_kept() -> Result<()> {
 
 /// Deeds after which the coordinator must keep all that it still has.
 #[test]
-fn case_9_whoever_comes_back_before_any_slice_keeps_everything() -> Result<()> {
+fn case_9_a_coordinator_that_comes_back_before_any_slice_keeps_everything() -> Result<()> {
     let server = slow_server()?;
     let mut conn = server.client()?;
     let now = server_now_ms(&mut conn)?;
@@ -269,7 +269,7 @@ fn case_9_whoever_comes_back_before_any_slice_keeps_everything() -> Result<()> {
 }
 
 #[test]
-fn a_heartbeat_that_vanishes_during_the_run_leaves_its_family_to_nobody() -> Result<()> {
+fn a_heartbeat_that_vanishes_during_the_run_leaves_its_family_without_an_owner() -> Result<()> {
     let server = slow_server()?;
     let mut conn = server.client()?;
     let now = server_now_ms(&mut conn)?;
@@ -297,7 +297,7 @@ fn a_heartbeat_that_vanishes_during_the_run_leaves_its_family_to_nobody() -> Res
 /// nothing until the swarm's own has gone. If it was this run that removed it, all goes on as planned, whether the
 /// heartbeats of a batch are removed together or, for obituaries, one by one.
 #[test]
-fn whoever_inherits_a_key_during_the_run_keeps_it() -> Result<()> {
+fn a_coordinator_that_inherits_a_key_during_the_run_keeps_it() -> Result<()> {
     const OWNED_TWICE: &str = "swarm:s:blocking:heartbeat:x";
     const OWN: &str = "swarm:s:blocking:heartbeat:heartbeat:x";
     const HEIR: &str = "blocking:heartbeat:heartbeat:x";
@@ -307,7 +307,7 @@ fn whoever_inherits_a_key_during_the_run_keeps_it() -> Result<()> {
     let cases = [
         (&["DEL", OWN][..], 650_000, true),
         (&["PEXPIRE", OWN, "1"], 650_000, true),
-        // Nobody inherits anything.
+        // No coordinator inherits anything.
         (nothing, 650_000, false),
         // The swarm's own goes with the first batch of the run, the key with the last.
         (nothing, 20_000_000, false),
@@ -317,7 +317,7 @@ fn whoever_inherits_a_key_during_the_run_keeps_it() -> Result<()> {
         let () = cmd("FLUSHALL").query(&mut conn)?;
         let set = ["SET", "blocking.obituary-stream", stream];
         let () = cmd("CONFIG").arg(&set).query(&mut conn)?;
-        // Of the world's dead everybody goes before these.
+        // All other dead coordinators go before these.
         World::load(&mut conn)?;
         let now_ms = server_now_ms(&mut conn)?;
         let ours = [(OWNED_TWICE, 700_000), (OWN, own_age_ms), (HEIR, 0)];
@@ -343,7 +343,7 @@ fn whoever_inherits_a_key_during_the_run_keeps_it() -> Result<()> {
                 .collect::<Vec<_>>(),
             "{stream} {deed:?} {own_age_ms}: {left:?} {last:?}"
         );
-        // Where births go unheard, the heir is found by name.
+        // Where the server does not tell of new keys, the heir is found by name.
         let is_vetoed = last.int("keys_vetoed")? == 1;
         let is_held = last.get("keys_unsettled").is_some() && last.text("status")? == "partial";
         ensure!(
@@ -355,7 +355,7 @@ fn whoever_inherits_a_key_during_the_run_keeps_it() -> Result<()> {
 }
 
 /// The last of a key's owners loses its heartbeat during the run. If another owner is still there, the key can be found
-/// again through that one, and the reply says so; where the run has removed the others by then, it is nobody's.
+/// again through that one, and the reply says so; where the run has removed the others by then, it is an orphan.
 #[test]
 fn a_key_whose_last_owner_loses_its_heartbeat_is_told_to_the_next_run() -> Result<()> {
     const OTHER: &str = "blocking:heartbeat:a-old";

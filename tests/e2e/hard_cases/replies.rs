@@ -130,7 +130,7 @@ fn who_asks_for_a_key_instead_of_an_id_is_told() -> Result<()> {
         let reply: Reply = command(&mut conn, "BLOCKING.LIST", args)?;
         assert_eq!(reason(&reply), Some(format!("no {what} {fits}")));
     }
-    // Nobody is stale who could be meant, or somebody is who is.
+    // No coordinator that could be meant is stale, or one that is meant is.
     for args in [["LIVE", "MATCH", "x*"], ["STALE", "MATCH", "worker-*"]] {
         let reply: Reply = command(&mut conn, "BLOCKING.LIST", &args)?;
         assert_eq!(reason(&reply), None, "{args:?}");

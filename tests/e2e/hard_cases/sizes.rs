@@ -158,7 +158,7 @@ fn an_id_dead_in_thousands_of_swarms_leaves_nothing() -> Result<()> {
     assert_eq!(counts(&dry, KEYS)?, counts(&reply, KEYS)?);
     let info: String = cmd("INFO").arg("server").query(&mut conn)?;
     if info.contains("valkey_version:8.1.") {
-        // Births go unheard there, so all of them would have to be read again in one slice.
+        // The server does not tell of new keys there, so all of them would have to be read again in one slice.
         assert_eq!(reply.text("status")?, "partial");
         assert_eq!(reply.int("keys_over_bound")?, 201);
         assert_eq!(dbsize(&mut conn)?, SWARMS + 201);
@@ -192,14 +192,14 @@ fn ids_of_every_number_of_segments_do_not_stop_the_server() -> Result<()> {
     let keys = (1..=SEGMENTS).map(|n| (format!("blocking:idempotency:{}", id(n)), &one));
     write(&mut conn, keys)?;
     let reply = cleanup(&mut conn, &[])?;
-    // Names of more than 64 segments are never taken apart: such keys stay, with the heartbeats of those who could
+    // Names of more than 64 segments are never taken apart: such keys stay, with the heartbeats of those that could
     // own them, and such heartbeats are never judged dead.
     assert_eq!(reply.text("status")?, "partial");
     let n = SEGMENTS as i64;
     let held = reply.int("keys_over_bound")?;
     assert_eq!(counts(&reply, COORDINATORS)?, [n, 62, n - 62, 0]);
     assert_eq!(counts(&reply, KEYS)?, [n - held, 0, 0]);
-    // Where births go unheard, neither do those go that can be read in too many ways to look all owners up.
+    // Where the server does not tell of new keys, neither do those go that can be read in too many ways to look all owners up.
     assert!([n - 62, n - 22].contains(&held), "{held} held");
     assert_eq!(dbsize(&mut conn)?, n + held);
     Ok(())
@@ -230,7 +230,7 @@ fn ids_with_nul_and_bytes_that_are_no_text_are_ids_like_others() -> Result<()> {
 }
 
 #[test]
-fn a_heartbeat_of_64_mib_is_unreadable_and_stops_nobody() -> Result<()> {
+fn a_heartbeat_of_64_mib_is_unreadable_and_stops_no_client() -> Result<()> {
     let server = Server::start()?;
     let mut conn = server.client()?;
     let now = server_now_ms(&mut conn)?;
@@ -258,7 +258,7 @@ fn a_heartbeat_of_64_mib_is_unreadable_and_stops_nobody() -> Result<()> {
 }
 
 #[test]
-fn a_heartbeat_of_100_000_nested_brackets_is_unreadable_and_stops_nobody() -> Result<()> {
+fn a_heartbeat_of_100_000_nested_brackets_is_unreadable_and_stops_no_client() -> Result<()> {
     let server = Server::start()?;
     let mut conn = server.client()?;
     let now = server_now_ms(&mut conn)?;
@@ -375,7 +375,7 @@ fn expired_keys_are_left_alone_where_they_are_not_freed_in_the_background() -> R
     assert_eq!(reply.int("keys_scanned")?, 1);
     assert_eq!(info_field(&mut conn, "stats", "expired_keys")?, "0");
     assert_eq!(dbsize(&mut conn)?, 1);
-    // Nor of the dead, of nobody, or between the dead and the living. A string is as quickly freed either way.
+    // Nor of the dead, nor orphans, nor between the dead and the living. A string is as quickly freed either way.
     let now = server_now_ms(&mut conn)?;
     write(
         &mut conn,
@@ -402,7 +402,7 @@ fn expired_keys_are_left_alone_where_they_are_not_freed_in_the_background() -> R
     assert_eq!(counts(&reply, COORDINATORS)?, [2, 1, 0, 1]);
     assert_eq!(counts(&reply, KEYS)?, [2, 0, 0]);
     assert_eq!(info_field(&mut conn, "stats", "expired_keys")?, "1");
-    // Three large keys and the one before, and whoever lives.
+    // Three large keys and the one before, and what the living own.
     assert_eq!(dbsize(&mut conn)?, 5);
     Ok(())
 }

@@ -98,7 +98,7 @@ fn a_birth_with_a_name_full_of_colons_costs_as_much_as_another() -> Result<()> {
 #[test]
 fn what_else_could_own_a_key_is_hardly_read_again_to_remove_it() -> Result<()> {
     const KEYS: usize = 60;
-    // So few that the names of all can be looked up where births go unheard, too.
+    // So few that the names of all can be looked up where the server does not tell of new keys, too.
     const OWNERS: usize = 12;
     let reads = |owners: usize| -> Result<i64> {
         let server = Server::start()?;

@@ -17,7 +17,7 @@ pub const LOOKS: [&[&str]; 3] = [
     &["BLOCKING.DOCTOR"],
 ];
 
-/// Somebody who waits for a look in a thread of his own.
+/// A client that waits for a look in a thread of its own.
 pub struct Looker(JoinHandle<RedisResult<Value>>);
 
 impl Looker {
@@ -86,13 +86,13 @@ fn a_look_that_cannot_go_on_says_why() -> Result<()> {
 }
 
 #[test]
-fn whoever_goes_takes_his_look_with_him() -> Result<()> {
+fn a_client_that_disconnects_ends_its_look() -> Result<()> {
     let server = Server::start()?;
     let mut conn = server.client()?;
     let world = World::load(&mut conn)?;
     for words in LOOKS {
         for how in ["hang up", "kill", "unblock"] {
-            // For one who hangs up it would linger.
+            // For a client that hangs up it would linger.
             let linger_s = if how == "hang up" { 0 } else { 15 };
             let linger = format!("CONFIG SET blocking.linger-seconds {linger_s}");
             run(&mut conn, &linger)?;

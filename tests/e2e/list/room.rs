@@ -1,4 +1,4 @@
-//! One place for all: a look waits for nobody, nobody waits for a look, and a cleanup goes first.
+//! One place for all: a look waits for no other run, none waits for a look, and a cleanup goes first.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -75,7 +75,7 @@ fn a_cleanup_takes_the_place_of_a_look() -> Result<()> {
     assert_healthy(&server)
 }
 
-/// Somebody looks, and looks again as soon as he is answered, on a server where one look takes longer than the interval.
+/// A client looks, and looks again as soon as it is answered, on a server where one look takes longer than the interval.
 #[test]
 fn no_number_of_looks_holds_the_schedule_up() -> Result<()> {
     let server = Server::builder()

@@ -40,7 +40,7 @@ fn load(conn: &mut Connection, ms: i64) -> Result<()> {
 const ALL: &[usize] = &[0, 1, 2, 3, 4];
 
 #[test]
-fn whoever_shows_life_before_the_slice_keeps_everything() -> Result<()> {
+fn an_id_that_shows_life_before_the_slice_keeps_everything() -> Result<()> {
     let server = slow_server()?;
     let mut conn = server.client()?;
     let now = server_now_ms(&mut conn)?;
@@ -54,7 +54,7 @@ fn whoever_shows_life_before_the_slice_keeps_everything() -> Result<()> {
                 .arg(format!("blocking:heartbeat:{ID}"))
                 .arg(&beat);
         }),
-        // Some servers tell nobody of this one; it is found by its name.
+        // Some servers do not tell of this one; it is found by its name.
         ("a heartbeat renamed into place", ALL, &|pipe| {
             pipe.cmd("SET").arg("draft").arg(&beat);
             pipe.cmd("RENAME")
@@ -66,15 +66,11 @@ fn whoever_shows_life_before_the_slice_keeps_everything() -> Result<()> {
                 .arg(format!("swarm:s:blocking:heartbeat:{ID}"))
                 .arg(&beat);
         }),
-        (
-            "a heartbeat in a swarm nobody knows",
-            &[0, 1, 2, 3],
-            &|pipe| {
-                pipe.cmd("SET")
-                    .arg(format!("swarm:new:blocking:heartbeat:{ID}"))
-                    .arg(&beat);
-            },
-        ),
+        ("a heartbeat in an unknown swarm", &[0, 1, 2, 3], &|pipe| {
+            pipe.cmd("SET")
+                .arg(format!("swarm:new:blocking:heartbeat:{ID}"))
+                .arg(&beat);
+        }),
         ("a stale heartbeat", ALL, &|pipe| {
             pipe.cmd("SET")
                 .arg(format!("blocking:heartbeat:{ID}"))
@@ -83,7 +79,7 @@ fn whoever_shows_life_before_the_slice_keeps_everything() -> Result<()> {
         ("activity", ALL, &|pipe| {
             pipe.cmd("SET").arg(&own[3]).arg(&beat);
         }),
-        ("activity in a swarm nobody knows", &[0, 1, 2, 3], &|pipe| {
+        ("activity in an unknown swarm", &[0, 1, 2, 3], &|pipe| {
             pipe.cmd("SETEX")
                 .arg(format!("swarm:new:agent:{ID}:activity"))
                 .arg(600)
@@ -127,8 +123,7 @@ fn whoever_shows_life_before_the_slice_keeps_everything() -> Result<()> {
     Ok(())
 }
 
-/// Whatever is written while a run is on must be heard of before anything goes, and that takes as long as it takes: not
-/// in one slice. How long that is depends on the machine; in one piece it would be one slice, or a few.
+/// Whatever is written while a run is on must be taken over before anything goes, which takes more than one slice. How long that is depends on the machine; in one piece it would be one slice, or a few.
 #[test]
 fn what_is_written_meanwhile_is_heard_of_in_slices() -> Result<()> {
     for family in ["signal", "heartbeat"] {

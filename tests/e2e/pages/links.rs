@@ -125,8 +125,8 @@ fn names(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Comments, texts and files for operators: what they call a page is one. The README has no sections to speak of, so
-/// whoever means more than its file names the page.
+/// Comments, texts and files for operators: what they call a page is one. The README has no sections to speak of, so a
+/// text that means more than its file names the page.
 #[test]
 fn every_page_that_a_file_names_is_there() -> Result<()> {
     let root = Path::new(ROOT);

@@ -23,7 +23,7 @@ const ACKS: i64 = 60_000;
 const ORPHANS: usize = 50;
 
 /// When the file is synced makes no difference to what a killed process leaves in it. But it decides how much of the
-/// run is written by then: with `always` all that anybody was told of, with `everysec` a sync that is under way may
+/// run is written by then: with `always` all that a client was told of, with `everysec` a sync that is under way may
 /// hold writes back.
 const SYNCS: [&str; 3] = ["always", "everysec", "no"];
 

@@ -1,4 +1,4 @@
-//! A key that a run removes is removed for everybody: events, WATCH, client-side caches.
+//! A key that a run removes is removed for every client: events, WATCH, client-side caches.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

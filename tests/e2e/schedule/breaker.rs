@@ -94,7 +94,7 @@ fn a_manual_run_has_it_only_if_asked_for() -> Result<()> {
     for args in [
         &["BREAKER", "99"][..],
         &["BREAKER", "99", "DRYRUN"],
-        // Whom a run may remove does not change what it looks at.
+        // Which coordinators a run may remove does not change what it looks at.
         &["MATCH", "dead-1", "BREAKER", "99", "LIMIT", "1"],
     ] {
         let reply = cleanup(&mut conn, args)?;

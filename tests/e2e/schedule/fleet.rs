@@ -1,8 +1,8 @@
-//! A fleet whose writers behave like the real ones, on a server that nobody calls: the dead vanish, the living lose nothing.
+//! A fleet whose writers behave like the real ones, on a server whose commands are not called: the dead vanish, the living lose nothing.
 //!
 //! Time is compressed by 75: heartbeats live for 4 s in place of 300, signals and idempotency keys for 1,152 s in place
 //! of a day, and so on; the threshold, the grace and the warm-up are 8 s in place of 600. So no heartbeat ever grows old
-//! enough to be stale: the dead leave orphans. Who lives is judged by the server's clock, and what was removed by its
+//! enough to be stale: the dead leave orphans. Which ones live is judged by the server's clock, and what was removed by its
 //! append-only file. A test that could not let the living beat in time has shown nothing, and says so.
 
 use std::collections::BTreeSet;
@@ -66,7 +66,7 @@ impl Fleet {
         })
     }
 
-    /// Everybody beats once, and some send a signal, which the receiver acknowledges if it lives.
+    /// Every coordinator beats once, and some send a signal, which the receiver acknowledges if it lives.
     fn tick(&mut self) -> Result<()> {
         let ms = server_now_ms(&mut self.conn)?;
         self.ticks += 1;
@@ -152,7 +152,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Everybody is there for a while; then the mortals are silent for ever.
+    /// All coordinators are there for a while; then the mortals are silent for ever.
     fn live_and_let_die(&mut self) -> Result<()> {
         let id = |what: &str, number| format!("{what}-{number}");
         let all = (0..LIVING).map(|n| id("live", n));
@@ -184,14 +184,14 @@ fn names(key: &str, prefix: &str) -> bool {
     key.split(':').any(|segment| segment.starts_with(prefix))
 }
 
-/// What names the dead and nobody who lives.
+/// What names dead coordinators and no living one.
 fn keys_of_the_dead(conn: &mut Connection) -> Result<BTreeSet<String>> {
     let mut keys = keys(conn)?;
     keys.retain(|key| names(key, "dead-") && !names(key, "live-"));
     Ok(keys)
 }
 
-/// What lasts longer than any test and names somebody who lives.
+/// What lasts longer than any test and names a living coordinator.
 fn keys_of_the_living(conn: &mut Connection) -> Result<BTreeSet<String>> {
     let mut keys = keys(conn)?;
     let lasting = ["blocking:signal:", "blocking:idempotency:", "swarm:"];
@@ -222,7 +222,7 @@ fn removed(server: &Server) -> Result<BTreeSet<String>> {
     Ok(removed)
 }
 
-/// The dead ones' keys were removed and did not merely expire, and none was removed that names somebody who lives.
+/// The dead ones' keys were removed and did not merely expire, and none was removed that names a living one.
 fn assert_only_the_dead_were_removed(server: &Server, dead: &BTreeSet<String>) -> Result<()> {
     let removed = removed(server)?;
     let living: Vec<_> = removed.iter().filter(|key| names(key, "live-")).collect();
@@ -251,7 +251,7 @@ fn the_dead_vanish_by_themselves_and_the_living_lose_nothing() -> Result<()> {
     fleet.tick_until("the dead to vanish", |conn| {
         Ok(keys_of_the_dead(conn)?.is_empty())
     })?;
-    // Two more rounds: whoever was in doubt is not forgotten.
+    // Two more rounds: what was in doubt is not forgotten.
     let runs = info(&mut conn, "schedule_runs")?;
     fleet.tick_until("two more runs", |conn| {
         Ok(info(conn, "schedule_runs")? >= runs + 2)
@@ -259,7 +259,7 @@ fn the_dead_vanish_by_themselves_and_the_living_lose_nothing() -> Result<()> {
     assert_only_the_dead_were_removed(&server, &dead)?;
     let lost: Vec<_> = living.difference(&keys(&mut conn)?).cloned().collect();
     ensure!(lost.is_empty(), "{lost:?}");
-    // Nobody called anything, nothing was ever stale, and a look from afar shows it.
+    // No command was called, nothing was ever stale, and INFO shows it.
     ensure!(info(&mut conn, "total_runs")? == info(&mut conn, "schedule_runs")?);
     ensure!(info(&mut conn, "total_coordinators_removed")? == 0);
     ensure!(info(&mut conn, "total_orphans_removed")? == info(&mut conn, "total_keys_removed")?);
@@ -269,7 +269,7 @@ fn the_dead_vanish_by_themselves_and_the_living_lose_nothing() -> Result<()> {
 }
 
 #[test]
-fn after_a_restart_with_an_old_file_whoever_comes_back_within_the_warm_up_loses_nothing()
+fn after_a_restart_with_an_old_file_a_coordinator_that_comes_back_within_the_warm_up_loses_nothing()
 -> Result<()> {
     let server = scheduled().start()?;
     let mut conn = server.client()?;

@@ -1,4 +1,4 @@
-//! Ids that nothing is ever removed of, by whatever run.
+//! Ids whose keys no run ever removes.
 
 use anyhow::{Result, ensure};
 use blocking_harness::{Server, TOO_LATE, cleanup, cleanup_async, dbsize, existing_keys};
@@ -68,7 +68,7 @@ fn protected_ones_stay_and_are_counted() -> Result<()> {
     );
     ensure!(info(&mut conn, "last_coordinators_protected")? == 4);
     ensure!(info(&mut conn, "protect_patterns")? == 2);
-    // Nobody is protected any more.
+    // No id is protected any more.
     set(&mut conn, "protect", "")?;
     let reply = cleanup(&mut conn, &[])?;
     ensure!(reply.get("coordinators_protected").is_none(), "{reply:?}");

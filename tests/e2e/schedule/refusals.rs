@@ -1,5 +1,5 @@
-//! Writes are refused, so nobody can beat: whoever lives gets the time of a warm-up when they are taken again, and until
-//! then a run by hand removes nothing unless it says so.
+//! Writes are refused, so no coordinator can beat: the living get the time of a warm-up when writes are taken again, and
+//! until then a run by hand removes nothing without NOWARMUP.
 
 use anyhow::{Context, Result, ensure};
 use blocking_harness::redis::{self, Connection};
@@ -275,7 +275,7 @@ fn a_cluster_that_comes_back_is_not_judged_before_the_warm_up_is_over() -> Resul
         let refused = cleanup(&mut conn, args).expect_err("the cluster is down");
         ensure!(refused.code() == Some("CLUSTERDOWN"), "{refused}");
     }
-    // Some servers send away whoever waits while the cluster is down.
+    // Some servers send waiting clients away while the cluster is down.
     cleanup_async(&mut conn, &["DRYRUN"])?;
     let tried = wait_until_idle(&mut conn)?;
     ensure!(tried.int("keys_removed")? == 2, "{tried:?}");

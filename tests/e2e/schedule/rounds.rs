@@ -15,7 +15,7 @@ use crate::environment::long_run::{
 };
 
 #[test]
-fn the_dead_vanish_without_anyone_calling_anything() -> Result<()> {
+fn the_dead_vanish_without_a_call() -> Result<()> {
     let server = eager().arg("loglevel", "notice").start()?;
     let mut conn = server.client()?;
     let world = World::load_sized(&mut conn, 40, 10, 100)?;

@@ -53,9 +53,9 @@ fn the_first_run_looks_and_the_second_removes() -> Result<()> {
     Ok(())
 }
 
-/// Its clock stands, or counts what nobody understands; but every beat is another value.
+/// Its clock stands, or counts in an unknown unit; but every beat is another value.
 #[test]
-fn whoever_goes_on_writing_lives_whatever_his_clock_says() -> Result<()> {
+fn a_coordinator_that_goes_on_writing_lives_whatever_its_clock_says() -> Result<()> {
     let server = start()?;
     let mut conn = server.client()?;
     write_pair(&mut conn, "dead", OLD_MS)?;
@@ -187,7 +187,7 @@ fn hasten(conn: &mut Connection) -> Result<()> {
     Ok(())
 }
 
-/// Whoever writes times that look old must have had the time to write once more.
+/// A coordinator that writes times that look old must have had the time to write once more.
 #[test]
 fn a_moment_after_the_first_look_is_no_second_look() -> Result<()> {
     for _ in 0..5 {

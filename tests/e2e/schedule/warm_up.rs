@@ -1,4 +1,4 @@
-//! The server was away, and everyone looks dead: nobody is judged before those who live had time to beat.
+//! The server was away, and every coordinator looks dead: none is judged before the living had time to beat.
 
 use std::time::{Duration, Instant};
 
@@ -56,12 +56,12 @@ fn a_started_server_waits_and_a_manual_run_says_so() -> Result<()> {
     Ok(())
 }
 
-/// Long enough for a test that is kept from running for seconds: beats that come too late are nobody's fault but its own.
+/// Long enough for a test that is kept from running for seconds: then its beats come too late, which is no fault of the module.
 const PATIENCE_S: u64 = 10;
 
 #[test]
-fn after_a_restart_with_an_old_rdb_whoever_beats_within_the_warm_up_keeps_everything() -> Result<()>
-{
+fn after_a_restart_with_an_old_rdb_a_coordinator_that_beats_within_the_warm_up_keeps_everything()
+-> Result<()> {
     let back: Vec<String> = (0..10).map(|n| format!("back-{n}")).collect();
     let back: Vec<&str> = back.iter().map(String::as_str).collect();
     let server = eager()
@@ -273,7 +273,7 @@ fn what_a_standstill_is_follows_the_grace_of_orphans() -> Result<()> {
     assert_signals_are_there(&mut conn, &lives)
 }
 
-/// Nobody could beat while writes were paused, so it was a standstill for all who live.
+/// No coordinator could beat while writes were paused, so it was a standstill for all that live.
 #[test]
 fn a_long_pause_of_writes_is_a_standstill() -> Result<()> {
     let server = eager().arg("blocking.orphan-grace-seconds", 2).start()?;
@@ -294,7 +294,7 @@ fn a_long_pause_of_writes_is_a_standstill() -> Result<()> {
     assert_healthy(&server)
 }
 
-/// Whoever cannot write cannot beat, and when he can again the next round must not come first.
+/// A client that cannot write cannot beat, and when it can again the next round must not come first.
 #[test]
 fn a_server_that_refuses_writes_is_not_judged() -> Result<()> {
     let server = eager()

@@ -35,7 +35,7 @@ fn write_living(conn: &mut Connection, id: &str, keys: usize) -> Result<()> {
     Ok(pipe.query(conn)?)
 }
 
-/// The dead, the living, keys that both could own, keys of nobody, and keys that have expired.
+/// The dead, the living, keys that both could own, orphans, and keys that have expired.
 fn write_all(conn: &mut Connection) -> Result<()> {
     run(conn, "DEBUG SET-ACTIVE-EXPIRE 0")?;
     write_living(conn, "living", LIVING_KEYS)?;
@@ -98,7 +98,7 @@ fn what_the_living_own_takes_no_place_of_the_dead() -> Result<()> {
     Ok(())
 }
 
-/// Who removes orphans must know all keys: what was left out could speak for any of them.
+/// A run that removes orphans must know all keys: what was left out could speak for any of them.
 #[test]
 fn what_the_living_own_keeps_orphans_and_nothing_else() -> Result<()> {
     let (_server, mut conn) = with_little_room()?;
