@@ -1,7 +1,7 @@
 #!/bin/sh
 # Stands in for redis-server: the same server under callgrind, which counts the instructions of each thread, and the reads
 # that would miss a last-level cache of 1 MiB: small, as a keyspace that can be walked under valgrind is.
-# Must become the server, not start it: whoever starts it knows it by its process id.
+# Must become the server, not start it: its caller knows it by its process id.
 # BLOCKING_SERVER_BIN names another server than the system's. Counts go to the folder that it is started in.
 set -eu
 

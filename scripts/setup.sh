@@ -90,8 +90,8 @@ as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
 }
 
-# Debian starts a server on port 6379 as soon as its package is installed. Nobody asked for that one, so it is kept
-# from starting; a service of that name that was there before is somebody's, and stays as it is.
+# Debian starts a server on port 6379 as soon as its package is installed. That one is not wanted, so it is kept
+# from starting; a service of that name that was there before stays as it is.
 service_is_ours=no
 forbid_service() {
     any_of /etc/systemd/system/redis-server.service /*/systemd/system/redis-server.service \

@@ -37,8 +37,8 @@ impl Server {
     }
 
     /// Stops the process, does `act`, and lets the process go on. Whatever is sent meanwhile reaches the server at
-    /// once: it finishes the turn of its event loop that it was in, and reads all of it in the next. `act` must not wait
-    /// for an answer.
+    /// once: it finishes the turn of its event loop that it was in, and reads all of it in the next. `act` must not
+    /// wait for an answer.
     pub fn while_frozen<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
         self.freeze()?;
         let _thaw = Thaw(self);

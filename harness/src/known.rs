@@ -1,5 +1,5 @@
-//! Which servers there are to test and to measure on: the system's own, or the one that BLOCKING_SERVER_BIN names, and those that
-//! `make servers` brought. Must not leave out a known server that is not there.
+//! Which servers there are to test and to measure on: the system's own, or the one that BLOCKING_SERVER_BIN names,
+//! and those that `make servers` brought. Must not leave out a known server that is not there.
 
 use std::fmt;
 use std::fs;

@@ -1,5 +1,6 @@
-//! What the tests, the demo and the benchmark of blocking-cleanup share: private servers, connections, test data, probes, checks.
-//! Nothing here is part of the module, and nothing here may touch a server that it did not start itself.
+//! What the tests, the demo and the benchmark of blocking-cleanup share: private servers, connections, test data,
+//! probes, checks. Nothing here is part of the module, and nothing here may touch a server that it did not start
+//! itself.
 
 mod aof;
 mod aof_check;

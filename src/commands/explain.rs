@@ -129,7 +129,7 @@ impl Answer {
     fn reasons(&self) -> Vec<String> {
         let mut out = Vec::new();
         self.say_of_heartbeats(&mut out);
-        self.say_of_nets(&mut out);
+        self.say_of_safeguards(&mut out);
         self.say_of_keys(&mut out);
         out
     }
@@ -228,7 +228,7 @@ impl Answer {
         })
     }
 
-    fn say_of_nets(&self, out: &mut Vec<String>) {
+    fn say_of_safeguards(&self, out: &mut Vec<String>) {
         if self.explanation.is_protected {
             out.push("blocking.protect names it: none of its keys is removed".into());
         }

@@ -51,7 +51,7 @@ impl Gate {
 /// The layout of keys: every template, and what follows from them.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    /// Those of a family side by side, heartbeats first: a key that may be a heartbeat is one.
+    /// Templates of one family side by side, heartbeats first: a key that may be a heartbeat is one.
     templates: Vec<Template>,
     never: Vec<Never>,
     /// By template.
@@ -164,7 +164,7 @@ impl Layout {
         Some(line.family)
     }
 
-    /// Those of heartbeats.
+    /// Templates of heartbeats.
     pub fn heartbeats(&self) -> impl Iterator<Item = &Template> {
         self.templates
             .iter()

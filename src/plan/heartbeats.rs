@@ -102,7 +102,7 @@ pub fn judge(
     layout: &Layout,
 ) -> Verdict {
     match heartbeat::verdict(reading, now_ms, threshold_s) {
-        // Stale, but under a name that no cleanup may remove, or that is over the bounds: proof of nothing.
+        // Stale, but under a name that no cleanup may remove, or that is over the bounds: it proves nothing.
         Verdict::Stale { .. } if layout.is_never_touched(name) || name_bounds::is_over(name) => {
             Verdict::Unreadable
         }

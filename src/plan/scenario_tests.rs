@@ -1,4 +1,5 @@
-//! The scenario files of `tests/scenarios`, run against the pure files: heartbeat, collection, plan, with a fixed clock.
+//! The scenario files of `tests/scenarios`, run against the pure files: heartbeat, collection, plan, with a fixed
+//! clock.
 //!
 //! The same files run on a real server in `tests/e2e/scenarios.rs`, so nothing may be judged here that a server could
 //! not show.

@@ -137,7 +137,7 @@ fn phases(collection: &ScannedKeys) -> Vec<(&'static str, Work<'_>)> {
             Box::new(|| plan(collection, &asked(), &GO_ON).map(drop)),
         ),
         (
-            "plan with the nets",
+            "plan with the safeguards",
             Box::new(|| {
                 let protected = Protected::parse(b"no* [x-z]?").unwrap();
                 let look = second_look(collection, &Breath::new(&GO_ON))?;

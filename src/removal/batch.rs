@@ -53,9 +53,9 @@ impl Removal {
         Ok(())
     }
 
-    /// Keys have gone to another node since the last look at the slots. Whose they were is not known any
-    /// more, and they can be found again only through a heartbeat: none of this batch goes, nor that of a
-    /// family that is not over.
+    /// Keys have gone to another node since the last look at the slots. Their owners are not known any more, and
+    /// they can be found again only through a heartbeat: no heartbeat of this batch goes, nor that of an unfinished
+    /// family.
     fn keep_heartbeats(&mut self) {
         let leaving = std::mem::take(&mut self.leaving);
         let unfinished = self.plan.doomed.get(self.next_family).map(|d| d.heartbeat);

@@ -1,8 +1,8 @@
-//! What monitoring wants to know between two runs: how long ago one
-//! was complete, and what the newest whole look at each database left there.
+//! What monitoring wants to know between two runs: how long ago one was complete, and what the newest whole run over
+//! each database left there.
 //!
-//! Pure. The figures of the last run are not enough for that: with several databases it is nearly
-//! always the last of them that is asked about, and a run that was cut short has seen a part only.
+//! Pure. The figures of the last run alone are not enough for that: with several databases they are nearly always
+//! those of the last database, and a run that was cut short has seen a part only.
 
 use std::collections::BTreeMap;
 

@@ -71,7 +71,7 @@ const TOTALS: [Total; 24] = [
     total("runs_partial", How::Sum, |run| is(run, Status::Partial)),
 ];
 
-/// What runs add up to.
+/// The sums over all runs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Totals([u64; TOTALS.len()]);
 

@@ -307,7 +307,7 @@ impl Schedule {
                 self.trips = self.trips.saturating_add(1);
                 Change::Opened
             }
-            // These may have ended before they could judge.
+            // These may have ended before they had a plan.
             Status::Cancelled => {
                 self.give_way();
                 Change::None

@@ -1,5 +1,6 @@
-//! The files in contrib/, run by the programs they are for: Prometheus, redis_exporter, promtool, systemd-analyze, redis-cli.
-//! Must leave nothing running, and nothing outside the folders of its own servers. `make contrib` brings the programs.
+//! The files in contrib/, run by the programs they are for: Prometheus, redis_exporter, promtool, systemd-analyze,
+//! redis-cli. Must leave nothing running, and nothing outside the folders of its own servers. `make contrib` brings
+//! the programs.
 
 /// What the files say, without a server: heads, rules, units.
 mod files;

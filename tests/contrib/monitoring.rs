@@ -194,7 +194,8 @@ fn configure(conn: &mut Connection, name: &str, value: &str) -> Result<()> {
     Ok(redis::cmd("CONFIG").arg(&["SET", name, value]).exec(conn)?)
 }
 
-/// A server, and a user for the exporter that may do what the head of the script says and what the exporter itself needs.
+/// A server, and a user for the exporter that may do what the head of the script says and what the exporter itself
+/// needs.
 fn server() -> Result<Server> {
     let server = Server::builder()
         .arg("blocking.warm-up-seconds", 0)

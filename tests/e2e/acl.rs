@@ -1,5 +1,5 @@
-//! The server's ACL: what the caller may not delete stays and is counted, and a caller that may not run a cleanup, or does
-//! not exist any more, removes nothing.
+//! The server's ACL: what the caller may not delete stays and is counted, and a caller that may not run a cleanup, or
+//! does not exist any more, removes nothing.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

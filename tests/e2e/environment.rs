@@ -1,5 +1,5 @@
-//! The environment changes during a run: pauses, flushes, swaps, reloads, roles, callers, scripts, unloading, failing saves.
-//! Every test ends with the server alive and with nothing lost that was not family of a dead coordinator.
+//! The environment changes during a run: pauses, flushes, swaps, reloads, roles, callers, scripts, unloading, failing
+//! saves. Every test ends with the server alive and with nothing lost that was not family of a dead coordinator.
 
 /// Clients that wait for a run, and what becomes of the run when they disconnect.
 mod callers;

@@ -1,8 +1,8 @@
 //! Named hard cases: what other cleanups got wrong, each as a test on a server.
 //!
 //! Here are those that need a keyspace and a run. What happens in the middle of a run is in `mid_run`, heartbeats that
-//! come into being then in `births`, what is large in `sizes`, values and ids made to harm in `hostile`, what replies show in `replies`, what a dry run
-//! must leave alone in `dry_run`, what names may cost in `steps`.
+//! come into being then in `births`, what is large in `sizes`, values and ids made to harm in `hostile`, what replies
+//! show in `replies`, what a dry run must leave alone in `dry_run`, what names may cost in `steps`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! Keys of coordinators whose heartbeat has expired, removed by `ORPHANS`.
 //!
-//! What speaks for life in a keyspace that stands still is in `tests/scenarios/orphans.json`. Here is what needs time, a
-//! restart, permissions, a second server, or many and large keys; what changes in the middle of a run is in `mid_run`.
+//! What speaks for life in a keyspace that stands still is in `tests/scenarios/orphans.json`. Here is what needs
+//! time, a restart, permissions, a second server, or many and large keys; what changes in the middle of a run is in
+//! `mid_run`.
 
 use std::collections::BTreeSet;
 use std::thread::sleep;

@@ -1,8 +1,8 @@
 //! The scenario files of `tests/scenarios`, run against a server, each on a flushed database: a dry run, the run, and a
 //! second run that finds nothing more.
 //!
-//! The same files run against the plan alone in `src/plan/scenario_tests.rs`, so what must come of a scenario stands in the
-//! files and nowhere here.
+//! The same files run against the plan alone in `src/plan/scenario_tests.rs`, so what must come of a scenario stands
+//! in the files and nowhere here.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

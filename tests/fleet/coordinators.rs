@@ -192,8 +192,8 @@ impl Crew {
         Ok(())
     }
 
-    /// While a run is on, brings those back to life that it is about to remove, or writes a new heartbeat that could own
-    /// what they left.
+    /// While a run is on, brings those back to life that it is about to remove, or writes a new heartbeat that could
+    /// own what they left.
     pub fn revive(mut self, scene: &Scene) -> Result<BeatLog> {
         while !scene.is_over() {
             if scene.run_is_on.load(Ordering::Relaxed)

@@ -20,8 +20,8 @@ pub const FOREIGN: [&str; 6] = [
     "swarm:s1:blocking:c-1:state",
 ];
 
-/// The id with this number. Neighbours collide: `c-1`, `c-10`, `c-1:x`, `x:c-1`, `c-1:c-2` and what looks like a pattern
-/// for all of them.
+/// The id with this number. Neighbours collide: `c-1`, `c-10`, `c-1:x`, `x:c-1`, `c-1:c-2` and what looks like a
+/// pattern for all of them.
 pub fn id(number: u32) -> Vec<u8> {
     let n = number / SHAPES;
     match number % SHAPES {

@@ -1,5 +1,6 @@
 //! What a keyspace is made of, before it meets a clock: names, values with ages in them, lifetimes, and what is asked.
-//! Must know neither the generator nor the rules; it becomes keys on a server, bytes for the model, or text for a human.
+//! Must know neither the generator nor the rules; it becomes keys on a server, bytes for the model, or text for a
+//! human.
 
 use std::fmt;
 

@@ -442,8 +442,8 @@ fn compare(
     Ok(())
 }
 
-/// Whether heartbeats are so long that not all owners of a key may be read in one slice, which depends on how the slices
-/// fall and on the order of the reads. More keys may stay then than the model says.
+/// Whether heartbeats are so long that not all owners of a key may be read in one slice, which depends on how the
+/// slices fall and on the order of the reads. More keys may stay then than the model says.
 fn may_be_too_long(values: &BTreeMap<Key, Option<Vec<u8>>>) -> bool {
     const MAX_OWNERS_BYTES: usize = 64 * 1024;
     let heartbeats = values.iter().filter(|(name, _)| model::is_heartbeat(name));

@@ -147,9 +147,9 @@ fn a_hundred_reloads_with_a_run_each_keep_next_to_nothing() -> Result<()> {
 
 const MANY_RUNS: usize = 1_000;
 
-/// A thousand runs must keep less than this: half of what the smallest leak would come to, for the smallest thing that a
-/// run could leave behind, one block of the allocator, is 8 bytes. The other half is room for the server's own tables,
-/// which may shrink meanwhile and hide as much.
+/// A thousand runs must keep less than this: half of what the smallest leak would come to, for the smallest thing
+/// that a run could leave behind, one block of the allocator, is 8 bytes. The other half is room for the server's own
+/// tables, which may shrink meanwhile and hide as much.
 const BYTES_OF_A_THOUSAND: i64 = 8 * MANY_RUNS as i64 / 2;
 
 /// After so many looks that bring no smaller figure the smallest is taken.

@@ -409,8 +409,9 @@ impl<'l> Replay<'l> {
         self.runs.insert(number, run.removed);
     }
 
-    /// Heartbeats that may stay. Where the TTL of an owner's heartbeat passes during the run, a key of that owner stays,
-    /// and can be found later only through the heartbeats of its other owners. Each of these may be another's key in turn.
+    /// Heartbeats that may stay. Where the TTL of an owner's heartbeat passes during the run, a key of that owner
+    /// stays, and can be found later only through the heartbeats of its other owners. Each of these may be another's
+    /// key in turn.
     fn held_heartbeats<'r>(
         &self,
         run: &'r Run,

@@ -86,7 +86,7 @@ impl Pattern {
     }
 }
 
-/// Why nothing came of a pattern: none of `what` fits it, of which this id is one.
+/// What a reply says when a pattern fits no id: no `what` fits it, with an id as an example.
 pub fn nothing_fits(what: &str, id: &[u8]) -> String {
     format!(
         "no {what} fits MATCH, which compares ids such as '{}'",

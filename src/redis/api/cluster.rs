@@ -12,10 +12,10 @@ use crate::redis::api::system;
 use crate::redis::api::{self, Answer, OwnString, RedisModuleCtx, rm};
 use crate::settings;
 
-/// Between two looks of a removal there is at least so much time.
+/// Least time between two looks at the slots during a removal.
 const LOOK_EVERY_US: u64 = 10_000;
 
-/// And so many times as long as the last look took, for that grows with the cluster.
+/// And at least so many times as long as the last look took, which grows with the cluster.
 const LOOK_SHARE: u64 = 20;
 
 /// Whether the server moves slots in jobs of its own, which CLUSTER NODES does not show.

@@ -1,5 +1,6 @@
-//! Users are deleted, made anew, switched off or lose rights while a run of theirs is on. The rights of the slice count:
-//! what may not be touched then stays and is counted, and a user that does not exist then removes nothing more.
+//! Users are deleted, made anew, switched off or lose rights while a run of theirs is on. The rights of the slice
+//! count: what may not be touched then stays and is counted, and a user that does not exist then removes nothing
+//! more.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};

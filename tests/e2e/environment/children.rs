@@ -36,8 +36,8 @@ fn keys_go_while(conn: &mut Connection, at_work: &str) -> Result<bool> {
     Ok(after.is_some() && is_at_work(conn, at_work)?)
 }
 
-/// Starts a run, and in the middle of it `command`; sees that the run removes keys while the child is at work, and waits
-/// for the child. Begins anew where the run was over too early.
+/// Starts a run, and in the middle of it `command`; sees that the run removes keys while the child is at work, and
+/// waits for the child. Begins anew where the run was over too early.
 fn child_in_a_run(
     server: &Server,
     conn: &mut Connection,

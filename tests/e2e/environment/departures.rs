@@ -223,7 +223,8 @@ fn logged(server: &Server) -> Result<Vec<Vec<String>>> {
     Ok(commands)
 }
 
-/// What makes the slice of the tests above the last one: with the caller still there, all that was left goes in one piece.
+/// What makes the slice of the tests above the last one: with the caller still there, all that was left goes in one
+/// piece.
 #[test]
 fn the_slice_that_follows_would_have_been_the_last() -> Result<()> {
     // A log that is never late: with a sync under way, the server may answer before it has written.

@@ -1,5 +1,5 @@
-//! The command filter that counts the commands of clients. A build without timerfd has none, so this must not be among the tests
-//! that run on such a build.
+//! The command filter that counts the commands of clients. A build without timerfd has none, so this must not be
+//! among the tests that run on such a build.
 
 use anyhow::{Context, Result, ensure};
 use blocking_harness::{Server, TOO_LATE, redis, wait_for_value};

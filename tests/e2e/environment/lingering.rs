@@ -1,4 +1,5 @@
-//! A caller's connection goes away: the run lingers, the same command joins it, and one that comes late gets what is kept.
+//! A caller's connection goes away: the run lingers, the same command joins it, and one that comes late gets what is
+//! kept.
 
 use anyhow::{Context, Result, ensure};
 use blocking_harness::redis::{self, Connection, Value};

@@ -1,5 +1,6 @@
-//! The server refuses writes while a run is on, or before it: the append-only file cannot be written, a save has failed,
-//! a replica that must be there is gone. The run ends with the server's own words, and the next one does the rest.
+//! The server refuses writes while a run is on, or before it: the append-only file cannot be written, a save has
+//! failed, a replica that must be there is gone. The run ends with the server's own words, and the next one does the
+//! rest.
 
 use std::os::unix::fs::symlink;
 

@@ -122,8 +122,8 @@ fn a_run_of_a_million_keys_goes_as_slowly_as_its_replica() -> Result<()> {
     tally(Figure::FaultsInjected, 2)
 }
 
-/// Where the walk removes what has expired, it tells the replicas of every key. Those are few, for it would leave many to
-/// the server, but have names of 24 MB in all.
+/// Where the walk removes what has expired, it tells the replicas of every key. Those are few, for it would leave
+/// many to the server, but have names of 24 MB in all.
 #[test]
 fn a_walk_over_expired_keys_waits_for_replicas_too() -> Result<()> {
     const KEYS: usize = 300_000;

@@ -1,5 +1,5 @@
-//! On the keyspace of every scenario, for every id that a key of it could name: EXPLAIN says exactly what CLEANUP DRYRUN
-//! with MATCH for this id counts, with and without ORPHANS.
+//! On the keyspace of every scenario, for every id that a key of it could name: EXPLAIN says exactly what CLEANUP
+//! DRYRUN with MATCH for this id counts, with and without ORPHANS.
 
 use std::collections::BTreeSet;
 

@@ -1,9 +1,9 @@
 //! Heartbeats that come into being while a run is on, in every way a key can.
 //!
 //! Servers differ here, and docs/guarantees.md#what-it-costs-while-it-is-loaded says how. Valkey from 8.1.1 to 9.1.0
-//! leaves the client of a MOVE or COPY in another database when a module hears of the key that came into being. There the
-//! module listens to writes of strings only, and a heartbeat that appears in another way may come too late. What each
-//! server must do is asserted for it; nothing is left out.
+//! leaves the client of a MOVE or COPY in another database when a module hears of the key that came into being. There
+//! the module listens to writes of strings only, and a heartbeat that appears in another way may come too late. What
+//! each server must do is asserted for it; nothing is left out.
 
 use std::cell::Cell;
 

@@ -293,9 +293,9 @@ fn a_heartbeat_that_vanishes_during_the_run_leaves_its_family_without_an_owner()
 }
 
 /// A swarm's heartbeat can be read as the state of a coordinator with a longer id, and that follows the swarm's own
-/// heartbeat of this id or, where there is none, the unscoped one. All of them are dead but the unscoped one, which says
-/// nothing until the swarm's own has gone. If it was this run that removed it, all goes on as planned, whether the
-/// heartbeats of a batch are removed together or, for obituaries, one by one.
+/// heartbeat of this id or, where there is none, the unscoped one. All of them are dead but the unscoped one, which
+/// says nothing until the swarm's own has gone. If it was this run that removed it, all goes on as planned, whether
+/// the heartbeats of a batch are removed together or, for obituaries, one by one.
 #[test]
 fn a_coordinator_that_inherits_a_key_during_the_run_keeps_it() -> Result<()> {
     const OWNED_TWICE: &str = "swarm:s:blocking:heartbeat:x";

@@ -199,7 +199,8 @@ fn ids_of_every_number_of_segments_do_not_stop_the_server() -> Result<()> {
     let held = reply.int("keys_over_bound")?;
     assert_eq!(counts(&reply, COORDINATORS)?, [n, 62, n - 62, 0]);
     assert_eq!(counts(&reply, KEYS)?, [n - held, 0, 0]);
-    // Where the server does not tell of new keys, neither do those go that can be read in too many ways to look all owners up.
+    // Where the server does not tell of new keys, neither do those go that can be read in too many ways to look all
+    // owners up.
     assert!([n - 62, n - 22].contains(&held), "{held} held");
     assert_eq!(dbsize(&mut conn)?, n + held);
     Ok(())

@@ -1,5 +1,5 @@
-//! What names and patterns that are made to harm cost the server's main thread: about as much as harmless ones of the same
-//! length.
+//! What names and patterns that are made to harm cost the server's main thread: about as much as harmless ones of the
+//! same length.
 //! Must not look at a clock: processor time is compared with processor time, side by side, and reads are counted, so that
 //! other work of the machine does not matter.
 
@@ -12,8 +12,8 @@ use blocking_harness::{
 use super::mid_run::slow_server;
 use super::{last_run, write};
 
-/// What is made to harm may cost so many times as much as what is not: up to 10 times was measured, without optimization,
-/// and without bounds on names and steps it is 50 to 1,000 times.
+/// What is made to harm may cost so many times as much as what is not: up to 10 times was measured, without
+/// optimization, and without bounds on names and steps it is 50 to 1,000 times.
 const MOST: u64 = 20;
 
 const OLD: &str = r#"{"timestamp":1700000000000}"#;

@@ -1,5 +1,5 @@
-//! The environment changes during a look, or its caller disconnects: a caller that is there is told, and nothing is left
-//! behind.
+//! The environment changes during a look, or its caller disconnects: a caller that is there is told, and nothing is
+//! left behind.
 
 use std::thread::JoinHandle;
 

@@ -75,7 +75,8 @@ fn a_cleanup_takes_the_place_of_a_look() -> Result<()> {
     assert_healthy(&server)
 }
 
-/// A client looks, and looks again as soon as it is answered, on a server where one look takes longer than the interval.
+/// A client looks, and looks again as soon as it is answered, on a server where one look takes longer than the
+/// interval.
 #[test]
 fn no_number_of_looks_holds_the_schedule_up() -> Result<()> {
     let server = Server::builder()

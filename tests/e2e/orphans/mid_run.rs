@@ -1,7 +1,7 @@
 //! Orphans that get an owner, or a sign of life, while the run is on that would remove them.
 //!
-//! Each deed is done in every part of a run, see `hard_cases::mid_run`. What was there in the moment of the deed, and is
-//! protected by it, must be there after the run.
+//! Each deed is done in every part of a run, see `hard_cases::mid_run`. What was there in the moment of the deed, and
+//! is protected by it, must be there after the run.
 
 use anyhow::{Context, Result, ensure};
 use blocking_harness::redis::{self, Connection};
@@ -123,7 +123,8 @@ fn an_id_that_shows_life_before_the_slice_keeps_everything() -> Result<()> {
     Ok(())
 }
 
-/// Whatever is written while a run is on must be taken over before anything goes, which takes more than one slice. How long that is depends on the machine; in one piece it would be one slice, or a few.
+/// Whatever is written while a run is on must be taken over before anything goes, which takes more than one slice.
+/// How long that is depends on the machine; in one piece it would be one slice, or a few.
 #[test]
 fn what_is_written_meanwhile_is_heard_of_in_slices() -> Result<()> {
     for family in ["signal", "heartbeat"] {

@@ -1,5 +1,5 @@
-//! docs/operations.md against a real server: commands are run, names looked up, and what it says of rights and leftovers
-//! happens.
+//! docs/operations.md against a real server: commands are run, names looked up, and what it says of rights and
+//! leftovers happens.
 
 use std::collections::BTreeSet;
 

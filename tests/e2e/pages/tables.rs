@@ -12,8 +12,8 @@ fn line_at(text: &str, at: usize) -> usize {
     text[..at].matches('\n').count() + 1
 }
 
-/// The parser gives every row as many cells as the head has: it fills up with empty ones, which lie nowhere in the text, and
-/// drops the rest, which is left over behind the last cell.
+/// The parser gives every row as many cells as the head has: it fills up with empty ones, which lie nowhere in the
+/// text, and drops the rest, which is left over behind the last cell.
 fn is_whole(text: &str, row: &Range<usize>, cells: &[Range<usize>]) -> bool {
     let Some(last) = cells.last() else {
         return false;

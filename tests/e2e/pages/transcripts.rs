@@ -1,8 +1,8 @@
 //! Every block fenced as `console` is run, those of a page in order against one server.
 //!
-//! A line that begins with `127.0.0.1:6379> ` is typed into `redis-cli -3`, one that begins with `$ ` goes to a shell; what
-//! follows, up to the next such line, is what must be printed. Empty lines do not count. Numbers that differ from run to
-//! run, those behind the names in `VOLATILE`, count as any number. Must not skip a block.
+//! A line that begins with `127.0.0.1:6379> ` is typed into `redis-cli -3`, one that begins with `$ ` goes to a
+//! shell; what follows, up to the next such line, is what must be printed. Empty lines do not count. Numbers that
+//! differ from run to run, those behind the names in `VOLATILE`, count as any number. Must not skip a block.
 
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -1,9 +1,10 @@
-//! A fleet whose writers behave like the real ones, on a server whose commands are not called: the dead vanish, the living lose nothing.
+//! A fleet whose writers behave like the real ones, on a server whose commands are not called: the dead vanish, the
+//! living lose nothing.
 //!
 //! Time is compressed by 75: heartbeats live for 4 s in place of 300, signals and idempotency keys for 1,152 s in place
-//! of a day, and so on; the threshold, the grace and the warm-up are 8 s in place of 600. So no heartbeat ever grows old
-//! enough to be stale: the dead leave orphans. Which ones live is judged by the server's clock, and what was removed by its
-//! append-only file. A test that could not let the living beat in time has shown nothing, and says so.
+//! of a day, and so on; the threshold, the grace and the warm-up are 8 s in place of 600. So no heartbeat ever grows
+//! old enough to be stale: the dead leave orphans. Which ones live is judged by the server's clock, and what was
+//! removed by its append-only file. A test that could not let the living beat in time has shown nothing, and says so.
 
 use std::collections::BTreeSet;
 use std::thread::sleep;

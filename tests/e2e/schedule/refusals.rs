@@ -1,5 +1,5 @@
-//! Writes are refused, so no coordinator can beat: the living get the time of a warm-up when writes are taken again, and
-//! until then a run by hand removes nothing without NOWARMUP.
+//! Writes are refused, so no coordinator can beat: the living get the time of a warm-up when writes are taken again,
+//! and until then a run by hand removes nothing without NOWARMUP.
 
 use anyhow::{Context, Result, ensure};
 use blocking_harness::redis::{self, Connection};

@@ -56,7 +56,8 @@ fn a_started_server_waits_and_a_manual_run_says_so() -> Result<()> {
     Ok(())
 }
 
-/// Long enough for a test that is kept from running for seconds: then its beats come too late, which is no fault of the module.
+/// Long enough for a test that is kept from running for seconds: then its beats come too late, which is no fault of
+/// the module.
 const PATIENCE_S: u64 = 10;
 
 #[test]
