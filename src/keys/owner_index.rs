@@ -10,7 +10,7 @@ use crate::keys::layout::Layout;
 use crate::keys::name_bounds::{self, MAX_OWNERS};
 use crate::keys::reading::{Reading, SegmentCounts};
 use crate::keys::segment_hash::SegmentHasher;
-use crate::util::breath::Breath;
+use crate::util::cooperative::YieldCounter;
 
 /// A heartbeat's number, given by the caller that fills the index.
 pub type HeartbeatNumber = u32;
@@ -262,13 +262,13 @@ impl OwnerIndex {
         name: &[u8],
         names: &impl Names,
         hasher: &SegmentHasher,
-        breath: &Breath,
+        yields: &YieldCounter,
         visit: &mut dyn FnMut(Owner, Reading) -> bool,
     ) {
-        let mut visit = |number, reading| !breath.is_told_to_stop() && visit(number, reading);
+        let mut visit = |number, reading| !yields.is_told_to_stop() && visit(number, reading);
         self.layout
             .readings(name, &self.segment_counts, &mut |reading| {
-                if breath.is_told_to_stop() {
+                if yields.is_told_to_stop() {
                     return false;
                 }
                 let id = reading.id_of(name);

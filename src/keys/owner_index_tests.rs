@@ -17,8 +17,8 @@ fn owners_by(layout: &Arc<Layout>, heartbeats: &[&str], key: &str) -> Vec<String
     }
     let mut found = Vec::new();
     hasher.load(key.as_bytes());
-    let breath = Breath::unstoppable();
-    owners.visit(key.as_bytes(), &names, &hasher, &breath, &mut |owner, _| {
+    let yields = YieldCounter::unstoppable();
+    owners.visit(key.as_bytes(), &names, &hasher, &yields, &mut |owner, _| {
         match owner {
             Owner::One(number) => found.push(heartbeats[number as usize].to_owned()),
             Owner::Crowd(crowd) => {
@@ -97,8 +97,8 @@ fn a_crowd_is_one_visit() {
         let key = b"blocking:signal:a";
         hasher.load(key);
         let mut seen = 0;
-        let breath = Breath::unstoppable();
-        owners.visit(key, &names, &hasher, &breath, &mut |_, _| {
+        let yields = YieldCounter::unstoppable();
+        owners.visit(key, &names, &hasher, &yields, &mut |_, _| {
             seen += 1;
             true
         });
@@ -213,7 +213,7 @@ fn who_is_told_to_stop_within_a_name_looks_at_none_of_its_other_readings() {
         key.as_bytes(),
         &names,
         &hasher,
-        &Breath::new(&stop),
+        &YieldCounter::new(&stop),
         &mut |_, _| {
             visits += 1;
             stop.store(visits == 10, Ordering::Relaxed);

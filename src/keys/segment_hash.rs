@@ -111,7 +111,7 @@ impl SegmentHasher {
     /// Hash of the bytes from `start` to `end` (exclusive) of the loaded name.
     fn part(&self, (start, end): (usize, usize)) -> u64 {
         #[cfg(test)]
-        crate::util::breath::gauge::work();
+        crate::util::cooperative::gauge::work();
         let bounds = (
             self.starts.binary_search(&start),
             self.starts.binary_search(&end.saturating_add(1)),

@@ -4,7 +4,7 @@
 //! over all that shows when it is written again, so that one that was written again is a new one.
 //! Forgotten at restart, and for every key that a run did not see: that only postpones.
 
-use crate::util::breath::Breath;
+use crate::util::cooperative::YieldCounter;
 
 /// Keys of all databases together that are remembered: 48 MiB. Those beyond it wait for room.
 pub const MAX_KEYS: usize = 4 << 20;
@@ -21,12 +21,12 @@ pub struct FirstSeen {
 impl FirstSeen {
     /// What one run saw, prints with moments; the longest known ones where there is no `room` for
     /// all. `None` if told to stop.
-    pub fn new(mut seen: Vec<(u64, u32)>, room: usize, breath: &Breath) -> Option<Self> {
+    pub fn new(mut seen: Vec<(u64, u32)>, room: usize, yields: &YieldCounter) -> Option<Self> {
         if seen.len() > room {
-            breath.sort_by(&mut seen, |a, b| (a.1, a.0).cmp(&(b.1, b.0)))?;
+            yields.sort_by(&mut seen, |a, b| (a.1, a.0).cmp(&(b.1, b.0)))?;
             seen.truncate(room);
         }
-        breath.sort_by(&mut seen, Ord::cmp)?;
+        yields.sort_by(&mut seen, Ord::cmp)?;
         Some(Self {
             prints: seen.iter().map(|(print, _)| *print).collect(),
             moments_s: seen.iter().map(|(_, moment_s)| *moment_s).collect(),
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     fn first_seen(seen: &[(u64, u32)], room: usize) -> FirstSeen {
-        FirstSeen::new(seen.to_vec(), room, &Breath::unstoppable()).unwrap()
+        FirstSeen::new(seen.to_vec(), room, &YieldCounter::unstoppable()).unwrap()
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::keys::layout::Layout;
 use crate::keys::name_bounds;
 use crate::keys::reading::{Reading, SegmentCounts};
 use crate::keys::segment_hash::SegmentHasher;
-use crate::util::breath::Breath;
+use crate::util::cooperative::YieldCounter;
 
 /// Told apart from an id without a swarm: the same id in whatever swarm.
 const ANY_SWARM: u64 = 0x5851_f42d_4c95_7f2d;
@@ -129,18 +129,23 @@ impl KnownIds {
 
     /// Every reading of the loaded key `name` that gives a known id, until `visit` returns false or
     /// it is told to stop, which is looked at with each reading: a name may have very many.
-    fn known_readings(&self, name: &[u8], breath: &Breath, visit: &mut dyn FnMut(Reading) -> bool) {
+    fn known_readings(
+        &self,
+        name: &[u8],
+        yields: &YieldCounter,
+        visit: &mut dyn FnMut(Reading) -> bool,
+    ) {
         self.layout.readings(name, &self.lengths, &mut |reading| {
             let mut heard = self.heard(reading).into_iter();
             let is_known = heard.any(|hash| self.find(hash).is_some());
-            !breath.is_told_to_stop() && (!is_known || visit(reading))
+            !yields.is_told_to_stop() && (!is_known || visit(reading))
         });
     }
 
     /// The first reading of the loaded key `name` that gives a known id.
-    pub fn first_known(&self, name: &[u8], breath: &Breath) -> Option<Reading> {
+    pub fn first_known(&self, name: &[u8], yields: &YieldCounter) -> Option<Reading> {
         let mut first = None;
-        self.known_readings(name, breath, &mut |reading| {
+        self.known_readings(name, yields, &mut |reading| {
             first = Some(reading);
             false
         });
@@ -148,9 +153,9 @@ impl KnownIds {
     }
 
     /// The loaded key `name` is as young as this: say so of every known id it could belong to.
-    pub fn speak(&mut self, name: &[u8], newest_ms: i64, breath: &Breath) {
+    pub fn speak(&mut self, name: &[u8], newest_ms: i64, yields: &YieldCounter) {
         let mut hashes = Vec::new();
-        self.known_readings(name, breath, &mut |reading| {
+        self.known_readings(name, yields, &mut |reading| {
             hashes.extend(self.spoken(reading).into_iter().flatten());
             true
         });
@@ -170,7 +175,7 @@ impl KnownIds {
                 self.entry(hash).newest_ms = i64::MAX;
             }
         }
-        self.speak(name, i64::MAX, &Breath::unstoppable());
+        self.speak(name, i64::MAX, &YieldCounter::unstoppable());
     }
 
     /// The newest that was said of any id in these readings of the loaded key, or of the key itself.

@@ -21,7 +21,7 @@ use crate::orphans::known_ids::KnownIds;
 use crate::report::Counts;
 use crate::report::hold::Hold;
 use crate::scan::scanned_keys::{Position, ScannedKeys};
-use crate::util::breath::Breath;
+use crate::util::cooperative::YieldCounter;
 
 /// Memory that an orphan takes beside its record, at most and about.
 pub const ORPHAN_BYTES: usize = 160;
@@ -106,12 +106,12 @@ pub fn gather(
 ) -> Option<Orphans> {
     let mut sole = AllReadings::up_to(1, layout);
     let mut claims = KnownIds::new(Arc::clone(layout));
-    let breath = Breath::new(stop);
+    let yields = YieldCounter::new(stop);
     for (place, position) in keys.iter().enumerate() {
         let Some(record) = collection.get(*position) else {
             continue;
         };
-        breath.name(record.name)?;
+        yields.name(record.name)?;
         let place = u32::try_from(place).ok();
         if let (Some(reading), Some(place)) = (only_reading(record.name, &mut sole), place) {
             claims.load(record.name);
@@ -124,7 +124,7 @@ pub fn gather(
     if !claims.is_empty() {
         let mut orphans = keys.iter().copied().peekable();
         for (position, record) in collection.iter() {
-            breath.name(record.name)?;
+            yields.name(record.name)?;
             let is_orphan = orphans.next_if_eq(&position).is_some();
             if name_bounds::is_over(record.name) {
                 is_unheard = is_unheard || !tries_left.take(claims.tries(record.name));
@@ -136,10 +136,10 @@ pub fn gather(
                 continue;
             }
             claims.load(record.name);
-            if claims.first_known(record.name, &breath).is_some() {
+            if claims.first_known(record.name, &yields).is_some() {
                 witnesses.push(position);
             }
-            breath.go_on()?;
+            yields.go_on()?;
         }
     }
     Some(Orphans {
@@ -171,21 +171,21 @@ impl Orphans {
         counts: &mut Counts,
         stop: &AtomicBool,
     ) -> Option<FirstSeen> {
-        let breath = Breath::new(stop);
-        let newest_ms = self.newest_of_each(question, seen, &breath)?;
-        self.add_all_evidence(collection, &newest_ms, &breath)?;
+        let yields = YieldCounter::new(stop);
+        let newest_ms = self.newest_of_each(question, seen, &yields)?;
+        self.add_all_evidence(collection, &newest_ms, &yields)?;
         let mut all = AllReadings::up_to(MAX_OWNERS, self.claims.layout());
         let mut remembered = Vec::new();
         let mut doomed = Vec::new();
         let mut outcomes = Vec::with_capacity(self.keys.len());
         for (place, position) in self.keys.iter().enumerate() {
-            breath.step()?;
+            yields.step()?;
             let own_ms = newest_ms.get(place).copied().flatten();
             let (Some(record), Some(own_ms)) = (collection.get(*position), own_ms) else {
                 outcomes.push(Outcome::Gone);
                 continue;
             };
-            breath.name(record.name)?;
+            yields.name(record.name)?;
             self.claims.load(record.name);
             let fate = self.fate(record.name, own_ms, question, &mut all);
             let outcome = match fate {
@@ -219,9 +219,9 @@ impl Orphans {
         }
         self.outcomes = outcomes;
         let by_group = |(group, doomed): &(u32, Doomed)| (*group, doomed.place);
-        breath.sort_by(&mut doomed, |a, b| by_group(a).cmp(&by_group(b)))?;
+        yields.sort_by(&mut doomed, |a, b| by_group(a).cmp(&by_group(b)))?;
         self.doomed = doomed.into_iter().map(|(_, doomed)| doomed).collect();
-        FirstSeen::new(remembered, question.room, &breath)
+        FirstSeen::new(remembered, question.room, &yields)
     }
 
     /// For keys that do not tell their age: the print, and when it was first seen.
@@ -243,7 +243,7 @@ impl Orphans {
         &self,
         question: &Question,
         seen: &FirstSeen,
-        breath: &Breath,
+        yields: &YieldCounter,
     ) -> Option<Vec<Option<i64>>> {
         let newest = |(place, sighting): (usize, &Option<Sighting>)| {
             let own_ms = sighting.as_ref()?.evidence.newest_ms;
@@ -259,7 +259,7 @@ impl Orphans {
         };
         let mut all = Vec::with_capacity(self.sightings.len());
         for sighting in self.sightings.iter().enumerate() {
-            breath.step()?;
+            yields.step()?;
             all.push(newest(sighting));
         }
         Some(all)
@@ -270,7 +270,7 @@ impl Orphans {
         &mut self,
         collection: &ScannedKeys,
         newest_ms: &[Option<i64>],
-        breath: &Breath,
+        yields: &YieldCounter,
     ) -> Option<()> {
         let own = self.keys.iter().zip(newest_ms);
         let others = self.witnesses.iter().zip(&self.testimonies_ms);
@@ -279,10 +279,10 @@ impl Orphans {
                 break;
             }
             if let (Some(record), Some(newest_ms)) = (collection.get(*position), newest_ms) {
-                breath.name(record.name)?;
+                yields.name(record.name)?;
                 self.claims.load(record.name);
-                self.claims.speak(record.name, *newest_ms, breath);
-                breath.go_on()?;
+                self.claims.speak(record.name, *newest_ms, yields);
+                yields.go_on()?;
             }
         }
         Some(())

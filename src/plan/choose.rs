@@ -19,7 +19,7 @@ impl Planner<'_> {
         let mut fits_any = false;
         let count = HeartbeatNumber::try_from(self.ranks.len()).unwrap_or(HeartbeatNumber::MAX);
         for number in 0..count {
-            self.breath.step()?;
+            self.yields.step()?;
             if (number as usize).is_multiple_of(prefetch::KEYS) {
                 let known = &self.heartbeats.positions;
                 let next = known.iter().skip(number as usize).take(prefetch::KEYS);
@@ -31,7 +31,7 @@ impl Planner<'_> {
                 continue;
             }
             let name = self.heartbeat_name(number);
-            self.breath.name(name)?;
+            self.yields.name(name)?;
             self.hasher.load(name);
             let fate = self.fate(name)?;
             match fate {
@@ -76,7 +76,7 @@ impl Planner<'_> {
         if fits_any {
             self.unmatched = None;
         }
-        self.breath.sort_by(&mut candidates, |a, b| {
+        self.yields.sort_by(&mut candidates, |a, b| {
             let by_age = self.beat_ms(*a).cmp(&self.beat_ms(*b));
             by_age.then_with(|| self.heartbeat_name(*a).cmp(self.heartbeat_name(*b)))
         })?;
@@ -102,7 +102,7 @@ impl Planner<'_> {
             candidates.sort_by_key(|number| crowded.contains(number));
         }
         for (number, rank) in candidates.iter().zip(0..) {
-            self.breath.step()?;
+            self.yields.step()?;
             if let Some(place) = self.ranks.get_mut(*number as usize) {
                 *place = Some(rank);
             }

@@ -57,7 +57,7 @@ impl<'c> Planner<'c> {
         let count = HeartbeatNumber::try_from(self.ranks.len()).unwrap_or(HeartbeatNumber::MAX);
         for number in 0..count {
             let name = self.heartbeat_name(number);
-            self.breath.name(name)?;
+            self.yields.name(name)?;
             let mut found: Option<Reading> = None;
             self.question.layout.beating(name, &mut |reading| {
                 if reading.id_of(name) == id {
@@ -135,7 +135,7 @@ impl<'c> Planner<'c> {
         };
         let mut found = None;
         self.owners
-            .visit(name, &names, &self.hasher, &self.breath, &mut |owner, _| {
+            .visit(name, &names, &self.hasher, &self.yields, &mut |owner, _| {
                 let protects = |number| (!self.is_stale(number)).then_some(number);
                 found = match owner {
                     Owner::One(number) => protects(number),
@@ -159,14 +159,14 @@ impl<'c> Planner<'c> {
         let holds_id = Finder::new(id);
         let mut seen: HashSet<&[u8]> = HashSet::new();
         for (position, record) in collection.iter() {
-            self.breath.name(record.name)?;
+            self.yields.name(record.name)?;
             if record.family == Family::Heartbeat || holds_id.find(record.name).is_none() {
                 continue;
             }
             let mut is_own = false;
             layout.readings(record.name, &lengths, &mut |reading| {
                 is_own = is_own || reading.id_of(record.name) == id;
-                !is_own && !self.breath.is_told_to_stop()
+                !is_own && !self.yields.is_told_to_stop()
             });
             if is_own && seen.insert(record.name) {
                 self.explain_key(position, &record, own, out)?;

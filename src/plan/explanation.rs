@@ -12,7 +12,7 @@ use crate::plan::safeguards::Share;
 use crate::reply::room::Room;
 use crate::report::Counts;
 use crate::scan::scanned_keys::{Position, ScannedKeys};
-use crate::util::breath::Breath;
+use crate::util::cooperative::YieldCounter;
 use crate::util::named_enum::named_enum;
 
 /// How many heartbeats of one id are shown; an id may beat in any number of swarms.
@@ -185,9 +185,9 @@ impl Explanation {
         judged: Option<&Orphans>,
         stop: &AtomicBool,
     ) -> Option<()> {
-        let breath = Breath::new(stop);
+        let yields = YieldCounter::new(stop);
         for position in std::mem::take(&mut self.orphans) {
-            breath.step()?;
+            yields.step()?;
             let Some(record) = collection.get(position) else {
                 continue;
             };

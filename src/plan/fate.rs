@@ -89,7 +89,7 @@ impl Planner<'_> {
         crowds.clear();
         self.stale_owners.clear();
         let stale = &mut self.stale_owners;
-        let breath = &self.breath;
+        let yields = &self.yields;
         let mut look = |owner, reading| {
             match owner {
                 Owner::Crowd(crowd) => crowds.push((crowd, reading)),
@@ -104,8 +104,8 @@ impl Planner<'_> {
             !protected || stale.is_empty()
         };
         self.owners
-            .visit(name, &names, &self.hasher, breath, &mut look);
-        breath.go_on()?;
+            .visit(name, &names, &self.hasher, yields, &mut look);
+        yields.go_on()?;
         for (crowd, reading) in &crowds {
             let summary = summary(
                 &mut self.summaries,

@@ -13,7 +13,7 @@ use crate::keys::reading::Reading;
 use crate::keys::segment_hash::SegmentHasher;
 use crate::plan::Question;
 use crate::scan::scanned_keys::{Position, ScannedKeys};
-use crate::util::breath::Breath;
+use crate::util::cooperative::YieldCounter;
 
 /// A heartbeat's name by its number, as the owners index wants it.
 pub struct HeartbeatNames<'c> {
@@ -44,17 +44,17 @@ pub fn judge_heartbeats(
     collection: &ScannedKeys,
     question: &Question,
     hasher: &mut SegmentHasher,
-    breath: &Breath,
+    yields: &YieldCounter,
 ) -> Option<Heartbeats> {
     let mut positions: Vec<Position> = Vec::new();
     let mut readings: Vec<heartbeat::Reading> = Vec::new();
     let mut numbers: HashTable<(u64, usize)> = HashTable::new();
     for (position, record) in collection.iter() {
-        breath.step()?;
+        yields.step()?;
         let Some(beat) = record.beat else {
             continue;
         };
-        breath.name(record.name)?;
+        yields.name(record.name)?;
         hasher.load(record.name);
         let hash = hasher.whole();
         let same = |(_, number): &(u64, usize)| {
@@ -77,7 +77,7 @@ pub fn judge_heartbeats(
     for (reading, position) in readings.iter().zip(&positions) {
         let record = collection.get(*position);
         let name = record.map(|record| record.name).unwrap_or_default();
-        breath.name(name)?;
+        yields.name(name)?;
         let Question {
             now_ms,
             threshold_s,

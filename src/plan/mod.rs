@@ -47,8 +47,8 @@ use crate::plan::second_look::Sights;
 use crate::report::Counts;
 use crate::report::hold::Hold;
 use crate::scan::scanned_keys::{Position, Record, ScannedKeys};
-use crate::util::breath::Breath;
 use crate::util::chunked_list::ChunkedList;
+use crate::util::cooperative::YieldCounter;
 
 /// What the plan is asked.
 #[derive(Clone, Debug)]
@@ -176,7 +176,7 @@ pub fn plan(collection: &ScannedKeys, question: &Question, stop: &AtomicBool) ->
 
 /// The work in progress; the steps are called in the order they stand.
 struct Planner<'c> {
-    breath: Breath<'c>,
+    yields: YieldCounter<'c>,
     collection: &'c ScannedKeys,
     question: &'c Question,
     hasher: SegmentHasher,
@@ -234,14 +234,14 @@ impl<'c> Planner<'c> {
         question: &'c Question,
         stop: &'c AtomicBool,
     ) -> Option<Self> {
-        let breath = Breath::new(stop);
+        let yields = YieldCounter::new(stop);
         let mut hasher = SegmentHasher::default();
-        let mut heartbeats = judge_heartbeats(collection, question, &mut hasher, &breath)?;
+        let mut heartbeats = judge_heartbeats(collection, question, &mut hasher, &yields)?;
         let sieve = question.sieve.as_ref();
         let mut counts = sieve.map_or_else(Counts::default, |sieve| sieve.counts());
         let safety = &question.safety;
         let layout = &question.layout;
-        let caught = safety.spare(collection, layout, &mut heartbeats, &mut counts, &breath)?;
+        let caught = safety.spare(collection, layout, &mut heartbeats, &mut counts, &yields)?;
         let names = HeartbeatNames {
             collection,
             positions: &heartbeats.positions,
@@ -252,7 +252,7 @@ impl<'c> Planner<'c> {
             for (verdict, number) in heartbeats.verdicts.iter().zip(0..) {
                 let stale = matches!(verdict, Verdict::Stale { .. });
                 if stale != protecting {
-                    breath.name(names.name(number))?;
+                    yields.name(names.name(number))?;
                     owners.add(number, &names, &mut hasher);
                 }
             }
@@ -268,7 +268,7 @@ impl<'c> Planner<'c> {
         counts.coordinators_checked = heartbeats.positions.len() as u64;
         let unseen = question.truncated.then_some(Incomplete::Unseen);
         Some(Self {
-            breath,
+            yields,
             collection,
             question,
             hasher,
@@ -343,7 +343,7 @@ impl<'c> Planner<'c> {
             }
             self.read_ahead(next.iter().map(|(_, record)| record.name), Some(&seen));
             for (position, record) in &next {
-                self.breath.name(record.name)?;
+                self.yields.name(record.name)?;
                 self.hasher.load(record.name);
                 if seen.is_new(collection, record.name, *position, self.hasher.whole()) {
                     self.assign_one(*position, record)?;

@@ -15,7 +15,7 @@ impl Planner<'_> {
         let mut has_latecomers = false;
         for number in &chosen {
             let name = self.heartbeat_name(*number);
-            self.breath.name(name)?;
+            self.yields.name(name)?;
             let sieve = self.question.sieve.as_ref();
             if sieve.is_some_and(|sieve| !sieve.knows(name)) {
                 has_latecomers = true;
@@ -46,7 +46,7 @@ impl Planner<'_> {
             rank.unwrap_or(u32::MAX)
         };
         for crowd in self.sets.crowds_mut() {
-            self.breath.sort_by(crowd, |a, b| rank(a).cmp(&rank(b)))?;
+            self.yields.sort_by(crowd, |a, b| rank(a).cmp(&rank(b)))?;
         }
         let doomed = self.lay_out()?;
         let mut removals = vec![Position::default(); doomed.last().map_or(0, |last| last.end)];
@@ -55,7 +55,7 @@ impl Planner<'_> {
         let mut cursors: Vec<usize> = doomed.iter().map(|d| d.first).collect();
         let mut pending = self.assigned_sets.iter().peekable();
         for (place, (rank, position)) in self.assigned.iter().enumerate() {
-            self.breath.step()?;
+            self.yields.step()?;
             let Some(cursor) = cursors.get_mut(*rank as usize) else {
                 continue;
             };
@@ -70,7 +70,7 @@ impl Planner<'_> {
             }
         }
         for d in doomed.iter().filter(|d| !d.keeps_heartbeat) {
-            self.breath.step()?;
+            self.yields.step()?;
             let removal = d.end.saturating_sub(1);
             let position = self.heartbeats.positions.get(d.heartbeat as usize);
             if let (Some(slot), Some(position)) = (removals.get_mut(removal), position) {
@@ -78,7 +78,7 @@ impl Planner<'_> {
             }
         }
         for (number, owners) in &self.heartbeat_sets {
-            self.breath.step()?;
+            self.yields.step()?;
             let rank = self.ranks.get(*number as usize).copied().flatten();
             let of = rank.and_then(|rank| doomed.get(rank as usize));
             if let Some(of) = of.filter(|d| !d.keeps_heartbeat) {
@@ -88,11 +88,11 @@ impl Planner<'_> {
                 });
             }
         }
-        self.breath.sort_by(&mut shared, Ord::cmp)?;
+        self.yields.sort_by(&mut shared, Ord::cmp)?;
         let whole = doomed.iter().filter(|d| !d.keeps_heartbeat).count() as u64;
         self.counts.add_removed(Family::Heartbeat, whole);
         self.counts.coordinators_removed = whole;
-        self.breath.go_on()?;
+        self.yields.go_on()?;
         let id = |number| id_of(self.heartbeat_name(number), &self.question.layout).to_vec();
         let unmatched = self.unmatched.map(id);
         Some(Plan {
@@ -118,7 +118,7 @@ impl Planner<'_> {
     fn lay_out(&self) -> Option<Vec<Doomed>> {
         let mut sizes = vec![0usize; self.chosen.len()];
         for (rank, _) in self.assigned.iter() {
-            self.breath.step()?;
+            self.yields.step()?;
             if let Some(size) = sizes.get_mut(*rank as usize) {
                 *size = size.saturating_add(1);
             }
@@ -127,7 +127,7 @@ impl Planner<'_> {
         let families = self.chosen.iter().zip(sizes);
         let mut doomed = Vec::with_capacity(self.chosen.len());
         for (heartbeat, size) in families {
-            self.breath.step()?;
+            self.yields.step()?;
             let incomplete = self.incomplete.get(*heartbeat as usize);
             let keeps_heartbeat = incomplete.is_some_and(Option::is_some);
             let end = first

@@ -12,7 +12,7 @@ use crate::plan::protect::Protected;
 use crate::plan::second_look::{SecondLook, Sights};
 use crate::report::Counts;
 use crate::scan::scanned_keys::ScannedKeys;
-use crate::util::breath::Breath;
+use crate::util::cooperative::YieldCounter;
 
 /// The breaker does not look at fewer coordinators: of three, two dead are an ordinary day.
 pub const BREAKER_MIN_COORDINATORS: u64 = 20;
@@ -65,7 +65,7 @@ impl Safeguards {
         layout: &Layout,
         heartbeats: &mut Heartbeats,
         counts: &mut Counts,
-        breath: &Breath,
+        yields: &YieldCounter,
     ) -> Option<Caught> {
         let Heartbeats {
             positions,
@@ -77,14 +77,14 @@ impl Safeguards {
         let mut looked_at: Vec<(i64, &[u8])> = Vec::new();
         let all = verdicts.iter_mut().zip(positions).zip(beats_ms);
         for ((verdict, position), beat_ms) in all {
-            breath.step()?;
+            yields.step()?;
             match verdict {
                 Verdict::Live => live = live.saturating_add(1),
                 Verdict::Unreadable => {}
                 Verdict::Stale { .. } => {
                     let record = collection.get(*position);
                     let name = record.map(|record| record.name).unwrap_or_default();
-                    breath.name(name)?;
+                    yields.name(name)?;
                     if self.protected.matches(id_of(name, layout)) {
                         *verdict = Verdict::Live;
                         counts.coordinators_stale = counts.coordinators_stale.saturating_add(1);
@@ -106,10 +106,10 @@ impl Safeguards {
             }
         }
         // The oldest are remembered first, for they are the first to go.
-        breath.sort_by(&mut looked_at, Ord::cmp)?;
+        yields.sort_by(&mut looked_at, Ord::cmp)?;
         let names = looked_at.iter().map(|(_, name)| *name);
         let sights = match &self.second_look {
-            Some(look) => Some(look.remember(names, breath)?),
+            Some(look) => Some(look.remember(names, yields)?),
             None => None,
         };
         Some(Caught {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::heartbeat::fingerprint::Prints;
 use crate::scan::fingerprints::{Seen, Sight};
-use crate::util::breath::Breath;
+use crate::util::cooperative::YieldCounter;
 
 /// What all databases together may remember: 16 MiB.
 pub const MAX_SIGHTS: usize = 1 << 20;
@@ -46,8 +46,8 @@ pub struct SecondLook {
 impl SecondLook {
     /// Bring what was seen into an order that can be searched; before any other question, and on
     /// a worker thread, for it takes long. `None` if told to stop.
-    pub fn prepare(&mut self, breath: &Breath) -> Option<()> {
-        self.seen.sort(breath)
+    pub fn prepare(&mut self, yields: &YieldCounter) -> Option<()> {
+        self.seen.sort(yields)
     }
 
     /// Whether the run before saw this heartbeat as this run did.
@@ -62,18 +62,18 @@ impl SecondLook {
     pub fn remember<'n>(
         &self,
         names: impl Iterator<Item = &'n [u8]>,
-        breath: &Breath,
+        yields: &YieldCounter,
     ) -> Option<Sights> {
         let mut sights = Vec::new();
         for name in names {
-            breath.name(name)?;
+            yields.name(name)?;
             if sights.len() >= self.most {
                 break;
             }
             let name = self.prints.of(name);
             sights.extend(self.seen.value(name).map(|value| Sight { name, value }));
         }
-        breath.sort_by(&mut sights, Ord::cmp)?;
+        yields.sort_by(&mut sights, Ord::cmp)?;
         Some(Sights(sights))
     }
 }
@@ -93,7 +93,7 @@ mod tests {
             let value = prints.of(value.as_bytes());
             look.seen.push(prints, name.as_bytes(), value);
         }
-        look.prepare(&Breath::unstoppable()).unwrap();
+        look.prepare(&YieldCounter::unstoppable()).unwrap();
         look
     }
 
@@ -119,7 +119,7 @@ mod tests {
         let known = first
             .remember(
                 names.iter().map(|name| name.as_bytes()),
-                &Breath::unstoppable(),
+                &YieldCounter::unstoppable(),
             )
             .unwrap();
         assert_eq!(known.len(), 3, "c changed under the walk");
@@ -141,7 +141,7 @@ mod tests {
         let known = look
             .remember(
                 names.iter().map(|name| name.as_bytes()),
-                &Breath::unstoppable(),
+                &YieldCounter::unstoppable(),
             )
             .unwrap();
         assert_eq!(known.len(), 3);

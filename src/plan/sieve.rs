@@ -18,7 +18,7 @@ use crate::report::Counts;
 use crate::report::hold::Hold;
 use crate::scan::scanned_keys::{Position, ScannedKeys};
 use crate::scan::visit::Filter;
-use crate::util::breath::Breath;
+use crate::util::cooperative::YieldCounter;
 
 /// Who was stale after the first walk, and what the second one left out.
 #[derive(Debug)]
@@ -44,23 +44,23 @@ pub struct Sieve {
 impl Sieve {
     /// From all that a walk brought, of which only the heartbeats are used; `None` if told to stop.
     pub fn new(collection: &ScannedKeys, question: &Question, stop: &AtomicBool) -> Option<Self> {
-        let breath = Breath::new(stop);
+        let yields = YieldCounter::new(stop);
         let mut hasher = SegmentHasher::default();
-        let mut judged = judge_heartbeats(collection, question, &mut hasher, &breath)?;
+        let mut judged = judge_heartbeats(collection, question, &mut hasher, &yields)?;
         let Question { safety, layout, .. } = question;
         // A coordinator that is spared keeps everything, and its keys may fill the memory as those of the living do.
         let mut counts = Counts::default();
-        safety.spare(collection, layout, &mut judged, &mut counts, &breath)?;
+        safety.spare(collection, layout, &mut judged, &mut counts, &yields)?;
         let mut heartbeats = ScannedKeys::default();
         for position in &judged.positions {
             if let Some(record) = collection.get(*position) {
-                breath.name(record.name)?;
+                yields.name(record.name)?;
                 heartbeats.push(record);
             }
         }
         let mut positions = Vec::with_capacity(judged.positions.len());
         for (position, _) in heartbeats.iter() {
-            breath.step()?;
+            yields.step()?;
             positions.push(position);
         }
         let names = HeartbeatNames {
@@ -71,7 +71,7 @@ impl Sieve {
         let mut others = OwnerIndex::new(Arc::clone(layout));
         let mut by_name = Vec::new();
         for (verdict, number) in judged.verdicts.iter().zip(0..) {
-            breath.name(names.name(number))?;
+            yields.name(names.name(number))?;
             if matches!(verdict, Verdict::Stale { .. }) {
                 stale.add(number, &names, &mut hasher);
                 by_name.push(number);
@@ -79,7 +79,7 @@ impl Sieve {
                 others.add(number, &names, &mut hasher);
             }
         }
-        breath.sort_by(&mut by_name, |a, b| names.name(*a).cmp(names.name(*b)))?;
+        yields.sort_by(&mut by_name, |a, b| names.name(*a).cmp(names.name(*b)))?;
         let locality = question.locality.clone();
         Some(Self {
             heartbeats,
@@ -108,8 +108,8 @@ impl Sieve {
             found = true;
             false
         };
-        let breath = Breath::unstoppable();
-        owners.visit(name, &names, &self.hasher, &breath, &mut look);
+        let yields = YieldCounter::unstoppable();
+        owners.visit(name, &names, &self.hasher, &yields, &mut look);
         found
     }
 

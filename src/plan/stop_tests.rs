@@ -16,7 +16,7 @@ use crate::plan::protect::Protected;
 use crate::plan::second_look::SecondLook;
 use crate::scan::fingerprints::Seen;
 use crate::scan::scanned_keys::Record;
-use crate::util::breath::gauge;
+use crate::util::cooperative::gauge;
 
 /// Records read and hashes made between two looks, at most. A hundred thousand take some 20 ms.
 const STRETCH: u64 = 2_000;
@@ -69,7 +69,7 @@ fn hostile() -> ScannedKeys {
     collection
 }
 
-fn second_look(collection: &ScannedKeys, breath: &Breath) -> Option<SecondLook> {
+fn second_look(collection: &ScannedKeys, yields: &YieldCounter) -> Option<SecondLook> {
     let mut look = SecondLook {
         prints: Prints::default(),
         before: Arc::default(),
@@ -81,7 +81,7 @@ fn second_look(collection: &ScannedKeys, breath: &Breath) -> Option<SecondLook> 
     }
     // What the walk does is no work of the worker.
     gauge::look();
-    look.prepare(breath)?;
+    look.prepare(yields)?;
     Some(look)
 }
 
@@ -140,7 +140,7 @@ fn phases(collection: &ScannedKeys) -> Vec<(&'static str, Work<'_>)> {
             "plan with the safeguards",
             Box::new(|| {
                 let protected = Protected::parse(b"no* [x-z]?").unwrap();
-                let look = second_look(collection, &Breath::new(&GO_ON))?;
+                let look = second_look(collection, &YieldCounter::new(&GO_ON))?;
                 let safety = Safeguards {
                     protected: Arc::new(protected),
                     second_look: Some(look),

@@ -645,10 +645,10 @@ fn looked_at(keys: &Keys, seen_before: &[&str]) -> SecondLook {
             look.seen.push(&prints, name, prints.of(&ms.to_le_bytes()));
         }
     }
-    let breath = Breath::unstoppable();
-    look.prepare(&breath).unwrap();
+    let yields = YieldCounter::unstoppable();
+    look.prepare(&yields).unwrap();
     let names = seen_before.iter().map(|name| name.as_bytes());
-    look.before = Arc::new(look.remember(names, &breath).unwrap());
+    look.before = Arc::new(look.remember(names, &yields).unwrap());
     look
 }
 

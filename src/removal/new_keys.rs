@@ -12,7 +12,7 @@ use crate::keys::layout::Layout;
 use crate::keys::name_bounds;
 use crate::keys::owner_index::{HeartbeatNumber, Names, OwnerIndex};
 use crate::keys::segment_hash::SegmentHasher;
-use crate::util::breath::Breath;
+use crate::util::cooperative::YieldCounter;
 
 /// Every heartbeat that appeared since the run began, indexed by what it could own.
 #[derive(Debug, Default)]
@@ -108,7 +108,7 @@ impl NewKeys {
             name,
             &self.names,
             &self.hasher,
-            &Breath::unstoppable(),
+            &YieldCounter::unstoppable(),
             &mut |_, _| {
                 found = true;
                 false

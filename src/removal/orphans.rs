@@ -20,7 +20,7 @@ use crate::report::Counts;
 use crate::report::hold::Hold;
 use crate::report::obituary::{Dead, Obituaries, Rule};
 use crate::scan::scanned_keys::ScannedKeys;
-use crate::util::breath::Breath;
+use crate::util::cooperative::YieldCounter;
 
 /// Orphans on their way out.
 #[derive(Debug)]
@@ -210,7 +210,7 @@ impl OrphanRemoval {
         only.or_else(|| {
             self.orphans
                 .claims
-                .first_known(name, &Breath::unstoppable())
+                .first_known(name, &YieldCounter::unstoppable())
         })
     }
 

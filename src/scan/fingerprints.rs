@@ -1,7 +1,7 @@
 //! Fingerprints of heartbeats: what a walk saw, to be compared with what an earlier one saw.
 
 use crate::heartbeat::fingerprint::Prints;
-use crate::util::breath::Breath;
+use crate::util::cooperative::YieldCounter;
 
 /// Keyed hashes of a heartbeat's name and of its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,8 +27,8 @@ impl Seen {
     }
 
     /// Bring it into the order that [`Self::value`] needs. `None` if told to stop.
-    pub fn sort(&mut self, breath: &Breath) -> Option<()> {
-        breath.sort_by(&mut self.0, Ord::cmp)
+    pub fn sort(&mut self, yields: &YieldCounter) -> Option<()> {
+        yields.sort_by(&mut self.0, Ord::cmp)
     }
 
     /// The one value that the walk saw for the heartbeat with this hash of its name; `None` if it changed meanwhile.

@@ -5,7 +5,7 @@
 
 use crate::heartbeat::Reading;
 use crate::keys::family::Family;
-use crate::util::breath;
+use crate::util::cooperative;
 
 const FIRST_CHUNK_BYTES: usize = 16 * 1024;
 const CHUNK_BYTES: usize = 1024 * 1024;
@@ -60,11 +60,11 @@ pub struct ScannedKeys {
 }
 
 impl Drop for ScannedKeys {
-    /// A worker does this, and each chunk takes long: breathe, as in [`crate::util::breath`].
+    /// A worker does this, and each chunk takes long: let go of the processor in between, see [`crate::util::cooperative`].
     fn drop(&mut self) {
         for chunk in self.full.drain(..) {
             drop(chunk);
-            breath::let_go();
+            cooperative::let_go();
         }
     }
 }
@@ -189,7 +189,7 @@ impl ScannedKeys {
 /// The record at the beginning of `bytes`, and its size.
 fn read_record(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
     #[cfg(test)]
-    crate::util::breath::gauge::work();
+    crate::util::cooperative::gauge::work();
     let (&flags, rest) = bytes.split_first()?;
     let (&short, mut rest) = rest.split_first()?;
     let mut length = usize::from(short);

@@ -4,7 +4,7 @@ use super::*;
 use crate::report::Counts;
 use crate::report::cost::Cost;
 use crate::schedule::kept_away::{Absence, Tried};
-use crate::util::breath::Breath;
+use crate::util::cooperative::YieldCounter;
 
 const S: u64 = US_PER_S;
 
@@ -274,7 +274,7 @@ fn one_sight() -> Sights {
         most: 9,
     };
     let names = [b"a".as_slice()].into_iter();
-    look.remember(names, &Breath::unstoppable()).unwrap()
+    look.remember(names, &YieldCounter::unstoppable()).unwrap()
 }
 
 #[test]

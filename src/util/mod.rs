@@ -1,6 +1,6 @@
 //! Helpers that know neither servers nor coordinators.
 
-pub mod breath;
 pub mod chunked_list;
+pub mod cooperative;
 pub mod named_enum;
 pub mod yielding;

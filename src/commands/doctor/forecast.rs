@@ -13,7 +13,7 @@ use crate::plan::safeguards::{Safeguards, Share};
 use crate::plan::{self, Question};
 use crate::report::Counts;
 use crate::scan::scanned_keys::{Position, ScannedKeys};
-use crate::util::breath::Breath;
+use crate::util::cooperative::YieldCounter;
 
 /// Thresholds that are tried beside the one of the settings, in seconds.
 const THRESHOLDS_S: [u32; 4] = [300, 600, 900, 3600];
@@ -131,7 +131,12 @@ pub fn study(
         });
         if question.orphans {
             let all = plan.counts.keys_orphaned;
-            out.orphaned = Some(sample(collection, &plan.orphans, all, &Breath::new(stop))?);
+            out.orphaned = Some(sample(
+                collection,
+                &plan.orphans,
+                all,
+                &YieldCounter::new(stop),
+            )?);
         }
     }
     Some(out)
@@ -154,7 +159,7 @@ fn sample(
     collection: &ScannedKeys,
     orphans: &[Position],
     all: u64,
-    breath: &Breath,
+    yields: &YieldCounter,
 ) -> Option<Orphaned> {
     let mut out = Orphaned {
         protected: all.saturating_sub(orphans.len() as u64),
@@ -162,14 +167,14 @@ fn sample(
     };
     let records = || orphans.iter().filter_map(|p| collection.get(*p));
     for record in records() {
-        breath.step()?;
+        yields.step()?;
         let found = &mut out.found[record.family];
         *found = found.saturating_add(1);
     }
     let mut passed = FamilyMap::<u64>::default();
     let mut bytes = 0usize;
     for record in records() {
-        breath.step()?;
+        yields.step()?;
         let (found, passed) = (out.found[record.family], &mut passed[record.family]);
         let wanted = MAX_SAMPLE.min(found);
         let share = |n: u64| n.saturating_mul(wanted) / found.max(1);

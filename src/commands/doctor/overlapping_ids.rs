@@ -10,7 +10,7 @@ use crate::keys::segment_hash::SegmentHasher;
 use crate::plan::heartbeats;
 use crate::reply::room;
 use crate::scan::scanned_keys::{Position, ScannedKeys};
-use crate::util::breath::Breath;
+use crate::util::cooperative::YieldCounter;
 
 /// How many examples are kept, for the caller may not be allowed to see the first.
 const MAX_EXAMPLES: usize = 8;
@@ -54,13 +54,13 @@ impl Known {
 pub fn look(collection: &ScannedKeys, layout: &Arc<Layout>, stop: &AtomicBool) -> Option<Ids> {
     let mut hasher = SegmentHasher::default();
     let mut known: HashTable<Known> = HashTable::new();
-    let breath = Breath::new(stop);
+    let yields = YieldCounter::new(stop);
     for (position, record) in collection.iter() {
-        breath.step()?;
+        yields.step()?;
         if record.beat.is_none() {
             continue;
         }
-        breath.name(record.name)?;
+        yields.name(record.name)?;
         let Some(reading) = heartbeats::coordinator(record.name, layout) else {
             continue;
         };
@@ -86,7 +86,7 @@ pub fn look(collection: &ScannedKeys, layout: &Arc<Layout>, stop: &AtomicBool) -
     };
     for one in &known {
         let id = one.id(collection);
-        breath.name(id)?;
+        yields.name(id)?;
         if memchr::memchr(b':', id).is_none() {
             continue;
         }
@@ -98,7 +98,7 @@ pub fn look(collection: &ScannedKeys, layout: &Arc<Layout>, stop: &AtomicBool) -
         hasher.load(name);
         let start = one.id.0 as usize;
         for colon in memchr::memchr_iter(b':', id).filter(|at| *at > 0) {
-            breath.step()?;
+            yields.step()?;
             let hash = hasher.by_id((start, start.saturating_add(colon)));
             let begin = id.get(..colon).unwrap_or_default();
             if let Some(other) = known.find(hash, |k| k.id(collection) == begin) {

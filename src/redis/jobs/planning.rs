@@ -23,7 +23,7 @@ use crate::report::Status;
 use crate::report::obituary::Obituaries;
 use crate::report::progress::{Activity, JobProgress};
 use crate::settings;
-use crate::util::breath::Breath;
+use crate::util::cooperative::YieldCounter;
 
 /// What a worker makes of a finished walk.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ impl Planning {
         let work = move || {
             let stop = &stop::STOP_WORKER;
             if let Some(look) = &mut question.safety.second_look {
-                look.prepare(&Breath::new(stop))?;
+                look.prepare(&YieldCounter::new(stop))?;
             }
             let (mut plan, explanation) = match id {
                 None => (plan::plan(&collection, &question, stop)?, None),

@@ -19,7 +19,7 @@ use crate::report::progress::Waiting;
 use crate::scan::collect::{self, Limits};
 use crate::scan::visit::Purpose;
 use crate::settings;
-use crate::util::breath::Breath;
+use crate::util::cooperative::YieldCounter;
 
 /// A walk that a sieve may filter and a survey observe.
 pub type Collect = collect::Collect<Sieve, Survey>;
@@ -124,7 +124,7 @@ impl Walk {
         let work = move || {
             let stop = &stop::STOP_WORKER;
             if let Some(look) = &mut question.safety.second_look {
-                look.prepare(&Breath::new(stop))?;
+                look.prepare(&YieldCounter::new(stop))?;
             }
             Some(Some(Box::new(Sieve::new(&collection, &question, stop)?)))
         };

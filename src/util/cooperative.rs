@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use crate::util::yielding::Yielding;
 
-/// How many records, or steps of about the same length, are worked on between two breaths. Measured,
+/// How many records, or steps of about the same length, are worked on before the next look. Measured,
 /// a record takes the plan 0.2 to 2 us.
 const STEPS: usize = 64;
 
@@ -44,12 +44,12 @@ const SORTED_AT_ONCE: usize = 64;
 
 /// Counts the steps of some work.
 #[derive(Debug)]
-pub struct Breath<'s> {
+pub struct YieldCounter<'s> {
     stop: &'s AtomicBool,
     steps: Cell<usize>,
 }
 
-impl<'s> Breath<'s> {
+impl<'s> YieldCounter<'s> {
     /// Work that ends soon after `stop` becomes true.
     pub fn new(stop: &'s AtomicBool) -> Self {
         Self {
@@ -60,9 +60,9 @@ impl<'s> Breath<'s> {
     }
 
     /// Work that is not stopped because it is short, such as that of one slice.
-    pub fn unstoppable() -> Breath<'static> {
+    pub fn unstoppable() -> YieldCounter<'static> {
         static NEVER: AtomicBool = AtomicBool::new(false);
-        Breath::new(&NEVER)
+        YieldCounter::new(&NEVER)
     }
 
     /// One step; `None` if told to stop.
@@ -188,13 +188,13 @@ mod tests {
     #[test]
     fn who_is_told_to_stop_hears_it_soon() {
         let stop = AtomicBool::new(false);
-        let breath = Breath::new(&stop);
-        assert!((0..10 * STEPS).all(|_| breath.step().is_some()));
+        let yields = YieldCounter::new(&stop);
+        assert!((0..10 * STEPS).all(|_| yields.step().is_some()));
         stop.store(true, atomic::Ordering::Relaxed);
-        let heard = (1..10 * STEPS).find(|_| breath.step().is_none());
+        let heard = (1..10 * STEPS).find(|_| yields.step().is_none());
         assert!(heard.is_some_and(|steps| steps <= STEPS), "{heard:?}");
         // A long name is many steps.
-        assert!(breath.name(&[b'x'; STEPS * STEP_BYTES]).is_none());
+        assert!(yields.name(&[b'x'; STEPS * STEP_BYTES]).is_none());
     }
 
     #[test]
@@ -205,7 +205,7 @@ mod tests {
             .collect();
         let mut after = 0usize;
         let mut all = 0usize;
-        let sorted = Breath::new(&stop).sort_by(&mut items, |a, b| {
+        let sorted = YieldCounter::new(&stop).sort_by(&mut items, |a, b| {
             all += 1;
             if all > 700_000 {
                 stop.store(true, atomic::Ordering::Relaxed);
@@ -223,7 +223,7 @@ mod tests {
             let mut expected = items.clone();
             expected.sort_by_key(|(key, _)| *key);
             let stop = AtomicBool::new(false);
-            Breath::new(&stop).sort_by(&mut items, |a, b| a.0.cmp(&b.0)).unwrap();
+            YieldCounter::new(&stop).sort_by(&mut items, |a, b| a.0.cmp(&b.0)).unwrap();
             prop_assert_eq!(items, expected);
         }
     }
