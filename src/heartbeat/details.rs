@@ -1,6 +1,6 @@
 //! All that LIST, EXPLAIN and DOCTOR show of one heartbeat: what it says, where it says so, when it expires.
 
-use crate::heartbeat::fingerprint::Prints;
+use crate::heartbeat::fingerprint::Fingerprinter;
 use crate::heartbeat::forms::Form;
 use crate::heartbeat::reader::Reader;
 use crate::heartbeat::trouble::Trouble;
@@ -29,7 +29,12 @@ pub struct HeartbeatDetails {
 impl HeartbeatDetails {
     /// What is stored, read like a heartbeat, on a key that expires then; negative if it does not. The
     /// prints are not the reader's: they are those of a schedule that may look twice, not of this run.
-    pub fn of(stored: Stored, expires_ms: i64, reader: &Reader, prints: Option<&Prints>) -> Self {
+    pub fn of(
+        stored: Stored,
+        expires_ms: i64,
+        reader: &Reader,
+        prints: Option<&Fingerprinter>,
+    ) -> Self {
         let account = reader.account(stored);
         let expires_ms = (expires_ms >= 0).then_some(expires_ms);
         let print = prints.and_then(|prints| prints.of_stored(stored, reader.max_bytes));
@@ -160,7 +165,7 @@ mod tests {
 
     #[test]
     fn prints_only_if_asked_for() {
-        let prints = Prints::default();
+        let prints = Fingerprinter::default();
         let with = HeartbeatDetails::of(Stored::Text(b"1"), -1, &reader(), Some(&prints));
         assert_eq!(with.print, Some(prints.of(b"1")));
     }

@@ -6,9 +6,9 @@ use super::Stored;
 
 /// Hashes with a key of this process alone, so that no client can choose values with equal fingerprints.
 #[derive(Clone, Debug, Default)]
-pub struct Prints(RandomState);
+pub struct Fingerprinter(RandomState);
 
-impl Prints {
+impl Fingerprinter {
     /// The fingerprint of a name or of a value.
     pub fn of(&self, bytes: &[u8]) -> u64 {
         self.0.hash_one(bytes)

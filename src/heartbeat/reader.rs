@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::fingerprint::Prints;
+use super::fingerprint::Fingerprinter;
 use super::forms::Rules;
 use super::time_fields::TimeFields;
 use super::trouble::Reason;
@@ -21,7 +21,7 @@ pub struct Reader {
     /// A longer value is unreadable.
     pub max_bytes: usize,
     /// Take fingerprints of values, for a second look.
-    pub prints: Option<Prints>,
+    pub prints: Option<Fingerprinter>,
 }
 
 /// A heartbeat, read.
@@ -91,7 +91,7 @@ mod tests {
         };
         let read = |reader: &Reader| reader.read(Stored::Text(value));
         assert_eq!(read(&reader).print, 0);
-        let prints = Prints::default();
+        let prints = Fingerprinter::default();
         reader.prints = Some(prints.clone());
         assert_eq!(read(&reader).print, prints.of(value));
         assert_eq!(read(&reader).reading.newest_ms, Some(1_700_000_000_000));

@@ -28,7 +28,7 @@ pub const ORPHAN_BYTES: usize = 160;
 
 /// What a look at an orphan showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sighting {
+pub struct OrphanValue {
     pub evidence: Evidence,
     /// A hash of all that shows when a key is written again.
     pub print: u64,
@@ -79,7 +79,7 @@ pub struct Orphans {
     /// Keys of others that name an id which orphans name: what they say of it counts.
     pub witnesses: Vec<Position>,
     /// By place in `keys`: what was seen; `None` where the key was gone by then.
-    pub sightings: Vec<Option<Sighting>>,
+    pub orphan_values: Vec<Option<OrphanValue>>,
     /// By place in `witnesses`: the newest time it gave.
     pub testimonies_ms: Vec<Option<i64>>,
     pub claims: KnownIds,
@@ -143,7 +143,7 @@ pub fn gather(
         }
     }
     Some(Orphans {
-        sightings: Vec::with_capacity(keys.len()),
+        orphan_values: Vec::with_capacity(keys.len()),
         testimonies_ms: Vec::with_capacity(witnesses.len()),
         keys,
         witnesses,
@@ -231,11 +231,11 @@ impl Orphans {
         question: &Question,
         seen: &FirstSeen,
     ) -> Option<(u64, u32)> {
-        let sighting = self.sightings.get(place).copied().flatten()?;
+        let orphan_value = self.orphan_values.get(place).copied().flatten()?;
         // Rounded up, so that nothing looks older than it is.
         let new_s = question.looked_s.saturating_add(1);
-        let moment_s = seen.moment_s(sighting.print).unwrap_or(new_s);
-        (!sighting.evidence.conclusive).then_some((sighting.print, moment_s))
+        let moment_s = seen.moment_s(orphan_value.print).unwrap_or(new_s);
+        (!orphan_value.evidence.conclusive).then_some((orphan_value.print, moment_s))
     }
 
     /// By place: the newest evidence of each key that is there.
@@ -245,8 +245,8 @@ impl Orphans {
         seen: &FirstSeen,
         yields: &YieldCounter,
     ) -> Option<Vec<Option<i64>>> {
-        let newest = |(place, sighting): (usize, &Option<Sighting>)| {
-            let own_ms = sighting.as_ref()?.evidence.newest_ms;
+        let newest = |(place, orphan_value): (usize, &Option<OrphanValue>)| {
+            let own_ms = orphan_value.as_ref()?.evidence.newest_ms;
             let seen_ms = self
                 .to_remember(place, question, seen)
                 .map(|(_, moment_s)| {
@@ -257,10 +257,10 @@ impl Orphans {
                 });
             own_ms.max(seen_ms)
         };
-        let mut all = Vec::with_capacity(self.sightings.len());
-        for sighting in self.sightings.iter().enumerate() {
+        let mut all = Vec::with_capacity(self.orphan_values.len());
+        for orphan_value in self.orphan_values.iter().enumerate() {
             yields.step()?;
-            all.push(newest(sighting));
+            all.push(newest(orphan_value));
         }
         Some(all)
     }

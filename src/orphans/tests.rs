@@ -25,8 +25,8 @@ fn question() -> Question {
     }
 }
 
-fn sighting(name: &str, newest_ms: Option<i64>) -> Sighting {
-    Sighting {
+fn orphan_value(name: &str, newest_ms: Option<i64>) -> OrphanValue {
+    OrphanValue {
         evidence: Evidence {
             newest_ms,
             conclusive: newest_ms.is_some(),
@@ -68,8 +68,8 @@ fn judged(keys: Keys, question: &Question, seen: &FirstSeen) -> Judged {
         keys[place.unwrap()]
     };
     let seen_now = orphans.keys.iter().map(time_of);
-    orphans.sightings = seen_now
-        .map(|(name, ms)| Some(sighting(name, ms)))
+    orphans.orphan_values = seen_now
+        .map(|(name, ms)| Some(orphan_value(name, ms)))
         .collect();
     orphans.testimonies_ms = orphans.witnesses.iter().map(|p| time_of(p).1).collect();
     let mut counts = Counts::default();
@@ -183,7 +183,7 @@ fn what_tells_no_time_goes_when_the_grace_after_the_first_look_is_over() {
     // What one run does not see is forgotten.
     let other = judged(&[("blocking:signal:c", None)], &question(), &first.seen);
     assert_eq!(other.seen.len(), 1);
-    let print = sighting("blocking:signal:a", None).print;
+    let print = orphan_value("blocking:signal:a", None).print;
     assert_eq!(first.seen.moment_s(print), Some(1_001));
     assert_eq!(other.seen.moment_s(print), None);
 }
@@ -267,7 +267,7 @@ fn told_to_stop_it_stops() {
     assert!(gather(&collection, keys.clone(), &Arc::default(), &stop).is_none());
     let go_on = AtomicBool::new(false);
     let mut orphans = gather(&collection, keys, &Arc::default(), &go_on).unwrap();
-    orphans.sightings = vec![None];
+    orphans.orphan_values = vec![None];
     let mut counts = Counts::default();
     let judged = orphans.judge(
         &collection,

@@ -193,8 +193,9 @@ impl Explanation {
             };
             let place = judged.and_then(|orphans| orphans.keys.binary_search(&position).ok());
             let judged = judged.zip(place);
-            let sighting = judged.and_then(|(o, place)| o.sightings.get(place).copied().flatten());
-            let told_ms = sighting.and_then(|sighting| sighting.evidence.newest_ms);
+            let orphan_value =
+                judged.and_then(|(o, place)| o.orphan_values.get(place).copied().flatten());
+            let told_ms = orphan_value.and_then(|orphan_value| orphan_value.evidence.newest_ms);
             self.newest_evidence_ms = self.newest_evidence_ms.max(told_ms);
             let outcome = judged.and_then(|(o, place)| o.outcomes.get(place).copied());
             let fate = match outcome {

@@ -43,7 +43,7 @@ use crate::keys::reading::Reading;
 use crate::keys::segment_hash::SegmentHasher;
 use crate::plan::heartbeats::{HeartbeatNames, Heartbeats, Seen, judge_heartbeats};
 use crate::plan::safeguards::{Caught, Safeguards, Share};
-use crate::plan::second_look::Sights;
+use crate::plan::second_look::Fingerprints;
 use crate::report::Counts;
 use crate::report::hold::Hold;
 use crate::scan::scanned_keys::{Position, Record, ScannedKeys};
@@ -148,7 +148,7 @@ pub struct Plan {
     /// The breaker is open, so nothing goes.
     pub refused: Option<Share>,
     /// With a second look: what the next run should know.
-    pub sights: Option<Sights>,
+    pub fingerprints: Option<Fingerprints>,
 }
 
 /// What a key with several owners takes of memory beside its set.

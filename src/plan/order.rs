@@ -110,7 +110,7 @@ impl Planner<'_> {
             truncated: self.question.truncated || self.is_full,
             has_latecomers,
             refused: self.caught.refused,
-            sights: self.caught.sights,
+            fingerprints: self.caught.fingerprints,
         })
     }
 

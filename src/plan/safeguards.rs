@@ -9,7 +9,7 @@ use crate::heartbeat::Verdict;
 use crate::keys::layout::Layout;
 use crate::plan::heartbeats::{Heartbeats, id_of};
 use crate::plan::protect::Protected;
-use crate::plan::second_look::{SecondLook, Sights};
+use crate::plan::second_look::{Fingerprints, SecondLook};
 use crate::report::Counts;
 use crate::scan::scanned_keys::ScannedKeys;
 use crate::util::cooperative::YieldCounter;
@@ -53,7 +53,7 @@ pub struct Caught {
     /// Nothing may be removed.
     pub refused: Option<Share>,
     /// What the next scheduled run should know.
-    pub sights: Option<Sights>,
+    pub fingerprints: Option<Fingerprints>,
 }
 
 impl Safeguards {
@@ -108,13 +108,13 @@ impl Safeguards {
         // The oldest are remembered first, for they are the first to go.
         yields.sort_by(&mut looked_at, Ord::cmp)?;
         let names = looked_at.iter().map(|(_, name)| *name);
-        let sights = match &self.second_look {
+        let fingerprints = match &self.second_look {
             Some(look) => Some(look.remember(names, yields)?),
             None => None,
         };
         Some(Caught {
             refused: self.share(checked, stale, live),
-            sights,
+            fingerprints,
         })
     }
 

@@ -16,7 +16,7 @@ use crate::keys::family::Family;
 use crate::keys::layout::Layout;
 use crate::orphans::evidence::{self, Content};
 use crate::orphans::first_seen::FirstSeen;
-use crate::orphans::{self, Sighting};
+use crate::orphans::{self, OrphanValue};
 use crate::plan::{self, Plan, Question};
 use crate::scan::scanned_keys::{Record, ScannedKeys};
 use crate::settings;
@@ -126,7 +126,7 @@ fn judged(case: &Case, collection: &ScannedKeys, plan: &mut Plan) -> Vec<Key> {
     let stop = AtomicBool::new(false);
     let found = std::mem::take(&mut plan.orphans);
     let mut orphans = orphans::gather(collection, found, &Default::default(), &stop).unwrap();
-    let sighting = |position: &_| {
+    let orphan_value = |position: &_| {
         let name = collection.get(*position).unwrap().name;
         let place = case.keys.iter().position(|key| key.name(NOW_MS) == name);
         let place = place.unwrap();
@@ -135,13 +135,13 @@ fn judged(case: &Case, collection: &ScannedKeys, plan: &mut Plan) -> Vec<Key> {
         let value = value.filter(|value| value.len() <= reader.max_bytes);
         let unread = Content::Unread { used_ms: NOW_MS };
         let content = value.as_deref().map_or(unread, Content::Read);
-        Some(Sighting {
+        Some(OrphanValue {
             evidence: evidence::of_key(name, content, &reader.layout, &reader.fields, reader.rules),
             print: place as u64,
         })
     };
-    orphans.sightings = orphans.keys.iter().map(sighting).collect();
-    let others = orphans.witnesses.iter().map(sighting);
+    orphans.orphan_values = orphans.keys.iter().map(orphan_value).collect();
+    let others = orphans.witnesses.iter().map(orphan_value);
     let others = others.map(|seen| seen.and_then(|seen| seen.evidence.newest_ms));
     orphans.testimonies_ms = others.collect();
     let default_s = settings::THRESHOLD_SECONDS.default as u32;

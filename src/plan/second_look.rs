@@ -7,18 +7,18 @@
 
 use std::sync::Arc;
 
-use crate::heartbeat::fingerprint::Prints;
-use crate::scan::fingerprints::{Seen, Sight};
+use crate::heartbeat::fingerprint::Fingerprinter;
+use crate::scan::fingerprints::{Fingerprint, SeenFingerprints};
 use crate::util::cooperative::YieldCounter;
 
 /// What all databases together may remember: 16 MiB.
-pub const MAX_SIGHTS: usize = 1 << 20;
+pub const MAX_FINGERPRINTS: usize = 1 << 20;
 
 /// What a scheduled run remembers of the stale coordinators of a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sights(Vec<Sight>);
+pub struct Fingerprints(Vec<Fingerprint>);
 
-impl Sights {
+impl Fingerprints {
     /// Number of coordinators remembered.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -26,21 +26,21 @@ impl Sights {
 
     /// Whether the heartbeat of this name held a value of this fingerprint.
     pub fn confirm(&self, name: u64, value: u64) -> bool {
-        let sight = Sight { name, value };
-        self.0.binary_search(&sight).is_ok()
+        let fingerprint = Fingerprint { name, value };
+        self.0.binary_search(&fingerprint).is_ok()
     }
 }
 
 /// What a run needs for its second look.
 #[derive(Clone, Debug)]
 pub struct SecondLook {
-    pub prints: Prints,
+    pub prints: Fingerprinter,
     /// What the run before it saw of the same database.
-    pub before: Arc<Sights>,
+    pub before: Arc<Fingerprints>,
     /// At most this many are remembered for the next run.
     pub most: usize,
     /// What this run's walk saw.
-    pub seen: Seen,
+    pub seen: SeenFingerprints,
 }
 
 impl SecondLook {
@@ -63,18 +63,22 @@ impl SecondLook {
         &self,
         names: impl Iterator<Item = &'n [u8]>,
         yields: &YieldCounter,
-    ) -> Option<Sights> {
-        let mut sights = Vec::new();
+    ) -> Option<Fingerprints> {
+        let mut fingerprints = Vec::new();
         for name in names {
             yields.name(name)?;
-            if sights.len() >= self.most {
+            if fingerprints.len() >= self.most {
                 break;
             }
             let name = self.prints.of(name);
-            sights.extend(self.seen.value(name).map(|value| Sight { name, value }));
+            fingerprints.extend(
+                self.seen
+                    .value(name)
+                    .map(|value| Fingerprint { name, value }),
+            );
         }
-        yields.sort_by(&mut sights, Ord::cmp)?;
-        Some(Sights(sights))
+        yields.sort_by(&mut fingerprints, Ord::cmp)?;
+        Some(Fingerprints(fingerprints))
     }
 }
 
@@ -82,12 +86,12 @@ impl SecondLook {
 mod tests {
     use super::*;
 
-    fn look(prints: &Prints, before: Sights, seen: &[(&str, &str)]) -> SecondLook {
+    fn look(prints: &Fingerprinter, before: Fingerprints, seen: &[(&str, &str)]) -> SecondLook {
         let mut look = SecondLook {
             prints: prints.clone(),
             before: Arc::new(before),
             most: 3,
-            seen: Seen::default(),
+            seen: SeenFingerprints::default(),
         };
         for (name, value) in seen {
             let value = prints.of(value.as_bytes());
@@ -99,10 +103,10 @@ mod tests {
 
     #[test]
     fn only_unchanged_bytes_are_confirmed() {
-        let prints = Prints::default();
+        let prints = Fingerprinter::default();
         let first = look(
             &prints,
-            Sights::default(),
+            Fingerprints::default(),
             &[
                 ("a", "1"),
                 ("b", "1"),
@@ -134,9 +138,9 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_forgotten_from_the_end() {
-        let prints = Prints::default();
+        let prints = Fingerprinter::default();
         let seen = [("a", "1"), ("b", "1"), ("c", "1"), ("d", "1")];
-        let look = look(&prints, Sights::default(), &seen);
+        let look = look(&prints, Fingerprints::default(), &seen);
         let names = ["d", "c", "b", "a"];
         let known = look
             .remember(

@@ -8,13 +8,13 @@ use super::tests::question;
 use super::*;
 use crate::commands::doctor::{self, Settings, Walked};
 use crate::heartbeat::Reading;
-use crate::heartbeat::fingerprint::Prints;
+use crate::heartbeat::fingerprint::Fingerprinter;
 use crate::orphans::evidence::Evidence;
 use crate::orphans::first_seen::FirstSeen;
-use crate::orphans::{self, Orphans, Sighting};
+use crate::orphans::{self, OrphanValue, Orphans};
 use crate::plan::protect::Protected;
 use crate::plan::second_look::SecondLook;
-use crate::scan::fingerprints::Seen;
+use crate::scan::fingerprints::SeenFingerprints;
 use crate::scan::scanned_keys::Record;
 use crate::util::cooperative::gauge;
 
@@ -71,10 +71,10 @@ fn hostile() -> ScannedKeys {
 
 fn second_look(collection: &ScannedKeys, yields: &YieldCounter) -> Option<SecondLook> {
     let mut look = SecondLook {
-        prints: Prints::default(),
+        prints: Fingerprinter::default(),
         before: Arc::default(),
         most: 10_000,
-        seen: Seen::default(),
+        seen: SeenFingerprints::default(),
     };
     for (_, record) in collection.iter().filter(|(_, r)| r.beat.is_some()) {
         look.seen.push(&look.prints, record.name, 1);
@@ -101,14 +101,18 @@ fn orphaned(collection: &ScannedKeys) -> Option<Orphans> {
 }
 
 fn judged(collection: &ScannedKeys, mut orphans: Orphans) -> Option<FirstSeen> {
-    let sighting = |conclusive| Sighting {
+    let orphan_value = |conclusive| OrphanValue {
         evidence: Evidence {
             newest_ms: Some(1),
             conclusive,
         },
         print: 1,
     };
-    orphans.sightings = orphans.keys.iter().map(|_| Some(sighting(false))).collect();
+    orphans.orphan_values = orphans
+        .keys
+        .iter()
+        .map(|_| Some(orphan_value(false)))
+        .collect();
     orphans.testimonies_ms = orphans.witnesses.iter().map(|_| Some(1)).collect();
     let question = orphans::Question {
         now_ms: 1_000_000,

@@ -6,14 +6,14 @@ use std::sync::{Arc, LazyLock};
 use proptest::prelude::*;
 
 use super::*;
-use crate::heartbeat::fingerprint::Prints;
+use crate::heartbeat::fingerprint::Fingerprinter;
 use crate::heartbeat::{self, Reading};
 use crate::keys::layout::Layout;
 use crate::keys::name_bounds::MAX_OWNERS;
 use crate::plan::plan_model::{Outcome, model};
 use crate::plan::protect::Protected;
 use crate::plan::second_look::SecondLook;
-use crate::scan::fingerprints::Seen;
+use crate::scan::fingerprints::SeenFingerprints;
 
 const NOW_MS: i64 = 1_700_000_000_000;
 
@@ -631,14 +631,14 @@ proptest! {
     }
 }
 
-/// Prints of every heartbeat as it is, and the memory of a run that saw these ones.
+/// Fingerprinter of every heartbeat as it is, and the memory of a run that saw these ones.
 fn looked_at(keys: &Keys, seen_before: &[&str]) -> SecondLook {
-    let prints = Prints::default();
+    let prints = Fingerprinter::default();
     let mut look = SecondLook {
         prints: prints.clone(),
         before: Arc::default(),
         most: 100,
-        seen: Seen::default(),
+        seen: SeenFingerprints::default(),
     };
     for (name, reading) in keys {
         if let Some(ms) = reading.and_then(|reading| reading.newest_ms) {
@@ -707,7 +707,10 @@ fn a_coordinator_that_waits_for_a_second_look_protects_like_a_live_one() {
     assert_eq!(plan.counts.coordinators_stale, 2);
     assert_eq!(plan.counts.coordinators_waiting, 1);
     assert_eq!(plan.counts.keys_vetoed, 1);
-    assert_eq!(plan.sights.map(|sights| sights.len()), Some(2));
+    assert_eq!(
+        plan.fingerprints.map(|fingerprints| fingerprints.len()),
+        Some(2)
+    );
 }
 
 #[test]
@@ -744,7 +747,10 @@ fn an_open_breaker_lets_no_coordinator_go_whatever_match_and_limit_say() {
     };
     let (_, plan) = planned(&keys, &with(safety));
     assert!(plan.refused.is_some());
-    assert_eq!(plan.sights.map(|sights| sights.len()), Some(20));
+    assert_eq!(
+        plan.fingerprints.map(|fingerprints| fingerprints.len()),
+        Some(20)
+    );
 }
 
 /// Whatever of a family stays without a living owner can be found again through every stale one.

@@ -72,7 +72,7 @@ fn start(ctx: *mut RedisModuleCtx, database: u32) -> bool {
         asynchronous: true,
         ..CleanupOptions::default()
     });
-    if start::by_schedule(ctx, task, schedule::sights_before(database)).is_none() {
+    if start::by_schedule(ctx, task, schedule::fingerprints_before(database)).is_none() {
         api::log(
             ctx,
             Level::Warning,

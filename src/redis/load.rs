@@ -17,6 +17,7 @@ use crate::redis::cron;
 use crate::redis::events::dataset;
 use crate::redis::events::new_keys;
 use crate::redis::events::new_keys::Events;
+use crate::redis::first_seen;
 use crate::redis::handlers::{self, Handler};
 use crate::redis::history;
 use crate::redis::info;
@@ -28,7 +29,6 @@ use crate::redis::runner::wakeup;
 use crate::redis::runs;
 use crate::redis::schedule;
 use crate::redis::settings;
-use crate::redis::sightings;
 use crate::redis::source;
 use crate::redis::writers;
 
@@ -121,7 +121,7 @@ fn load(ctx: *mut RedisModuleCtx, argc: i32) -> Result<(), String> {
     registry::load();
     history::load();
     obituaries::load();
-    sightings::forget(-1);
+    first_seen::forget(-1);
     set_options(ctx);
     for (command, handler) in handlers::ALL {
         let name = command.name.to_lowercase();
@@ -168,7 +168,7 @@ pub unsafe extern "C" fn RedisModule_OnUnload(ctx: *mut RedisModuleCtx) -> i32 {
         leave_nothing();
         registry::load();
         history::load();
-        sightings::forget(-1);
+        first_seen::forget(-1);
         api::OK
     })
 }

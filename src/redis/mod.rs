@@ -17,6 +17,7 @@
 mod api;
 mod cron;
 mod events;
+mod first_seen;
 mod handlers;
 mod history;
 mod info;
@@ -27,7 +28,6 @@ mod runner;
 mod runs;
 mod schedule;
 mod settings;
-mod sightings;
 mod source;
 mod start;
 mod status;

@@ -1,7 +1,7 @@
 //! Runs begin, have their turns and end. Above the run itself, for this is what the rest of the module hears of it.
 
 use crate::commands::linger::joined;
-use crate::plan::second_look::{SecondLook, Sights};
+use crate::plan::second_look::{Fingerprints, SecondLook};
 use crate::redis::api::keyspace;
 use crate::redis::api::{self, Level, RedisModuleCtx};
 use crate::redis::history;
@@ -32,12 +32,12 @@ impl RunObserver for Module {
         writers::refusal()
     }
 
-    fn remember(&self, database: i32, sights: Sights) {
-        schedule::remember(database, sights);
+    fn remember(&self, database: i32, fingerprints: Fingerprints) {
+        schedule::remember(database, fingerprints);
     }
 
-    fn sights_of_the_next(&self, database: i32) -> Option<SecondLook> {
-        schedule::sights_of_the_next(database)
+    fn fingerprints_for_the_next(&self, database: i32) -> Option<SecondLook> {
+        schedule::fingerprints_for_the_next(database)
     }
 
     fn writers_away_s(&self) -> u64 {

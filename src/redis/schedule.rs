@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis_module::raw;
 
-use crate::heartbeat::fingerprint::Prints;
-use crate::plan::second_look::{SecondLook, Sights};
+use crate::heartbeat::fingerprint::Fingerprinter;
+use crate::plan::second_look::{Fingerprints, SecondLook};
 use crate::redis::api::system;
 use crate::redis::api::{self, Level, RedisModuleCtx};
 use crate::reply::value::Value;
 use crate::report::Report;
-use crate::scan::fingerprints::Seen;
+use crate::scan::fingerprints::SeenFingerprints;
 use crate::schedule::kept_away::{Absence, Tried};
 use crate::schedule::{Busy, Change, Noticed, Outlook, Schedule, Wanted};
 use crate::settings;
@@ -22,7 +22,7 @@ use crate::settings;
 struct Keeper {
     schedule: Schedule,
     /// One key for all fingerprints.
-    prints: Prints,
+    prints: Fingerprinter,
 }
 
 /// Locked for moments only, and never while the server is called.
@@ -41,7 +41,7 @@ pub fn load(ctx: *mut RedisModuleCtx) {
     let is_replica = api::context_flags(ctx) & raw::REDISMODULE_CTX_FLAGS_MASTER == 0;
     *keeper() = Some(Keeper {
         schedule: Schedule::new(system::monotonic_us(), is_replica),
-        prints: Prints::default(),
+        prints: Fingerprinter::default(),
     });
 }
 
@@ -76,9 +76,9 @@ pub fn give_way() {
 
 /// What the scheduled run of this database that begins now knows of the one before; `None` if it looks only
 /// once.
-pub fn sights_before(database: u32) -> Option<SecondLook> {
+pub fn fingerprints_before(database: u32) -> Option<SecondLook> {
     let (now_us, interval_s) = (system::monotonic_us(), settings::INTERVAL_SECONDS.get());
-    let before = |schedule: &Schedule| schedule.sights_before(database, now_us, interval_s);
+    let before = |schedule: &Schedule| schedule.fingerprints_before(database, now_us, interval_s);
     settings::SECOND_LOOK
         .get()
         .then(|| second_look(before))
@@ -87,29 +87,29 @@ pub fn sights_before(database: u32) -> Option<SecondLook> {
 
 /// What the next scheduled run of this database would know of earlier ones; `None` if there is
 /// none to come, or it looks only once.
-pub fn sights_of_the_next(database: i32) -> Option<SecondLook> {
+pub fn fingerprints_for_the_next(database: i32) -> Option<SecondLook> {
     let database = u32::try_from(database).ok()?;
     let is_on = settings::INTERVAL_SECONDS.get() > 0 && settings::SECOND_LOOK.get();
     let is_listed = settings::DATABASES.get().contains(&database);
     (is_on && is_listed)
-        .then(|| second_look(|schedule| schedule.sights(database)))
+        .then(|| second_look(|schedule| schedule.fingerprints(database)))
         .flatten()
 }
 
-fn second_look(before: impl FnOnce(&Schedule) -> Arc<Sights>) -> Option<SecondLook> {
+fn second_look(before: impl FnOnce(&Schedule) -> Arc<Fingerprints>) -> Option<SecondLook> {
     let listed = settings::DATABASES.get().len();
     keeper().as_ref().map(|keeper| SecondLook {
         prints: keeper.prints.clone(),
         before: before(&keeper.schedule),
-        most: Schedule::most_sights(listed),
-        seen: Seen::default(),
+        most: Schedule::most_fingerprints(listed),
+        seen: SeenFingerprints::default(),
     })
 }
 
 /// A scheduled run knows which coordinators are stale: the next one should know it, too.
-pub fn remember(database: i32, sights: Sights) {
+pub fn remember(database: i32, fingerprints: Fingerprints) {
     if let Ok(database) = u32::try_from(database) {
-        with_schedule(|schedule| schedule.remember(database, sights));
+        with_schedule(|schedule| schedule.remember(database, fingerprints));
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::cluster::locality::{ClusterTags, Locality};
 use crate::heartbeat::reader::{Beat, Reader};
 use crate::keys::layout::Layout;
-use crate::orphans::Sighting;
+use crate::orphans::OrphanValue;
 use crate::report::obituary::Obituaries;
 use crate::report::progress::Waiting;
 
@@ -42,13 +42,13 @@ pub trait Keyspace {
     fn may_exist(&mut self, name: &Self::Name) -> bool;
 
     /// What an orphan says and how it looks; `None` if it is not there (any more).
-    fn sighting(
+    fn orphan_value(
         &mut self,
         bytes: &[u8],
         name: &Self::Name,
         reader: &Reader,
         key: &std::hash::RandomState,
-    ) -> Option<Sighting>;
+    ) -> Option<OrphanValue>;
 
     /// Whether the user of the run may delete it.
     fn may_delete(&mut self, name: &Self::Name) -> bool;

@@ -9,7 +9,7 @@ use crate::cluster::locality::{ClusterTags, Locality};
 use crate::heartbeat::reader::{Beat, Reader};
 use crate::heartbeat::{Stored, Verdict, verdict};
 use crate::keys::layout::Layout;
-use crate::orphans::Sighting;
+use crate::orphans::OrphanValue;
 use crate::orphans::evidence::{self, Content};
 use crate::plan::plan_model::{beats_for, owners};
 use crate::report::obituary::Obituaries;
@@ -134,13 +134,13 @@ impl Keyspace for MemoryKeyspace {
         self.exists(name)
     }
 
-    fn sighting(
+    fn orphan_value(
         &mut self,
         bytes: &[u8],
         name: &Vec<u8>,
         reader: &Reader,
         key: &RandomState,
-    ) -> Option<Sighting> {
+    ) -> Option<OrphanValue> {
         let value = self.keys.get(name)?;
         let Reader {
             layout,
@@ -148,7 +148,7 @@ impl Keyspace for MemoryKeyspace {
             rules,
             ..
         } = reader;
-        Some(Sighting {
+        Some(OrphanValue {
             evidence: evidence::of_key(bytes, Content::Read(value), layout, fields, *rules),
             print: key.hash_one(value),
         })

@@ -31,7 +31,7 @@ use crate::keys::family::Family;
 use crate::keys::layout::Layout;
 use crate::keys::owner_index::HeartbeatNumber;
 use crate::plan::heartbeats::{self, HeartbeatNames};
-use crate::plan::second_look::Sights;
+use crate::plan::second_look::Fingerprints;
 use crate::plan::{Doomed, Plan};
 use crate::report::obituary::{Dead, MAX_VALUE_BYTES, Obituaries, Rule};
 use crate::report::progress::Waiting;
@@ -82,7 +82,7 @@ pub struct Removal {
     /// Why orphans that should have been judged were not, and the status that goes with it.
     pub orphans_stay: Option<(Status, &'static str)>,
     /// For a second look: what the run before saw.
-    pub before: Option<Arc<Sights>>,
+    pub before: Option<Arc<Fingerprints>>,
     /// What was really removed, kept and found; starts from what the plan only knew.
     pub counts: Counts,
     next_family: usize,

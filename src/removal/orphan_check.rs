@@ -35,12 +35,12 @@ impl OrphanCheck {
         let Orphans {
             keys,
             witnesses,
-            sightings,
+            orphan_values,
             testimonies_ms,
             ..
         } = &self.orphans;
         let all = keys.len().saturating_add(witnesses.len());
-        let done = sightings.len().saturating_add(testimonies_ms.len());
+        let done = orphan_values.len().saturating_add(testimonies_ms.len());
         (all as u64, done as u64)
     }
 
@@ -53,19 +53,19 @@ impl OrphanCheck {
     ) -> bool {
         loop {
             let orphans = &mut self.orphans;
-            let orphan = orphans.keys.get(orphans.sightings.len()).copied();
+            let orphan = orphans.keys.get(orphans.orphan_values.len()).copied();
             let witness = orphans.witnesses.get(orphans.testimonies_ms.len()).copied();
             let Some(position) = orphan.or(witness) else {
                 return true;
             };
-            let sighting = collection.get(position).and_then(|record| {
+            let orphan_value = collection.get(position).and_then(|record| {
                 let name = space.name(record.name);
-                space.sighting(record.name, &name, &self.reader, &self.key)
+                space.orphan_value(record.name, &name, &self.reader, &self.key)
             });
             if orphan.is_some() {
-                orphans.sightings.push(sighting);
+                orphans.orphan_values.push(orphan_value);
             } else {
-                let newest_ms = sighting.and_then(|seen| seen.evidence.newest_ms);
+                let newest_ms = orphan_value.and_then(|seen| seen.evidence.newest_ms);
                 orphans.testimonies_ms.push(newest_ms);
             }
             if time_is_up() {

@@ -15,7 +15,7 @@ use crate::keys::layout::AllReadings;
 use crate::keys::name_bounds::{self, MAX_OWNERS};
 use crate::keys::reading::Reading;
 use crate::orphans::evidence;
-use crate::orphans::{self, Doomed, Orphans, Sighting};
+use crate::orphans::{self, Doomed, OrphanValue, Orphans};
 use crate::report::Counts;
 use crate::report::hold::Hold;
 use crate::report::obituary::{Dead, Obituaries, Rule};
@@ -252,15 +252,15 @@ impl OrphanRemoval {
         if evidence::is_young(newest_ms, slice.now_ms, self.grace_s) {
             return Fate::TooYoung;
         }
-        let sightings = &self.orphans.sightings;
-        let was = |place: u32| sightings.get(place as usize).copied().flatten();
+        let orphan_values = &self.orphans.orphan_values;
+        let was = |place: u32| orphan_values.get(place as usize).copied().flatten();
         let key = &self.key;
         let look = |space: &mut K, name: &[u8], string: &K::Name| {
-            space.sighting(name, string, slice.reader, key)
+            space.orphan_value(name, string, slice.reader, key)
         };
         // Of what is not read the print may be the same after a write.
         let grace_s = self.grace_s;
-        let is_unchanged = |now: Sighting, was: Option<Sighting>| {
+        let is_unchanged = |now: OrphanValue, was: Option<OrphanValue>| {
             let newest_ms = now.evidence.newest_ms;
             let is_young =
                 newest_ms.is_some_and(|ms| evidence::is_young(ms, slice.now_ms, grace_s));

@@ -2,7 +2,7 @@
 //!
 //! Only what needs the main thread happens here; nothing is judged.
 
-use super::fingerprints::Seen;
+use super::fingerprints::SeenFingerprints;
 use super::scanned_keys::ScannedKeys;
 use super::source::KeySource;
 use super::visit::{Filter, Observer, Purpose, Visit, bytes_in_the_way, push_heartbeat};
@@ -51,9 +51,9 @@ pub enum Progress {
 pub struct Collect<F, O> {
     pub collection: ScannedKeys,
     /// Fingerprints of every heartbeat, if the reader takes them.
-    pub seen: Seen,
+    pub seen: SeenFingerprints,
     /// What was gathered before the walk began anew. To free it takes long.
-    pub forgotten: (ScannedKeys, Seen),
+    pub forgotten: (ScannedKeys, SeenFingerprints),
     pub keys_scanned: u64,
     /// Family keys were left out for lack of memory.
     pub truncated: bool,
@@ -85,7 +85,7 @@ impl<F: Filter, O: Observer> Collect<F, O> {
     pub fn new(limits: Limits, purpose: Purpose) -> Self {
         Self {
             collection: ScannedKeys::default(),
-            seen: Seen::default(),
+            seen: SeenFingerprints::default(),
             forgotten: Default::default(),
             keys_scanned: 0,
             truncated: false,

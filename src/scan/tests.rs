@@ -10,7 +10,7 @@ use super::source::KeySource;
 use super::visit::{Filter, Observer, Purpose};
 use crate::heartbeat::UNREADABLE;
 use crate::heartbeat::details::HeartbeatDetails;
-use crate::heartbeat::fingerprint::Prints;
+use crate::heartbeat::fingerprint::Fingerprinter;
 use crate::heartbeat::reader::Reader;
 use crate::keys::family::Family;
 use crate::keys::name_bounds::MAX_NAME_BYTES;
@@ -306,7 +306,7 @@ fn fingerprints_are_taken_of_every_heartbeat() {
         let mut source = MemoryKeys::of(family());
         source.names_only = names_only;
         let mut collect = roomy(Purpose::Removing);
-        let prints = Prints::default();
+        let prints = Fingerprinter::default();
         collect.limits.reader.prints = Some(prints.clone());
         walk(&mut collect, &mut source);
         let name = prints.of(b"blocking:heartbeat:a");

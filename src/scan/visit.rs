@@ -1,6 +1,6 @@
 //! What a walk does at a key: keep it, leave it out, or have it read when the visit is over.
 
-use super::fingerprints::Seen;
+use super::fingerprints::SeenFingerprints;
 use super::scanned_keys::{Record, ScannedKeys};
 use super::source::{ScannedKey, Visitor};
 use crate::heartbeat::UNREADABLE;
@@ -75,7 +75,11 @@ impl Purpose {
 }
 
 /// What takes the memory for keys other than heartbeats: everything, unless it is known what heartbeats take.
-pub fn bytes_in_the_way<F>(kept: &ScannedKeys, seen: &Seen, filter: Option<&F>) -> usize {
+pub fn bytes_in_the_way<F>(
+    kept: &ScannedKeys,
+    seen: &SeenFingerprints,
+    filter: Option<&F>,
+) -> usize {
     match filter {
         Some(_) => kept.bytes().saturating_sub(kept.heartbeat_bytes()),
         None => kept.bytes().saturating_add(seen.bytes()),
@@ -96,7 +100,7 @@ pub fn push_heartbeat(collection: &mut ScannedKeys, name: &[u8], denied: bool, b
 /// What a visit to a key may look at and add to.
 pub struct Visit<'c, F, O> {
     pub collection: &'c mut ScannedKeys,
-    pub seen: &'c mut Seen,
+    pub seen: &'c mut SeenFingerprints,
     pub keys_scanned: &'c mut u64,
     pub to_read: &'c mut Vec<Vec<u8>>,
     pub reader: &'c Reader,

@@ -16,7 +16,7 @@ mod writers;
 
 pub use writers::Noticed;
 
-use crate::plan::second_look::{MAX_SIGHTS, Sights};
+use crate::plan::second_look::{Fingerprints, MAX_FINGERPRINTS};
 use crate::reply::value::Value;
 use crate::report::{Report, Status};
 use crate::schedule::kept_away::{Away, Writes};
@@ -103,7 +103,7 @@ struct Breaker {
 #[derive(Clone, Debug, Default)]
 struct Memory {
     breaker: Option<Breaker>,
-    sights: Arc<Sights>,
+    fingerprints: Arc<Fingerprints>,
     /// When the run that saw them began.
     looked_us: u64,
 }
@@ -177,7 +177,7 @@ impl Schedule {
             .iter_mut()
             .filter(|(known, _)| database.is_none_or(|database| database == **known))
         {
-            memory.sights = Arc::default();
+            memory.fingerprints = Arc::default();
         }
     }
 
@@ -256,36 +256,43 @@ impl Schedule {
     }
 
     /// What the last run saw in this database.
-    pub fn sights(&self, database: u32) -> Arc<Sights> {
+    pub fn fingerprints(&self, database: u32) -> Arc<Fingerprints> {
         let memory = self.memory.get(&database);
-        memory.map(|m| Arc::clone(&m.sights)).unwrap_or_default()
+        memory
+            .map(|m| Arc::clone(&m.fingerprints))
+            .unwrap_or_default()
     }
 
     /// The same for a run that begins now: nothing if the last one began less than half an interval
     /// ago, as it can when the interval was changed. A second look a moment after the first proves
     /// nothing.
-    pub fn sights_before(&self, database: u32, now_us: u64, interval_s: u64) -> Arc<Sights> {
+    pub fn fingerprints_before(
+        &self,
+        database: u32,
+        now_us: u64,
+        interval_s: u64,
+    ) -> Arc<Fingerprints> {
         let looked_us = self.memory.get(&database).map(|memory| memory.looked_us);
         let apart_us = now_us.saturating_sub(looked_us.unwrap_or_default());
         if apart_us < interval_us(interval_s) / 2 {
             return Arc::default();
         }
-        self.sights(database)
+        self.fingerprints(database)
     }
 
     /// How many coordinators of one database may be remembered.
-    pub fn most_sights(databases: usize) -> usize {
-        (MAX_SIGHTS / databases.max(1)).max(1)
+    pub fn most_fingerprints(databases: usize) -> usize {
+        (MAX_FINGERPRINTS / databases.max(1)).max(1)
     }
 
     /// Keep what a run saw in this database.
-    pub fn remember(&mut self, database: u32, sights: Sights) {
-        if sights.len() > 0 {
+    pub fn remember(&mut self, database: u32, fingerprints: Fingerprints) {
+        if fingerprints.len() > 0 {
             let memory = self.memory.entry(database).or_default();
-            memory.sights = Arc::new(sights);
+            memory.fingerprints = Arc::new(fingerprints);
             memory.looked_us = self.began_us;
         } else if let Some(memory) = self.memory.get_mut(&database) {
-            memory.sights = Arc::default();
+            memory.fingerprints = Arc::default();
         }
     }
 
@@ -398,10 +405,10 @@ impl Schedule {
 
     /// The fields of INFO.
     pub fn info_fields(&self, now_us: u64, wanted: Wanted) -> [(&'static str, u64); 11] {
-        let sights = self
+        let fingerprints = self
             .memory
             .values()
-            .map(|memory| memory.sights.len() as u64);
+            .map(|memory| memory.fingerprints.len() as u64);
         [
             ("schedule_on", u64::from(self.timetable.is_some())),
             ("schedule_interval_s", wanted.interval_s),
@@ -412,7 +419,10 @@ impl Schedule {
             ("schedule_idle_s", self.idle_s(now_us)),
             ("schedule_runs", self.runs),
             ("schedule_skipped", self.skipped),
-            ("schedule_remembered", sights.fold(0, u64::saturating_add)),
+            (
+                "schedule_remembered",
+                fingerprints.fold(0, u64::saturating_add),
+            ),
             ("breaker_open", self.open().count() as u64),
             ("breaker_trips", self.trips),
             (

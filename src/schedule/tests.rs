@@ -261,11 +261,11 @@ fn the_breaker_opens_once_and_closes_once() {
 }
 
 /// What a run remembers that saw one stale coordinator.
-fn one_sight() -> Sights {
-    let prints = crate::heartbeat::fingerprint::Prints::default();
+fn one_fingerprint() -> Fingerprints {
+    let prints = crate::heartbeat::fingerprint::Fingerprinter::default();
     let look = crate::plan::second_look::SecondLook {
         seen: {
-            let mut seen = crate::scan::fingerprints::Seen::default();
+            let mut seen = crate::scan::fingerprints::SeenFingerprints::default();
             seen.push(&prints, b"a", 1);
             seen
         },
@@ -285,16 +285,17 @@ fn a_moment_after_the_first_look_is_no_second_look() {
         ..wanted(&[0])
     };
     assert_eq!(world.tick(0, shown), Some(0));
-    world.schedule.remember(0, one_sight());
+    world.schedule.remember(0, one_fingerprint());
     // Another interval, and its first round comes at once.
     shown.interval_s = 99;
     assert_eq!(world.tick(2 * S, shown), Some(0));
-    let before = |world: &World, at_s: u64| world.schedule.sights_before(0, at_s * S, 99).len();
+    let before =
+        |world: &World, at_s: u64| world.schedule.fingerprints_before(0, at_s * S, 99).len();
     assert_eq!((before(&world, 2), before(&world, 49)), (0, 0));
     assert_eq!((before(&world, 50), before(&world, 99)), (1, 1));
     // EXPLAIN asks for the run that is still to come.
-    assert_eq!(world.schedule.sights(0).len(), 1);
-    world.schedule.remember(0, one_sight());
+    assert_eq!(world.schedule.fingerprints(0).len(), 1);
+    world.schedule.remember(0, one_fingerprint());
     assert_eq!((before(&world, 51), before(&world, 52)), (0, 1));
 }
 
@@ -302,10 +303,10 @@ fn a_moment_after_the_first_look_is_no_second_look() {
 fn a_flush_forgets_what_was_seen_and_not_that_the_breaker_is_open() {
     let mut schedule = Schedule::new(0, false);
     for database in [0, 1] {
-        schedule.remember(database, one_sight());
+        schedule.remember(database, one_fingerprint());
         schedule.ended(0, database, &report(Status::Refused));
     }
-    let seen = |schedule: &Schedule| [0, 1].map(|database| schedule.sights(database).len());
+    let seen = |schedule: &Schedule| [0, 1].map(|database| schedule.fingerprints(database).len());
     assert_eq!(seen(&schedule), [1, 1]);
     schedule.forget(Some(1));
     assert_eq!(seen(&schedule), [1, 0]);

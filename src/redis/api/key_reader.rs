@@ -7,9 +7,9 @@ use redis_module::raw;
 
 use crate::heartbeat::Stored;
 use crate::heartbeat::details::HeartbeatDetails;
-use crate::heartbeat::fingerprint::Prints;
+use crate::heartbeat::fingerprint::Fingerprinter;
 use crate::heartbeat::reader::Reader;
-use crate::orphans::Sighting;
+use crate::orphans::OrphanValue;
 use crate::orphans::evidence::{self, Content};
 use crate::redis::api::keyspace;
 use crate::redis::api::open_key::with_open_key;
@@ -37,14 +37,14 @@ pub fn exists(ctx: *mut RedisModuleCtx, name: &OwnString) -> bool {
 
 /// What an orphan says, and its print; `None` if there is none (any more). A string longer than the
 /// reader takes is not read.
-pub fn sighting(
+pub fn orphan_value(
     ctx: *mut RedisModuleCtx,
     bytes: &[u8],
     name: &OwnString,
     reader: &Reader,
     key: &RandomState,
-) -> Option<Sighting> {
-    glimpse(ctx, name, reader.max_bytes, |seen| Sighting {
+) -> Option<OrphanValue> {
+    glimpse(ctx, name, reader.max_bytes, |seen| OrphanValue {
         evidence: evidence::of_key(
             bytes,
             seen.content(),
@@ -77,7 +77,7 @@ pub fn vitals(
     ctx: *mut RedisModuleCtx,
     name: &OwnString,
     reader: &Reader,
-    prints: Option<&Prints>,
+    prints: Option<&Fingerprinter>,
 ) -> Option<HeartbeatDetails> {
     keyspace::with_stored(ctx, name, reader, |stored, expires_ms| {
         HeartbeatDetails::of(stored, expires_ms(), reader, prints)

@@ -9,12 +9,12 @@ use std::ffi::c_void;
 use redis_module::raw;
 
 use crate::redis::api::{self, RedisModuleCtx, rm};
+use crate::redis::first_seen;
 use crate::redis::history;
 use crate::redis::runner::linger;
 use crate::redis::runner::registry;
 use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::schedule;
-use crate::redis::sightings;
 
 /// The server reports events of its first version of each structure to every module.
 const EVENTS: [(u64, Handler); 5] = [
@@ -63,7 +63,7 @@ unsafe extern "C" fn on_flush(
         let database = info.map_or(-1, |info| info.dbnum);
         schedule::on_flush(database);
         history::forget(database);
-        sightings::forget(database);
+        first_seen::forget(database);
         linger::forget(database);
     });
 }
@@ -85,7 +85,7 @@ unsafe extern "C" fn on_swap(
         for database in both {
             schedule::on_flush(database);
             history::forget(database);
-            sightings::forget(database);
+            first_seen::forget(database);
             linger::forget(database);
         }
     });
@@ -98,7 +98,7 @@ unsafe extern "C" fn on_loading(
     _data: *mut c_void,
 ) {
     api::guard((), || {
-        sightings::forget(-1);
+        first_seen::forget(-1);
         end(StopReason::Loading);
         schedule::on_loading();
         linger::forget(-1);
@@ -113,7 +113,7 @@ unsafe extern "C" fn on_role(
     _data: *mut c_void,
 ) {
     api::guard((), || {
-        sightings::forget(-1);
+        first_seen::forget(-1);
         end(StopReason::RoleChanged);
         linger::forget(-1);
         history::forget(-1);

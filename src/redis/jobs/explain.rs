@@ -111,7 +111,7 @@ fn after_worker(
         names_denied: 0,
         heartbeats_denied: 0,
     };
-    let second_look = run.observer.sights_of_the_next(request.database);
+    let second_look = run.observer.fingerprints_for_the_next(request.database);
     let reader = run.reader.clone();
     let tell = Tell::new(*explained.explanation, around, second_look, reader);
     (Stage::Telling(Box::new(tell)), Next::Slice)

@@ -11,10 +11,10 @@ use crate::orphans::{self, Orphans};
 use crate::plan;
 use crate::plan::explanation::Explanation;
 use crate::redis::api::RedisModuleCtx;
+use crate::redis::first_seen;
 use crate::redis::runner::job::{FREED_AT_ONCE_BYTES, JobSlice, Next, RunContext, View};
 use crate::redis::runner::stop::{self, StopReason};
 use crate::redis::runner::worker::{Outcome, Worker};
-use crate::redis::sightings;
 use crate::removal::new_keys::NewKeys;
 use crate::removal::orphan_check::OrphanCheck;
 use crate::removal::orphans::OrphanRemoval;
@@ -185,8 +185,8 @@ impl Planning {
         } = planned;
         self.explanation = explanation;
         let request = &run.request.asked;
-        if let Some(sights) = removal.plan.sights.take() {
-            run.observer.remember(request.database, sights);
+        if let Some(fingerprints) = removal.plan.fingerprints.take() {
+            run.observer.remember(request.database, fingerprints);
         }
         if request.task.is_dry_run() {
             // What the plan says is what is told.
@@ -232,7 +232,7 @@ impl Planning {
             }
             return (Stage::Ready(removal), Next::Slice);
         };
-        let (seen, key) = sightings::of(request.database, &run.reader.layout);
+        let (seen, key) = first_seen::of(request.database, &run.reader.layout);
         let check = OrphanCheck::new(orphans, seen, key, run.reader.clone());
         (Stage::Weighing(removal, Box::new(check)), Next::Slice)
     }
@@ -355,8 +355,8 @@ fn start_judge(mut removal: Box<Removal>, check: Box<OrphanCheck>, run: &RunCont
         grace_s,
         pattern: request.task.pattern(),
         began_s: u32::try_from(run.started_us / 1_000_000).unwrap_or(u32::MAX),
-        looked_s: sightings::now_s(),
-        room: sightings::room(request.database),
+        looked_s: first_seen::now_s(),
+        room: first_seen::room(request.database),
         dry_run: is_dry_run,
     };
     let work = move || {
@@ -393,7 +393,7 @@ fn after_judge(
             let request = &run.request.asked;
             // A query leaves nothing behind.
             if !request.task.is_query() {
-                sightings::remember(request.database, seen);
+                first_seen::remember(request.database, seen);
             }
             return (Stage::Ready(removal), Next::Slice);
         }

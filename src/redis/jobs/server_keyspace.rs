@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::cluster::locality::{ClusterTags, Locality};
 use crate::heartbeat::reader::{Beat, Reader};
 use crate::keys::layout::Layout;
-use crate::orphans::Sighting;
+use crate::orphans::OrphanValue;
 use crate::redis::api::acl::User;
 use crate::redis::api::cluster::{self, Ground};
 use crate::redis::api::replicas::Replicas;
@@ -67,14 +67,14 @@ impl Keyspace for ServerKeyspace<'_> {
         cluster::may_exist(self.ctx, name)
     }
 
-    fn sighting(
+    fn orphan_value(
         &mut self,
         bytes: &[u8],
         name: &OwnString,
         reader: &Reader,
         key: &RandomState,
-    ) -> Option<Sighting> {
-        key_reader::sighting(self.ctx, bytes, name, reader, key)
+    ) -> Option<OrphanValue> {
+        key_reader::orphan_value(self.ctx, bytes, name, reader, key)
     }
 
     fn may_delete(&mut self, name: &OwnString) -> bool {

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use crate::plan::second_look::{SecondLook, Sights};
+use crate::plan::second_look::{Fingerprints, SecondLook};
 use crate::report::history::LastRuns;
 use crate::schedule::Outlook;
 
@@ -13,9 +13,9 @@ pub trait RunObserver: Debug + Sync {
     /// Why the server refuses writes, in its own words.
     fn refusal(&self) -> Option<String>;
     /// The stale coordinators of this database that the next scheduled run should know.
-    fn remember(&self, database: i32, sights: Sights);
+    fn remember(&self, database: i32, fingerprints: Fingerprints);
     /// What the next scheduled run of this database would know; `None` if there is none to come.
-    fn sights_of_the_next(&self, database: i32) -> Option<SecondLook>;
+    fn fingerprints_for_the_next(&self, database: i32) -> Option<SecondLook>;
     /// For how many seconds writers were kept away before the warm-up that is on.
     fn writers_away_s(&self) -> u64;
     /// How the schedule stands for this database.

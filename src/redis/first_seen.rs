@@ -75,7 +75,7 @@ pub fn remember(database: i32, seen: FirstSeen) {
     }
 }
 
-/// Whole seconds of the clock by which sightings are remembered.
+/// Whole seconds of the clock by which it is remembered what was seen.
 pub fn now_s() -> u32 {
     u32::try_from(system::monotonic_us() / 1_000_000).unwrap_or(u32::MAX)
 }
