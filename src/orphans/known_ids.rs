@@ -167,7 +167,7 @@ impl KnownIds {
 
     /// The loaded key `name` was written while the run is on: it is as young as can be, and so is
     /// every id that it makes known.
-    pub fn born(&mut self, name: &[u8], only_reading: Option<Reading>) {
+    pub fn note_new_key(&mut self, name: &[u8], only_reading: Option<Reading>) {
         self.entry(self.hasher.whole() ^ WHOLE_NAME).newest_ms = i64::MAX;
         if let Some(reading) = only_reading {
             self.lengths.add(reading.id_of(name));

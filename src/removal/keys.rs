@@ -43,9 +43,9 @@ impl Removal {
         };
         let name = record.name;
         let is_heartbeat = !family.keeps_heartbeat && self.next_key == family.end;
-        self.others.steps = self.others.steps.saturating_add(self.born.tries(name));
+        self.others.steps = self.others.steps.saturating_add(self.new_keys.tries(name));
         let length = name.len();
-        if others == Standing::Alive || self.born.protects(name) {
+        if others == Standing::Alive || self.new_keys.protects(name) {
             self.counts.keys_vetoed = self.counts.keys_vetoed.saturating_add(1);
             return Some(length);
         }

@@ -71,14 +71,14 @@ pub enum Progress {
 pub struct Removal {
     pub collection: ScannedKeys,
     pub plan: Plan,
-    pub born: NewKeys,
+    pub new_keys: NewKeys,
     /// The server tells of every heartbeat that comes into being.
     hears_births: bool,
     shrunk: Option<Shrunk>,
     /// None while they are switched off.
     pub obituaries: Option<Obituaries>,
     /// Keys without an owner, which go when the families are gone.
-    pub bury: Option<OrphanRemoval>,
+    pub orphan_removal: Option<OrphanRemoval>,
     /// Why orphans that should have been judged were not, and the status that goes with it.
     pub orphans_stay: Option<(Status, &'static str)>,
     /// For a second look: what the run before saw.
@@ -149,11 +149,11 @@ impl Removal {
             leaving: Vec::new(),
             collection,
             plan,
-            born: NewKeys::default(),
+            new_keys: NewKeys::default(),
             hears_births,
             shrunk: None,
             obituaries: None,
-            bury: None,
+            orphan_removal: None,
             orphans_stay: None,
             before: None,
             counts,
@@ -171,7 +171,7 @@ impl Removal {
     /// Keys to be removed, and those dealt with so far.
     pub fn progress(&self) -> (u64, u64) {
         let (planned, done) = self
-            .bury
+            .orphan_removal
             .as_ref()
             .map(OrphanRemoval::progress)
             .unwrap_or_default();
@@ -189,7 +189,11 @@ impl Removal {
 
     /// Whether nothing is left to remove.
     pub fn is_over(&self) -> bool {
-        self.families_are_over() && self.bury.as_ref().is_none_or(OrphanRemoval::is_over)
+        self.families_are_over()
+            && self
+                .orphan_removal
+                .as_ref()
+                .is_none_or(OrphanRemoval::is_over)
     }
 
     /// Remove until `time_is_up`, which is asked after every batch.
@@ -211,10 +215,15 @@ impl Removal {
                 self.shrunk = Some(Shrunk::new(rest));
             }
             let orphans = self.families_are_over();
-            let Self { born, bury, .. } = self;
-            let bury = bury.as_mut().filter(|_| orphans);
-            if !born.drain(space, time_is_up)
-                || bury.is_some_and(|bury| !bury.hear_of_births(space, time_is_up))
+            let Self {
+                new_keys,
+                orphan_removal,
+                ..
+            } = self;
+            let orphan_removal = orphan_removal.as_mut().filter(|_| orphans);
+            if !new_keys.drain(space, time_is_up)
+                || orphan_removal
+                    .is_some_and(|orphan_removal| !orphan_removal.hear_of_births(space, time_is_up))
             {
                 return Progress::Unfinished;
             }
@@ -360,18 +369,18 @@ impl Removal {
         batch: &mut Batch<K::Name>,
         time_is_up: &mut dyn FnMut() -> bool,
     ) {
-        let Some(bury) = &mut self.bury else {
+        let Some(orphan_removal) = &mut self.orphan_removal else {
             return;
         };
         let rest = RemovalContext {
             collection: &self.collection,
-            born: &mut self.born,
+            new_keys: &mut self.new_keys,
             counts: &mut self.counts,
             obituaries: self.obituaries.as_mut(),
             room: BATCH_KEYS,
             shrunk: self.shrunk.as_mut(),
         };
-        let bytes = bury.fill(space, slice, rest, batch, time_is_up);
+        let bytes = orphan_removal.fill(space, slice, rest, batch, time_is_up);
         let keys = batch
             .values()
             .fold(0u64, |sum, keys| sum.saturating_add(keys.len() as u64));
@@ -417,7 +426,7 @@ impl Removal {
         heartbeat: &K::Name,
     ) -> Option<Verdict> {
         let name = heartbeat_name(&self.collection, &self.plan, family.heartbeat);
-        if self.born.protects(name) {
+        if self.new_keys.protects(name) {
             return Some(Verdict::Live);
         }
         let beat = space.heartbeat(heartbeat, slice.reader)?;

@@ -45,7 +45,7 @@ pub struct OrphanRemoval {
 #[derive(Debug)]
 pub struct RemovalContext<'r> {
     pub collection: &'r ScannedKeys,
-    pub born: &'r mut NewKeys,
+    pub new_keys: &'r mut NewKeys,
     pub counts: &'r mut Counts,
     pub obituaries: Option<&'r mut Obituaries>,
     /// How many orphans may go into the batch.
@@ -111,7 +111,7 @@ impl OrphanRemoval {
     ) -> u64 {
         let RemovalContext {
             collection,
-            born,
+            new_keys,
             counts,
             mut obituaries,
             room,
@@ -136,7 +136,7 @@ impl OrphanRemoval {
             let shrunk = shrunk.as_deref_mut();
             let fate = if shrunk.is_some_and(|s| s.lacks(record.name, Locality::has_families)) {
                 Fate::Elsewhere
-            } else if born.protects(record.name) {
+            } else if new_keys.protects(record.name) {
                 Fate::Vetoed
             } else if !self.births_are_lost {
                 self.look_again(space, slice, collection, &name, doomed)
@@ -189,7 +189,7 @@ impl OrphanRemoval {
                 }
                 let only_reading = orphans::only_reading(&name, &mut self.sole);
                 self.orphans.claims.load(&name);
-                self.orphans.claims.born(&name, only_reading);
+                self.orphans.claims.note_new_key(&name, only_reading);
                 if time_is_up() {
                     return false;
                 }

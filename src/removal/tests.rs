@@ -36,7 +36,7 @@ fn removal(space: &MemoryKeyspace, question: Question) -> Removal {
     let collection = collect.collection;
     let plan = plan(&collection, &question, &AtomicBool::new(false)).unwrap();
     let mut reap = Removal::new(collection, plan, &question.layout, question.hears_births);
-    reap.born = NewKeys::new(&question.layout);
+    reap.new_keys = NewKeys::new(&question.layout);
     reap
 }
 

@@ -143,7 +143,7 @@ fn what_has_expired_is_not_kept_or_the_plan_is_told() {
         key.expires_ms = Some(NOW_MS);
     }
     let mut source = MemoryKeys::of(keys);
-    let mut dry = roomy(Purpose::Telling);
+    let mut dry = roomy(Purpose::ReadOnly);
     assert_eq!(walk(&mut dry, &mut source), Progress::Finished);
     assert_eq!(dry.collection.records(), 0);
     assert!(!dry.has_expired);
@@ -157,7 +157,7 @@ fn what_has_expired_is_not_kept_or_the_plan_is_told() {
 
 #[test]
 fn what_may_not_be_deleted_is_noted_where_nothing_is_removed() {
-    for (purpose, is_noted) in [(Purpose::Telling, true), (Purpose::Removing, false)] {
+    for (purpose, is_noted) in [(Purpose::ReadOnly, true), (Purpose::Removing, false)] {
         let mut source = MemoryKeys::of(family());
         source.denied = family().into_iter().map(|key| key.name).collect();
         let mut collect = roomy(purpose);
@@ -278,7 +278,7 @@ fn an_observer_is_told_of_every_heartbeat_and_of_names_that_concern_it() {
     keys.push(Key::new("blocking:heartbeat:d", BEAT));
     let mut source = MemoryKeys::of(keys);
     source.denied.insert(b"blocking:heartbeat:d".to_vec());
-    let mut collect = roomy(Purpose::Telling);
+    let mut collect = roomy(Purpose::ReadOnly);
     collect.observer = Some(Box::default());
     assert_eq!(walk(&mut collect, &mut source), Progress::Finished);
     // The plan must know it.
@@ -292,7 +292,7 @@ fn an_observer_is_told_of_every_heartbeat_and_of_names_that_concern_it() {
 #[test]
 fn an_observer_goes_on_when_heartbeats_find_no_room() {
     let mut source = many(60, 0);
-    let mut collect = collect_of(Purpose::Telling, 512);
+    let mut collect = collect_of(Purpose::ReadOnly, 512);
     collect.observer = Some(Box::default());
     assert_eq!(walk(&mut collect, &mut source), Progress::Finished);
     assert!(collect.is_overfull);

@@ -45,8 +45,8 @@ pub trait Observer {
 /// What the keys are gathered for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// A dry run or a look: nothing may change.
-    Telling,
+    /// A dry run or a query: nothing may change.
+    ReadOnly,
     /// The keys of the stale go.
     Removing,
     /// And those without an owner, which are evidence, too.
@@ -56,13 +56,13 @@ pub enum Purpose {
 impl Purpose {
     /// Whether the walk must not change the keyspace in any way.
     pub fn is_dry(self) -> bool {
-        self == Self::Telling
+        self == Self::ReadOnly
     }
 
     /// Whether it is noted of each key that the user may not delete it. Who removes finds that out
     /// in time, when the key is to go; who only tells has no other occasion.
     pub fn notes_denied(self) -> bool {
-        self == Self::Telling
+        self == Self::ReadOnly
     }
 
     /// Whether strings are asked for their TTL, too. It takes 6 % of the main thread's time of a run, for it is

@@ -46,7 +46,7 @@ impl Cleanup {
     pub fn begin(ctx: *mut RedisModuleCtx, run: &mut RunContext, options: CleanupOptions) -> Self {
         let with_orphans = run.request.asked.orphan_grace_s.is_some();
         let purpose = match (options.dry_run, with_orphans) {
-            (true, _) => Purpose::Telling,
+            (true, _) => Purpose::ReadOnly,
             (false, true) => Purpose::RemovingOrphans,
             (false, false) => Purpose::Removing,
         };

@@ -56,7 +56,7 @@ impl Doctor {
         // What the module writes itself looks like a key without an owner.
         let own = settings::OBITUARY_STREAM.get().0.clone();
         let survey = Survey::new(settings_now(run.request.asked.database), layout, own);
-        let walk = Walk::begin(ctx, run, Purpose::Telling, Some(Box::new(survey)));
+        let walk = Walk::begin(ctx, run, Purpose::ReadOnly, Some(Box::new(survey)));
         Self {
             stage: Some(Stage::Walking(Box::new(walk))),
             json: options.json,

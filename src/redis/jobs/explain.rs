@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use super::explained_keys::ExplainedKeys;
 use super::planning::{Planning, Ready, walk_is_done};
-use super::tell::Tell;
 use super::walk::{Walk, Walked};
 use crate::commands::explain::Circumstances;
 use crate::commands::query::ExplainOptions;
@@ -38,13 +38,13 @@ enum Stage {
     /// All is known: it is put together. No worker, if the system gave none.
     Explaining(Option<Worker<Option<Explained>>>, Walked),
     /// The heartbeats of the id are read.
-    Telling(Box<Tell>),
+    Reading(Box<ExplainedKeys>),
 }
 
 impl Explain {
     /// At the beginning of its walk.
     pub fn begin(ctx: *mut RedisModuleCtx, run: &mut RunContext, options: ExplainOptions) -> Self {
-        let walk = Walk::begin(ctx, run, Purpose::Telling, None);
+        let walk = Walk::begin(ctx, run, Purpose::ReadOnly, None);
         Self {
             stage: Some(Stage::Walking(Box::new(walk))),
             id: options.id,
@@ -73,7 +73,7 @@ fn start_explaining(ready: Ready, run: &RunContext) -> Option<(Stage, Next)> {
         is_truncated: removal.plan.truncated,
     };
     let work = move || {
-        let orphans = removal.bury.as_ref().map(OrphanRemoval::orphans);
+        let orphans = removal.orphan_removal.as_ref().map(OrphanRemoval::orphans);
         explanation.close(&removal.collection, orphans, &stop::STOP_WORKER)?;
         let orphans_stay = removal.orphans_stay.map(|(_, why)| why);
         Some(Explained {
@@ -113,8 +113,8 @@ fn after_worker(
     };
     let second_look = run.observer.fingerprints_for_the_next(request.database);
     let reader = run.reader.clone();
-    let tell = Tell::new(*explained.explanation, around, second_look, reader);
-    (Stage::Telling(Box::new(tell)), Next::Slice)
+    let keys = ExplainedKeys::new(*explained.explanation, around, second_look, reader);
+    (Stage::Reading(Box::new(keys)), Next::Slice)
 }
 
 impl Job for Explain {
@@ -131,12 +131,12 @@ impl Job for Explain {
             Some(Stage::Explaining(worker, walked)) => {
                 Some(after_worker(worker, walked, slice.run))
             }
-            Some(Stage::Telling(mut tell)) => {
-                if tell.slice(slice) {
-                    let answer = tell.into_answer();
+            Some(Stage::Reading(mut keys)) => {
+                if keys.slice(slice) {
+                    let answer = keys.into_answer();
                     return Next::Answer(Box::new(move |cost| answer.to_value(cost)));
                 }
-                Some((Stage::Telling(tell), Next::Slice))
+                Some((Stage::Reading(keys), Next::Slice))
             }
             None => None,
         };
@@ -156,7 +156,7 @@ impl Job for Explain {
                 view.progress = walk_is_done(Activity::Planning, walked.keys_collected);
                 view
             }
-            Some(Stage::Telling(_)) | None => View {
+            Some(Stage::Reading(_)) | None => View {
                 progress: walk_is_done(Activity::Planning, 0),
                 ..View::default()
             },
@@ -168,7 +168,7 @@ impl Job for Explain {
             Stage::Walking(walk) => walk.into_heavy(),
             Stage::Planning(planning) => planning.into_heavy(),
             Stage::Explaining(worker, _) => Some(Box::new(worker)),
-            Stage::Telling(_) => None,
+            Stage::Reading(_) => None,
         }
     }
 }

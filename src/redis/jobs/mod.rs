@@ -3,11 +3,11 @@
 mod cleanup;
 mod doctor;
 mod explain;
+mod explained_keys;
 mod list;
 mod orphan_sample;
 mod planning;
 mod server_keyspace;
-mod tell;
 mod walk;
 
 use crate::commands::request::Task;

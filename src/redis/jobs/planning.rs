@@ -122,7 +122,7 @@ impl Planning {
             };
             let hears_births = question.hears_births;
             let mut removal = Removal::new(collection, plan, &question.layout, hears_births);
-            removal.born = NewKeys::new(&question.layout);
+            removal.new_keys = NewKeys::new(&question.layout);
             removal.obituaries = obituaries;
             removal.before = before;
             Some(Planned {
@@ -375,7 +375,7 @@ fn start_judge(mut removal: Box<Removal>, check: Box<OrphanCheck>, run: &RunCont
             counts.keys_by_family = removal.counts.keys_by_family;
         }
         removal.counts = counts;
-        removal.bury = Some(OrphanRemoval::new(orphans, key, grace_s));
+        removal.orphan_removal = Some(OrphanRemoval::new(orphans, key, grace_s));
         Some(Judged { removal, seen })
     };
     let (worker, next) = run.start_work(work);

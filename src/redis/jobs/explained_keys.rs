@@ -12,7 +12,7 @@ use crate::redis::runner::job::JobSlice;
 
 /// An explanation on its way to the caller.
 #[derive(Debug)]
-pub struct Tell {
+pub struct ExplainedKeys {
     explanation: Explanation,
     around: Circumstances,
     read: Vec<Read>,
@@ -22,7 +22,7 @@ pub struct Tell {
     reader: Reader,
 }
 
-impl Tell {
+impl ExplainedKeys {
     /// Nothing read yet.
     pub fn new(
         explanation: Explanation,
