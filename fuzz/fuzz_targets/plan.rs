@@ -153,8 +153,8 @@ fn collect(keys: &Keys) -> ScannedKeys {
 
 fn check(keys: &Keys, question: &Question) {
     let collection = collect(keys);
-    let plan =
-        plan::plan(&collection, question, &AtomicBool::new(false)).expect("it was not told to stop");
+    let plan = plan::plan(&collection, question, &AtomicBool::new(false))
+        .expect("it was not told to stop");
     let name_at = |position: &Position| collection.get(*position).expect("a record").name.to_vec();
     let removals: Vec<Vec<u8>> = plan.removals.iter().map(name_at).collect();
     let admits = |id: &[u8]| {
