@@ -1,9 +1,14 @@
-//! Tests of `heartbeat.rs`.
+//! How heartbeats are read: named cases, and what the tests beside this file share.
 
 use super::*;
 use crate::heartbeat::time_fields::{self, TimeFields};
-use proptest::prelude::*;
-use std::collections::BTreeSet;
+
+#[path = "property_tests.rs"]
+mod property_tests;
+#[path = "reason_tests.rs"]
+mod reason_tests;
+#[path = "verdict_tests.rs"]
+mod verdict_tests;
 
 const NOW_MS: i64 = 1_700_000_000_000;
 
@@ -29,14 +34,6 @@ fn read(value: &[u8]) -> Reading {
 
 fn read_text(value: &str) -> Reading {
     read(value.as_bytes())
-}
-
-/// Why a value gives no time, with fields of these names.
-fn trouble(value: &[u8], names: &str) -> Option<(Reason, Option<String>, Vec<u8>)> {
-    let fields = TimeFields::parse(names.as_bytes()).unwrap();
-    let account = account(Stored::Text(value), &fields.beats, Rules::default());
-    let trouble = account.trouble()?.clone();
-    Some((trouble.reason, trouble.field, trouble.bytes))
 }
 
 /// A JSON value as the only known field.
@@ -374,108 +371,6 @@ fn a_dotted_name_is_a_field_or_the_way_to_one() {
 }
 
 #[test]
-fn every_heartbeat_without_a_time_has_a_reason_of_its_own() {
-    use Reason::*;
-    let long = "x".repeat(40);
-    let nested = format!(r#"{{"timestamp":"{long}"}}"#);
-    type Case<'c> = (&'c [u8], Reason, Option<&'c str>, &'c [u8]);
-    let table: &[Case] = &[
-        (b"", Empty, None, b""),
-        (b" ", Empty, None, b""),
-        (b"\xff\xfe\x00", Binary, None, b"\xff\xfe\x00"),
-        (b"{\"timestamp\":1", BrokenJson, None, b"{\"timestamp\":1"),
-        (b"{\"x\":\"\xff\"}", BrokenJson, None, b"{\"x\":\"\xff\"}"),
-        (b"{}", NoField, None, b""),
-        (b"{\"Timestamp\":1700000000}", NoField, None, b""),
-        (b"soon", NoDate, None, b"soon"),
-        (b"2026-11-30", NoDate, None, b"2026-11-30"),
-        (
-            nested.as_bytes(),
-            NoDate,
-            Some("timestamp"),
-            &long.as_bytes()[..32],
-        ),
-        (
-            b"{\"timestamp\":{\"at\":1}}",
-            Nested,
-            Some("timestamp"),
-            b"",
-        ),
-        (b"[1700000000]", NoScalar, None, b""),
-        (
-            b"{\"timestamp\":true}",
-            NoScalar,
-            Some("timestamp"),
-            b"true",
-        ),
-        (b"{\"timestamp\":null}", Null, Some("timestamp"), b""),
-        (b"{\"timestamp\":0}", Zero, Some("timestamp"), b"0"),
-        (
-            b"{\"timestamp\":\"0001-01-01T00:00:00Z\"}",
-            Zero,
-            Some("timestamp"),
-            b"0001-01-01T00:00:00Z",
-        ),
-        (b"12345", Small, None, b"12345"),
-        (b"{\"timestamp\":-5}", Small, Some("timestamp"), b"-5"),
-        (b"0.5", Small, None, b"0.5"),
-        (
-            b"\"100000000000000000000\"",
-            Large,
-            None,
-            b"100000000000000000000",
-        ),
-        (b"{\"timestamp\":NaN}", NotFinite, Some("timestamp"), b"NaN"),
-        (b"638000000000000000", TooOld, None, b"638000000000000000"),
-        (
-            b"1999-12-31T23:59:59Z",
-            TooOld,
-            None,
-            b"1999-12-31T23:59:59Z",
-        ),
-        (
-            b"2026-11-30 18:12:00",
-            Zoneless,
-            None,
-            b"2026-11-30 18:12:00",
-        ),
-    ];
-    let mut sentences = BTreeSet::new();
-    for (value, reason, field, bytes) in table {
-        let shown = String::from_utf8_lossy(value);
-        let expected = (*reason, field.map(str::to_owned), bytes.to_vec());
-        assert_eq!(trouble(value, "timestamp x"), Some(expected), "{shown}");
-        sentences.insert(reason.words());
-    }
-    sentences.extend([OtherType, Unavailable, TooLong].map(Reason::words));
-    assert_eq!(sentences.len(), 17, "{sentences:?}");
-    for words in sentences {
-        assert!(
-            crate::pages::KEYS.contains(&format!("\n- {words}\n")),
-            "{words}"
-        );
-    }
-    // A field that is as good as absent is to blame only where no other is.
-    let both = br#"{"x":null,"timestamp":"soon","x":0}"#;
-    assert_eq!(trouble(both, "timestamp x").unwrap().0, NoDate);
-    assert_eq!(
-        trouble(br#"{"x":null,"timestamp":1700000000}"#, "timestamp x"),
-        None
-    );
-}
-
-#[test]
-fn the_sentence_shows_what_is_to_blame() {
-    let soon = Trouble::new(Reason::NoDate, Some("at"), b"so\xffon");
-    assert_eq!(
-        soon.sentence(),
-        "its field 'at' is neither a number nor a date: 'so\\xffon'"
-    );
-    let none = Trouble::new(Reason::Empty, None, b"");
-    assert_eq!(none.sentence(), "it is empty");
-}
-
-#[test]
 fn a_hash_is_read_by_its_time_fields() {
     let names = TimeFields::default().beats;
     let read = |fields: &[(usize, Option<&str>)]| {
@@ -523,161 +418,5 @@ fn depth_is_limited_in_every_place() {
         let inside = format!("{{\"lastHeartbeat\":1700000000000,\"timestamp\":{deep}}}");
         assert_eq!(read_text(&inside), UNREADABLE);
         assert_eq!(read_text(&open.repeat(60_000 / open.len())), UNREADABLE);
-    }
-}
-
-#[test]
-fn merging() {
-    let table = [
-        (said(1), said(2), said(2)),
-        (said(2), said(2), said(2)),
-        (said(2), doubted(1), doubted(2)),
-        (said(2), UNREADABLE, doubted(2)),
-        (UNREADABLE, UNREADABLE, UNREADABLE),
-    ];
-    for (one, other, expected) in table {
-        assert_eq!(one.merged(other), expected);
-        assert_eq!(other.merged(one), expected);
-    }
-}
-
-#[test]
-fn verdicts() {
-    let table = [
-        (said(NOW_MS), 600, Verdict::Live),
-        (said(NOW_MS + 1), 600, Verdict::Live),
-        (said(NOW_MS + 1_000_000_000), 1, Verdict::Live),
-        (said(i64::MAX), 1, Verdict::Live),
-        // Exactly 600 s is kept, 601 s goes.
-        (said(NOW_MS - 600_000), 600, Verdict::Live),
-        (said(NOW_MS - 600_999), 600, Verdict::Live),
-        (said(NOW_MS - 601_000), 600, Verdict::Stale { age_s: 601 }),
-        (said(NOW_MS - 601_999), 600, Verdict::Stale { age_s: 601 }),
-        (said(NOW_MS - 1_999), 1, Verdict::Live),
-        (said(NOW_MS - 2_000), 1, Verdict::Stale { age_s: 2 }),
-        (
-            said(i64::MIN),
-            u32::MAX,
-            Verdict::Stale {
-                age_s: i64::MAX / 1_000,
-            },
-        ),
-        // Doubt protects, but does not hide a fresh beat.
-        (doubted(NOW_MS - 600_000), 600, Verdict::Live),
-        (doubted(NOW_MS - 601_000), 600, Verdict::Unreadable),
-        (UNREADABLE, 600, Verdict::Unreadable),
-    ];
-    for (reading, threshold_s, expected) in table {
-        assert_eq!(
-            verdict(reading, NOW_MS, threshold_s),
-            expected,
-            "{reading:?}"
-        );
-    }
-}
-
-/// One JSON value, of the kinds that meet a time field in practice.
-fn json_value() -> impl Strategy<Value = String> {
-    let ms = NOW_MS - 2_000_000..NOW_MS + 2_000_000;
-    prop_oneof![
-        4 => ms.clone().prop_map(|ms| ms.to_string()),
-        2 => ms.clone().prop_map(|ms| format!("\"{ms}\"")),
-        2 => ms.prop_map(|ms| format!("{}.{:03}", ms / 1_000, ms % 1_000)),
-        1 => any::<f64>().prop_map(|x| if x.is_finite() { x.to_string() } else { "null".into() }),
-        1 => any::<i64>().prop_map(|x| x.to_string()),
-        1 => prop::sample::select(vec![
-            "null", "true", "\"soon\"", "[]", "{\"timestamp\":1700000000000}", "\"\\u0000\"",
-        ]).prop_map(String::from),
-    ]
-}
-
-fn fields() -> impl Strategy<Value = Vec<String>> {
-    let name = prop::sample::select(vec![
-        "timestamp",
-        "lastHeartbeat",
-        "last_heartbeat",
-        "\\u0074imestamp",
-        "status",
-        "",
-    ]);
-    let field = (name, json_value()).prop_map(|(name, json)| format!("\"{name}\":{json}"));
-    prop::collection::vec(field, 0..6)
-}
-
-fn object(fields: &[String]) -> Reading {
-    read_text(&format!("{{{}}}", fields.join(",")))
-}
-
-proptest! {
-    #[test]
-    fn no_bytes_make_it_panic(value: Vec<u8>) {
-        let reading = read(&value);
-        let _ = verdict(reading, NOW_MS, 600);
-    }
-
-    #[test]
-    fn nothing_like_json_makes_it_panic(pieces in prop::collection::vec(
-        prop::sample::select(vec![
-            "{", "}", "[", "]", "\"", ":", ",", "\"timestamp\"", "\"lastHeartbeat\":", "17",
-            "00000000000", ".5", "e", "-", "\\u", "d800", "null", " ", "\u{e9}", "NaN", "Infinity",
-        ]), 0..20,
-    )) {
-        let reading = read_text(&pieces.concat());
-        prop_assert!(reading.doubtful || reading.newest_ms.is_some());
-    }
-
-    #[test]
-    fn milliseconds_survive_every_spelling(ms in 1_000_000_000_000_i64..2_100_000_000_000) {
-        let (s, fraction) = (ms / 1_000, ms % 1_000);
-        for json in [
-            format!("{ms}"),
-            format!("\"{ms}\""),
-            format!("{ms}.0"),
-            format!("{ms}999"),
-            format!("{ms}000000"),
-            format!("{s}.{fraction:03}"),
-            format!("\"{s}.{fraction:03}\""),
-            format!("{s}.{fraction:03}0000"),
-        ] {
-            prop_assert_eq!(field(&json), Some(ms), "{}", json);
-        }
-    }
-
-    #[test]
-    fn a_fresh_field_more_never_kills(
-        mut fields in fields(), at: prop::sample::Index, threshold_s in 1_u32..2_000,
-        name in prop::sample::select(time_fields::DEFAULT.split(' ').collect::<Vec<_>>()), ahead_ms in 0_i64..1_000_000,
-    ) {
-        let before = verdict(object(&fields), NOW_MS, threshold_s);
-        fields.insert(
-            at.index(fields.len() + 1),
-            format!("\"{name}\":{}", NOW_MS + ahead_ms),
-        );
-        let after = verdict(object(&fields), NOW_MS, threshold_s);
-        prop_assert_eq!(after, Verdict::Live, "before: {:?}", before);
-    }
-
-    #[test]
-    fn the_order_of_fields_does_not_matter(
-        (fields, shuffled) in fields()
-            .prop_flat_map(|fields| (Just(fields.clone()), Just(fields).prop_shuffle())),
-    ) {
-        prop_assert_eq!(object(&fields), object(&shuffled));
-    }
-
-    #[test]
-    fn doubt_never_makes_stale(ms in any::<Option<i64>>(), now_ms: i64, threshold_s: u32) {
-        let reading = Reading { newest_ms: ms, doubtful: true };
-        let stale = matches!(verdict(reading, now_ms, threshold_s), Verdict::Stale { .. });
-        prop_assert!(!stale);
-    }
-
-    #[test]
-    fn a_verdict_is_the_age_and_nothing_else(
-        age_ms in -10_000_i64..10_000_000, threshold_s in 1_u32..9_000,
-    ) {
-        let verdict = verdict(said(NOW_MS - age_ms), NOW_MS, threshold_s);
-        let stale = age_ms >= (i64::from(threshold_s) + 1) * 1_000;
-        prop_assert_eq!(verdict == Verdict::Live, !stale);
     }
 }

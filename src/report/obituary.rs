@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_says_who_and_why_and_what_went() {
+    fn an_entry_says_which_coordinator_and_why_and_what_went() {
         let mut all = Obituaries::new(b"dead".to_vec(), false, 10, 7);
         let a = all.open(stale(b"a", None));
         let b = all.open(stale(b"a", Some(b"s")));

@@ -300,7 +300,7 @@ fn ids_are_bytes_and_long_ones_are_ids_too() -> Result<()> {
 }
 
 #[test]
-fn a_user_sees_no_name_that_he_may_not_read() -> Result<()> {
+fn a_user_sees_no_name_that_it_may_not_read() -> Result<()> {
     let server = Server::start()?;
     write_keys(&mut server.client()?)?;
     let mut some = user(

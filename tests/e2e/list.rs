@@ -253,7 +253,7 @@ pub fn user(server: &Server, name: &str, rules: &[&str]) -> Result<Connection> {
 }
 
 #[test]
-fn a_user_sees_only_heartbeats_that_he_may_read() -> Result<()> {
+fn a_user_sees_only_heartbeats_that_it_may_read() -> Result<()> {
     let server = Server::start()?;
     write_fleet(&mut server.client()?)?;
     let mut some = user(&server, "some", &["%R~blocking:heartbeat:*e*"])?;

@@ -232,7 +232,7 @@ fn ids_limits_the_list_and_nothing_else() -> Result<()> {
 }
 
 #[test]
-fn match_narrows_who_goes_but_not_who_is_counted() -> Result<()> {
+fn match_narrows_which_ones_go_but_not_which_are_counted() -> Result<()> {
     let server = Server::start()?;
     let mut conn = server.client()?;
     three_dead_one_live(&mut conn)?;

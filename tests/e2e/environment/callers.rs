@@ -44,7 +44,7 @@ pub const LEAVES: [Leave; 4] = [
 ];
 
 #[test]
-fn a_caller_who_goes_takes_his_run_with_him() -> Result<()> {
+fn a_caller_that_disconnects_ends_its_run() -> Result<()> {
     let server = Server::builder().aof(true).start()?;
     let mut conn = server.client()?;
     for moment in MOMENTS {
@@ -177,7 +177,7 @@ fn spin(time: Duration) {
 
 /// The run and its caller's end arrive in one packet: there is no slice in between.
 #[test]
-fn a_caller_who_goes_at_once_is_no_danger() -> Result<()> {
+fn a_caller_that_goes_at_once_is_no_danger() -> Result<()> {
     let builder = Server::builder().aof(true);
     let server = builder.arg("blocking.linger-seconds", 0).start()?;
     let mut conn = server.client()?;

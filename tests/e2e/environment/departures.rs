@@ -267,7 +267,7 @@ fn the_slice_that_follows_would_have_been_the_last() -> Result<()> {
 
 /// A caller that costs the server too much memory is cut off by the server itself.
 #[test]
-fn a_caller_whom_the_server_evicts_takes_his_run_with_him() -> Result<()> {
+fn a_caller_that_the_server_evicts_ends_its_run() -> Result<()> {
     const ROUNDS: usize = 4;
     let builder = Server::builder().aof(true);
     let builder = builder.arg("blocking.linger-seconds", 0);

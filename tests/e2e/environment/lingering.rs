@@ -248,7 +248,7 @@ fn another_request_does_not_join() -> Result<()> {
 }
 
 #[test]
-fn a_run_that_ends_while_it_lingers_keeps_its_answer_for_the_one_who_joins() -> Result<()> {
+fn a_run_that_ends_while_it_lingers_keeps_its_answer_for_the_client_that_joins() -> Result<()> {
     let server = server()?;
     let mut conn = server.client()?;
     let world = World::load(&mut conn)?;
@@ -285,7 +285,7 @@ fn a_run_that_ends_while_it_lingers_keeps_its_answer_for_the_one_who_joins() -> 
 
 /// What its caller would have been told if it had stayed.
 #[test]
-fn whatever_ends_a_run_that_lingers_is_told_to_the_one_who_joins() -> Result<()> {
+fn whatever_ends_a_run_that_lingers_is_told_to_the_client_that_joins() -> Result<()> {
     let server = server()?;
     let mut conn = server.client()?;
     for (act, status, why) in [
@@ -448,7 +448,7 @@ fn a_run_that_waits_for_room_lingers_as_well() -> Result<()> {
 
 /// As a client does that gives up: it hangs up, connects anew and asks again, at whatever moment of the run.
 #[test]
-fn one_who_hangs_up_and_asks_again_gets_the_answer() -> Result<()> {
+fn a_client_that_hangs_up_and_asks_again_gets_the_answer() -> Result<()> {
     const ROUNDS: i64 = 60;
     let server = server()?;
     let mut conn = server.client()?;

@@ -249,7 +249,7 @@ fn drops_waiting_clients_at_once(conn: &mut redis::Connection) -> Result<bool> {
 }
 
 #[test]
-fn a_failover_with_a_caller_waiting_ends_his_run_too() -> Result<()> {
+fn a_failover_with_a_caller_waiting_ends_its_run_too() -> Result<()> {
     for moment in MOMENTS {
         let (primary, replica) = pair()?;
         let mut conn = primary.client()?;

@@ -108,7 +108,7 @@ fn a_script_killed_during_a_run_does_not_harm_it() -> Result<()> {
 }
 
 #[test]
-fn a_caller_who_goes_during_a_slow_script_takes_his_run_with_him() -> Result<()> {
+fn a_caller_that_disconnects_during_a_slow_script_ends_its_run() -> Result<()> {
     let server = server()?;
     let mut conn = server.client()?;
     run(&mut conn, "CONFIG SET blocking.linger-seconds 0")?;

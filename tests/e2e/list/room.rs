@@ -19,7 +19,7 @@ fn told(error: &RedisError) -> String {
 }
 
 #[test]
-fn a_second_one_is_told_who_is_there() -> Result<()> {
+fn a_second_one_is_told_which_run_is_there() -> Result<()> {
     let server = Server::start()?;
     let mut conn = server.client()?;
     World::load(&mut conn)?;
