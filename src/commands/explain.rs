@@ -19,7 +19,7 @@ use crate::schedule::kept_away;
 /// What matters beside the plan.
 #[derive(Clone, Debug, Default)]
 pub struct Circumstances {
-    /// Start of the look, milliseconds since 1970.
+    /// Start of the run, milliseconds since 1970.
     pub now_ms: i64,
     pub threshold_s: u32,
     /// How names were read.

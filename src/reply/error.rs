@@ -49,7 +49,7 @@ pub enum Error {
         got_bytes: usize,
     },
     InProgress {
-        /// `a cleanup`, or the command of a look.
+        /// `a cleanup`, or the command of a query.
         what: &'static str,
         run: u64,
         /// How much of the keyspace the walk has seen; `None` when it is over.
@@ -83,7 +83,7 @@ pub enum Error {
     CannotStart {
         why: &'static str,
     },
-    /// A look was stopped before its end.
+    /// A query was stopped before its end.
     QueryEnded {
         command: &'static str,
         cancelled: bool,

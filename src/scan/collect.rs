@@ -16,7 +16,7 @@ pub struct Limits {
 }
 
 /// Share of the memory that keys other than heartbeats may fill in a first walk, in percent. The rest is kept
-/// for heartbeats: without all of them no key of anybody could be judged.
+/// for heartbeats: without all of them no key could be judged.
 const OTHERS_PERCENT: usize = 75;
 
 impl Limits {

@@ -160,7 +160,7 @@ pub mod gauge {
         LONGEST.set(LONGEST.get().max(NOW.get()));
     }
 
-    /// Somebody looks; gives whether to stop.
+    /// Counts a look at the flag; gives whether to stop.
     pub fn look() -> bool {
         NOW.set(0);
         LOOKS.set(LOOKS.get() + 1);

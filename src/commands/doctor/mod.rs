@@ -24,7 +24,7 @@ use crate::keys::family::FamilyMap;
 use crate::report::history::LastRuns;
 use crate::schedule::Outlook;
 
-/// The settings that findings speak of, as they were when the look began.
+/// The settings that findings speak of, as they were when the run began.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     pub database: u32,

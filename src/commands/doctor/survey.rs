@@ -69,7 +69,7 @@ fn bump(sum: &mut u64) {
 /// What was met.
 #[derive(Debug)]
 pub struct Survey {
-    /// As they were when the look began.
+    /// As they were when the run began.
     pub settings: Settings,
     pub layout: Arc<Layout>,
     examples: Examples,

@@ -1,4 +1,4 @@
-//! What a run asks and tells those who live longer than it: the schedule, the history, the watch over writers.
+//! What a run asks and tells the parts that outlive it: the schedule, the history, the watch over writers.
 
 use std::fmt::Debug;
 

@@ -13,7 +13,7 @@ pub enum StopReason {
     CallerGone = 1,
     Cancelled,
     ManualRun,
-    /// A look makes room.
+    /// A query makes room.
     Cleanup,
     ProtectChanged,
     StoodStill,
