@@ -80,6 +80,10 @@ impl Cleanup {
 
 impl Job for Cleanup {
     fn slice(&mut self, slice: &mut JobSlice) -> Next {
+        // In place, so that what was removed counts even if a slice of it should panic.
+        if let Some(Stage::Removing(removal, _)) = &mut self.stage {
+            return remove(removal, slice);
+        }
         let (stage, next) = match self.stage.take() {
             Some(Stage::Walking(mut walk)) => match walk.slice(slice) {
                 Ok(()) => self.plan(*walk, slice),
@@ -89,11 +93,7 @@ impl Job for Cleanup {
                 Ok(ready) => self.start_removal(ready, slice.run),
                 Err(next) => (Stage::Planning(planning), next),
             },
-            Some(Stage::Removing(mut removal, weighed)) => {
-                let next = remove(&mut removal, slice);
-                (Stage::Removing(removal, weighed), next)
-            }
-            None => return Next::Stop(StopReason::InternalError),
+            Some(Stage::Removing(..)) | None => return Next::Stop(StopReason::InternalError),
         };
         self.stage = Some(stage);
         next
