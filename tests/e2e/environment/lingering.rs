@@ -470,13 +470,12 @@ fn a_client_that_hangs_up_and_asks_again_gets_the_answer() -> Result<()> {
             let rest_us = random.u64(0..=whole_us / 2);
             std::thread::sleep(std::time::Duration::from_micros(rest_us));
         }
-        // Seen once, on a loaded machine: the run that ends was not known to linger, and the next command was refused.
-        // Why is not known, so it may happen now and then, and no more.
+        // Seen twice, on a loaded machine: the run in the way was not known to linger. The likely cause, a copy of the
+        // socket in a child between fork and exec, is gone since `Raw` shuts its connection down.
         let reply = loop {
             match cleanup(&mut server.client()?, &[]) {
                 Err(error) if error.code() == Some("INPROGRESS") && too_early < ROUNDS / 20 => {
                     too_early += 1;
-                    // To find the cause some day: whether the run that is in the way lingers, and where it is.
                     eprintln!("round {round}: {error}; {:?}", status(&mut conn)?);
                 }
                 reply => break reply?,

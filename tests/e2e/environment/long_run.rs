@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -280,6 +280,15 @@ impl Raw {
             .strip_prefix(':')
             .with_context(|| format!("no number: {line}"))?;
         Ok(number.parse()?)
+    }
+}
+
+/// Closing alone hangs up when the last copy of the socket is closed, and a server that another test starts at this
+/// moment holds one between fork and exec.
+impl Drop for Raw {
+    fn drop(&mut self) {
+        // It may be closed already, by the server.
+        let _ = self.reader.get_ref().shutdown(Shutdown::Both);
     }
 }
 
