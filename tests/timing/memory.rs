@@ -1,7 +1,7 @@
 //! Memory before and after many runs and many loads of the module: nothing may stay behind.
 //! Looks at the server's own account of its memory, which the module's allocations are part of, and at the process's.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use blocking_harness::{
     Fleet, Server, cleanup, command, info_field, load_foreign, module_path, redis, server_now_ms,
     settled_memory, wait_for_value,
@@ -190,19 +190,24 @@ fn a_thousand(
         (from..to).try_for_each(|number| run(&mut conn, number))
     };
     some(0, MANY_RUNS / 10)?;
-    let before = least_used(server)?;
-    some(0, MANY_RUNS)?;
-    let after = least_used(server)?;
-    let grown = after - before;
-    eprintln!(
-        "{MANY_RUNS} {what}: used {before} -> {after} ({grown:+}), {:.3} bytes a run",
-        grown as f64 / MANY_RUNS as f64
-    );
-    ensure!(
-        grown < BYTES_OF_A_THOUSAND,
-        "{MANY_RUNS} {what} keep {grown} bytes"
-    );
-    Ok(())
+    let mut before = least_used(server)?;
+    let mut grown = 0;
+    // What a run keeps grows with every thousand. The server's own memory has steps (24,688 bytes on Valkey 9, with a
+    // module of any version), and stays where it is after one.
+    for _ in 0..3 {
+        some(0, MANY_RUNS)?;
+        let after = least_used(server)?;
+        grown = after - before;
+        eprintln!(
+            "{MANY_RUNS} {what}: used {before} -> {after} ({grown:+}), {:.3} bytes a run",
+            grown as f64 / MANY_RUNS as f64
+        );
+        if grown < BYTES_OF_A_THOUSAND {
+            return Ok(());
+        }
+        before = after;
+    }
+    bail!("{MANY_RUNS} {what} keep {grown} bytes")
 }
 
 /// A server that writes nothing down about the commands it is sent, with keys of others, and a few dead coordinators.
