@@ -86,7 +86,7 @@ fn heartbeats_in_words() {
                  its keys",
             ],
         ),
-        // Refreshed while the look was on.
+        // Refreshed while the query was on.
         (
             read(State::Stale, Some(0), None),
             &[

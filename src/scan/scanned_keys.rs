@@ -41,7 +41,7 @@ pub struct Position {
 pub struct Record<'c> {
     pub name: &'c [u8],
     pub family: Family,
-    /// The caller's ACL user may not delete this key; known of dry runs and looks only.
+    /// The caller's ACL user may not delete this key; known of dry runs and queries only.
     pub denied: bool,
     /// For others: the server will take long to free it, as far as the walk could see.
     pub is_large: bool,

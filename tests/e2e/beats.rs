@@ -181,7 +181,7 @@ fn the_window_is_as_wide_as_the_setting() -> Result<()> {
 }
 
 #[test]
-fn every_look_says_why_a_heartbeat_is_unreadable() -> Result<()> {
+fn every_query_says_why_a_heartbeat_is_unreadable() -> Result<()> {
     let server = Server::start()?;
     let mut conn = server.client()?;
     let long = "y".repeat(40);
@@ -401,7 +401,7 @@ fn a_hash_is_a_heartbeat_by_its_time_fields() -> Result<()> {
         3
     );
     cleanup(&mut conn, &["DRYRUN", "ORPHANS"])?;
-    assert_eq!(digest(&mut conn)?, before, "a look changed something");
+    assert_eq!(digest(&mut conn)?, before, "a query changed something");
 
     let reply = cleanup(&mut conn, &[])?;
     assert_eq!(reply.int("coordinators_removed")?, 4);
@@ -463,7 +463,7 @@ fn a_time_field_that_has_expired_is_not_there() -> Result<()> {
     ensure!(!listed(&mut conn, "LIVE")?.contains("only"));
     let reply = cleanup(&mut conn, &["DRYRUN"])?;
     assert_eq!(reply.int("coordinators_stale")?, 1);
-    assert_eq!(lengths(&mut conn)?, before, "a look removed a field");
+    assert_eq!(lengths(&mut conn)?, before, "a query removed a field");
     Ok(())
 }
 

@@ -133,7 +133,7 @@ fn on_day_one_the_first_sentence_says_why_nothing_becomes_stale() -> Result<()> 
             told[1].starts_with("warning: the schedule is off: "),
             "{told:#?}"
         );
-        assert_eq!(digest(&mut conn)?, before, "a look changed something");
+        assert_eq!(digest(&mut conn)?, before, "a query changed something");
     }
     let mut conn = server.client()?;
     let never = finding(&json(&mut conn)?, "never-stale")?.clone();

@@ -145,7 +145,7 @@ fn a_dead_coordinator_with_every_reason() -> Result<()> {
         let last = "BLOCKING.CLEANUP would remove 5 of its keys now, and with ORPHANS 0 more";
         assert_eq!(reasons.last().map(String::as_str), Some(last));
         assert!(reasons.iter().all(|r| r.is_ascii()), "{reasons:?}");
-        assert_eq!(digest(&mut conn)?, before, "a look changed something");
+        assert_eq!(digest(&mut conn)?, before, "a query changed something");
     }
     Ok(())
 }

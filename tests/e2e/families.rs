@@ -167,7 +167,7 @@ fn a_fleet_with_other_names_is_cleaned_up_and_nothing_else() -> Result<()> {
 
 /// LIST and EXPLAIN: which keys they read, whose they say those are, and in which field they find the time.
 #[test]
-fn looks_follow_the_layout_and_the_time_fields() -> Result<()> {
+fn queries_follow_the_layout_and_the_time_fields() -> Result<()> {
     let server = Server::start()?;
     let mut conn = server.client()?;
     let now = server_now_ms(&mut conn)?.to_string();

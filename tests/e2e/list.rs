@@ -1,9 +1,9 @@
 //! BLOCKING.LIST: which coordinators beat, since when, and for how long still; and what LIST, EXPLAIN and DOCTOR, as
-//! looks, must not do to other runs.
+//! queries, must not do to other runs.
 
-/// A look makes room, or its environment changes.
-pub mod mid_look;
-/// Which runs are in the way of which: cleanups, schedules, other looks.
+/// A query makes room, or its environment changes.
+pub mod mid_query;
+/// Which runs are in the way of which: cleanups, schedules, other queries.
 mod room;
 
 use std::time::Duration;
@@ -135,7 +135,7 @@ fn every_coordinator_is_listed_the_oldest_first_in_both_protocols() -> Result<()
         assert_eq!(all[1].text("swarm")?, "s:1");
         assert_eq!(all[0].get("ttl_s"), Some(&Value::Nil));
         ensure!((200..=300).contains(&all[2].int("ttl_s")?), "{:?}", all[2]);
-        assert_eq!(digest(&mut conn)?, before, "a look changed something");
+        assert_eq!(digest(&mut conn)?, before, "a query changed something");
     }
     Ok(())
 }
@@ -321,9 +321,9 @@ fn a_huge_heartbeat_is_not_read() -> Result<()> {
     Ok(())
 }
 
-/// Writes are paused for a failover, a shutdown or an operator: a look waits for none of them.
+/// Writes are paused for a failover, a shutdown or an operator: a query waits for none of them.
 #[test]
-fn a_look_does_not_wait_for_writes() -> Result<()> {
+fn a_query_does_not_wait_for_writes() -> Result<()> {
     let server = Server::builder().aof(true).start()?;
     let mut conn = server.client()?;
     write_fleet(&mut conn)?;

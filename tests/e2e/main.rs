@@ -18,7 +18,7 @@ mod explain;
 mod families;
 /// Named hard cases.
 mod hard_cases;
-/// LIST, and what a look must not do to other runs.
+/// LIST, and what a query must not do to other runs.
 mod list;
 /// What is written about the dead.
 mod obituaries;

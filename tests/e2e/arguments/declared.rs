@@ -47,12 +47,12 @@ fn command_info_shows_arity_and_flags() -> Result<()> {
         })
         .collect::<Result<_>>()?;
     let quick: &[&str] = &["module", "loading", "stale", "fast"];
-    let look: &[&str] = &["readonly", "module", "noscript", "blocking"];
+    let query: &[&str] = &["readonly", "module", "noscript", "blocking"];
     let expected: [(&str, i64, &[&str]); 7] = [
         ("cleanup", -1, &["write", "module", "noscript", "blocking"]),
-        ("list", -1, look),
-        ("explain", -2, look),
-        ("doctor", -1, look),
+        ("list", -1, query),
+        ("explain", -2, query),
+        ("doctor", -1, query),
         ("status", -1, quick),
         ("cancel", 1, quick),
         ("help", -1, quick),
@@ -176,10 +176,10 @@ fn command_docs_show_every_option() -> Result<()> {
         for field in ["summary", "complexity"] {
             assert!(!command.text(field)?.is_empty(), "{name} {field}");
         }
-        let is_look = ["list", "explain", "doctor"]
+        let is_query = ["list", "explain", "doctor"]
             .iter()
-            .any(|look| name.ends_with(look));
-        let since = if is_look { "0.2.0" } else { "0.1.0" };
+            .any(|query| name.ends_with(query));
+        let since = if is_query { "0.2.0" } else { "0.1.0" };
         assert_eq!(command.text("since")?, since, "{name}");
         assert_eq!(command.text("module")?, "blocking", "{name}");
         let found = match command.get("arguments") {

@@ -8,9 +8,9 @@ use blocking_harness::{Fleet, Server, error_text, patience, server_now_ms, wait_
 
 use super::{beat, codes, finding, json, lines, set};
 use crate::environment::long_run::{DEADLINE, Raw, assert_healthy, run, status};
-use crate::list::mid_look::{Looker, wait_until_over};
+use crate::list::mid_query::{Asker, wait_until_over};
 
-/// How often a look is timed at most, on a machine that has other work.
+/// How often a query is timed at most, on a machine that has other work.
 const ATTEMPTS: usize = 100;
 
 /// Keys of this name and a number, as DEBUG POPULATE makes them.
@@ -234,19 +234,19 @@ fn a_study_that_is_not_wanted_any_more_ends() -> Result<()> {
         ("SWAPDB 0 1", "INTERRUPTED", "the database was swapped"),
     ];
     for (act, code, why) in table {
-        let looker = Looker::start(&server, &["BLOCKING.DOCTOR"])?;
+        let asker = Asker::start(&server, &["BLOCKING.DOCTOR"])?;
         wait_until_planning(&mut conn)?;
         run(&mut conn, act)?;
-        let text = error_text(&looker.answer().unwrap_err());
+        let text = error_text(&asker.answer().unwrap_err());
         let expected = format!("{code} BLOCKING.DOCTOR was stopped: {why}");
         ensure!(text == expected, "{text}");
         wait_until_over(&mut conn)?;
     }
     run(&mut conn, "SWAPDB 0 1")?;
-    let mut looker = Raw::connect(&server)?;
-    looker.send("BLOCKING.DOCTOR")?;
+    let mut asker = Raw::connect(&server)?;
+    asker.send("BLOCKING.DOCTOR")?;
     wait_until_planning(&mut conn)?;
-    drop(looker);
+    drop(asker);
     wait_until_over(&mut conn)?;
     run(&mut conn, "MODULE UNLOAD blocking")?;
     assert_healthy(&server)

@@ -14,7 +14,7 @@ use super::long_run::{
     status, wait_until_idle,
 };
 
-const LOOKS: [&[&str]; 3] = [
+const QUERIES: [&[&str]; 3] = [
     &["BLOCKING.LIST"],
     &["BLOCKING.EXPLAIN", "dead-00000"],
     &["BLOCKING.DOCTOR", "JSON"],
@@ -126,11 +126,11 @@ fn json_says_that_it_was_joined() -> Result<()> {
 }
 
 #[test]
-fn a_look_is_joined_as_well() -> Result<()> {
+fn a_query_is_joined_as_well() -> Result<()> {
     let server = server()?;
     let mut conn = server.client()?;
     World::load(&mut conn)?;
-    for words in LOOKS {
+    for words in QUERIES {
         let slow = Slow::start(&server)?;
         let line = words.join(" ");
         hang_up(&server, &mut conn, &slow, &line, Moment::Collecting)?;

@@ -1,4 +1,4 @@
-//! One place for all: a look waits for no other run, none waits for a look, and a cleanup goes first.
+//! One place for all: a query waits for no other run, none waits for a query, and a cleanup goes first.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use blocking_harness::redis::{RedisError, Value, cmd};
 use blocking_harness::{Reply, Server, cleanup, error_text, wait_for_value};
 
-use super::mid_look::{LOOKS, Looker, wait_until_over};
+use super::mid_query::{Asker, QUERIES, wait_until_over};
 use crate::environment::long_run::{
     Caller, DEADLINE, Moment, Slow, World, assert_healthy, ending, run, status, wait_for,
 };
@@ -27,22 +27,22 @@ fn a_second_one_is_told_which_run_is_there() -> Result<()> {
     let caller = Caller::start(&server, &["DRYRUN"])?;
     slow.hold_at(&mut conn, Moment::Collecting)?;
     let rest = "is running: run , % of the keyspace, started  s ago; see BLOCKING.STATUS";
-    for words in LOOKS {
+    for words in QUERIES {
         let error = cmd(words[0]).arg(&words[1..]).query::<Value>(&mut conn);
         ensure!(told(&error.unwrap_err()) == format!("INPROGRESS a cleanup {rest}"));
     }
     run(&mut conn, "BLOCKING.CANCEL")?;
     let _ = caller.answer()?;
-    for there in LOOKS {
-        let looker = Looker::start(&server, there)?;
+    for there in QUERIES {
+        let asker = Asker::start(&server, there)?;
         slow.hold_at(&mut conn, Moment::Collecting)?;
-        for words in LOOKS {
+        for words in QUERIES {
             let error = cmd(words[0]).arg(&words[1..]).query::<Value>(&mut conn);
             let text = told(&error.unwrap_err());
             ensure!(text == format!("INPROGRESS {} {rest}", there[0]), "{text}");
         }
         run(&mut conn, "BLOCKING.CANCEL")?;
-        ensure!(looker.answer().is_err());
+        ensure!(asker.answer().is_err());
         wait_until_over(&mut conn)?;
     }
     drop(slow);
@@ -50,16 +50,16 @@ fn a_second_one_is_told_which_run_is_there() -> Result<()> {
 }
 
 #[test]
-fn a_cleanup_takes_the_place_of_a_look() -> Result<()> {
+fn a_cleanup_takes_the_place_of_a_query() -> Result<()> {
     let server = Server::builder().aof(true).start()?;
     let mut conn = server.client()?;
-    for words in LOOKS {
+    for words in QUERIES {
         let world = World::load(&mut conn)?;
         let slow = Slow::start(&server)?;
-        let looker = Looker::start(&server, words)?;
+        let asker = Asker::start(&server, words)?;
         slow.hold_at(&mut conn, Moment::Collecting)?;
         let caller = Caller::start(&server, &[])?;
-        let text = error_text(&looker.answer().unwrap_err());
+        let text = error_text(&asker.answer().unwrap_err());
         let why = "a cleanup took its place";
         let expected = format!("CANCELLED {} was stopped: {why}", words[0]);
         ensure!(text == expected, "{text}");
@@ -75,10 +75,9 @@ fn a_cleanup_takes_the_place_of_a_look() -> Result<()> {
     assert_healthy(&server)
 }
 
-/// A client looks, and looks again as soon as it is answered, on a server where one look takes longer than the
-/// interval.
+/// A client sends a query, and the next as soon as it is answered, on a server where one takes longer than the interval.
 #[test]
-fn no_number_of_looks_holds_the_schedule_up() -> Result<()> {
+fn no_number_of_queries_holds_the_schedule_up() -> Result<()> {
     let server = Server::builder()
         .arg("blocking.warm-up-seconds", 0)
         .arg("blocking.second-look", "no")
@@ -90,10 +89,10 @@ fn no_number_of_looks_holds_the_schedule_up() -> Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     let (ended, told) = (Arc::new(AtomicU64::new(0)), Arc::clone(&stop));
     let counted = Arc::clone(&ended);
-    let mut looking = server.client()?;
-    let looker = std::thread::spawn(move || {
+    let mut client = server.client()?;
+    let asker = std::thread::spawn(move || {
         while !told.load(Ordering::Relaxed) {
-            let answer = cmd("BLOCKING.LIST").query::<Value>(&mut looking);
+            let answer = cmd("BLOCKING.LIST").query::<Value>(&mut client);
             let text = answer.err().map(|error| error_text(&error));
             let gave_way = text.is_some_and(|t| t.ends_with("a cleanup took its place"));
             counted.fetch_add(u64::from(gave_way), Ordering::Relaxed);
@@ -109,10 +108,10 @@ fn no_number_of_looks_holds_the_schedule_up() -> Result<()> {
     let after = wait_for_value("scheduled runs", DEADLINE, look, over)?;
     stop.store(true, Ordering::Relaxed);
     drop(slow);
-    looker.join().expect("the looker does not panic");
+    asker.join().expect("the asker does not panic");
     ensure!(
         ended.load(Ordering::Relaxed) > 0,
-        "no look had to make room"
+        "no query had to make room"
     );
     let last = after.map("last")?;
     ensure!(last.flag("scheduled")?, "{last:?}");

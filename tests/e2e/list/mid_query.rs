@@ -1,4 +1,4 @@
-//! The environment changes during a look, or its caller disconnects: a caller that is there is told, and nothing is
+//! The environment changes during a query, or its caller disconnects: a caller that is there is told, and nothing is
 //! left behind.
 
 use std::thread::JoinHandle;
@@ -11,16 +11,16 @@ use crate::environment::long_run::{
     DEADLINE, Moment, Raw, Slow, World, assert_healthy, run, status,
 };
 
-pub const LOOKS: [&[&str]; 3] = [
+pub const QUERIES: [&[&str]; 3] = [
     &["BLOCKING.LIST"],
     &["BLOCKING.EXPLAIN", "dead-00007"],
     &["BLOCKING.DOCTOR"],
 ];
 
-/// A client that waits for a look in a thread of its own.
-pub struct Looker(JoinHandle<RedisResult<Value>>);
+/// A client that waits for a query in a thread of its own.
+pub struct Asker(JoinHandle<RedisResult<Value>>);
 
-impl Looker {
+impl Asker {
     pub fn start(server: &Server, words: &'static [&'static str]) -> Result<Self> {
         let mut conn = server.client()?;
         let ask = move || cmd(words[0]).arg(&words[1..]).query(&mut conn);
@@ -28,11 +28,11 @@ impl Looker {
     }
 
     pub fn answer(self) -> RedisResult<Value> {
-        self.0.join().expect("the looker's thread does not panic")
+        self.0.join().expect("the asking thread does not panic")
     }
 }
 
-/// Waits for the end of the look, and gives how many keys it was last seen to have looked at.
+/// Waits for the end of the query, and gives how many keys it was last seen to have looked at.
 pub fn wait_until_over(conn: &mut Connection) -> Result<i64> {
     let mut scanned = 0;
     let look = || {
@@ -42,14 +42,14 @@ pub fn wait_until_over(conn: &mut Connection) -> Result<i64> {
         }
         status.text("state")
     };
-    wait_for_value("the end of the look", DEADLINE, look, |state| {
+    wait_for_value("the end of the query", DEADLINE, look, |state| {
         state == "idle"
     })?;
     Ok(scanned)
 }
 
 #[test]
-fn a_look_that_cannot_go_on_says_why() -> Result<()> {
+fn a_query_that_cannot_go_on_says_why() -> Result<()> {
     let server = Server::start()?;
     let mut conn = server.client()?;
     let table = [
@@ -67,15 +67,15 @@ fn a_look_that_cannot_go_on_says_why() -> Result<()> {
             "cancelled by BLOCKING.CANCEL",
         ),
     ];
-    for words in LOOKS {
+    for words in QUERIES {
         for (act, code, why) in table {
             run(&mut conn, "FLUSHALL")?;
             World::load(&mut conn)?;
             let slow = Slow::start(&server)?;
-            let looker = Looker::start(&server, words)?;
+            let asker = Asker::start(&server, words)?;
             slow.hold_at(&mut conn, Moment::Collecting)?;
             run(&mut conn, act)?;
-            let text = error_text(&looker.answer().unwrap_err());
+            let text = error_text(&asker.answer().unwrap_err());
             let expected = format!("{code} {} was stopped: {why}", words[0]);
             ensure!(text == expected, "{act}: {text}");
             wait_until_over(&mut conn)?;
@@ -86,34 +86,34 @@ fn a_look_that_cannot_go_on_says_why() -> Result<()> {
 }
 
 #[test]
-fn a_client_that_disconnects_ends_its_look() -> Result<()> {
+fn a_client_that_disconnects_ends_its_query() -> Result<()> {
     let server = Server::start()?;
     let mut conn = server.client()?;
     let world = World::load(&mut conn)?;
-    for words in LOOKS {
+    for words in QUERIES {
         for how in ["hang up", "kill", "unblock"] {
             // For a client that hangs up it would linger.
             let linger_s = if how == "hang up" { 0 } else { 15 };
             let linger = format!("CONFIG SET blocking.linger-seconds {linger_s}");
             run(&mut conn, &linger)?;
             let slow = Slow::start(&server)?;
-            let mut looker = Raw::connect(&server)?;
-            let id = looker.id()?;
-            looker.send(&words.join(" "))?;
+            let mut asker = Raw::connect(&server)?;
+            let id = asker.id()?;
+            asker.send(&words.join(" "))?;
             let number = slow.hold_at(&mut conn, Moment::Collecting)?;
             ensure!(status(&mut conn)?.map("current")?.text("look")? == words[0]);
             // Nothing of the module may be unloaded under it.
             let unloaded = run(&mut conn, "MODULE UNLOAD blocking");
             ensure!(unloaded.is_err(), "{unloaded:?}");
             match how {
-                "hang up" => drop(looker),
+                "hang up" => drop(asker),
                 "kill" => run(&mut conn, &format!("CLIENT KILL ID {id}")).map(drop)?,
                 _ => {
                     run(&mut conn, &format!("CLIENT UNBLOCK {id} TIMEOUT"))?;
                     let text = format!(
                         "-CANCELLED run {number} was cancelled by CLIENT UNBLOCK; see BLOCKING.STATUS"
                     );
-                    ensure!(looker.line()? == text);
+                    ensure!(asker.line()? == text);
                 }
             }
             // Slow as it is, it would be seen on its way by itself.
@@ -131,19 +131,19 @@ fn a_client_that_disconnects_ends_its_look() -> Result<()> {
 }
 
 #[test]
-fn a_replica_that_becomes_a_primary_ends_its_look() -> Result<()> {
+fn a_replica_that_becomes_a_primary_ends_its_query() -> Result<()> {
     let primary = Server::start()?;
     let mut conn = primary.client()?;
     World::load(&mut conn)?;
     let replica = Server::builder().replica_of(&primary).start()?;
     replica.wait_in_sync_with(&primary)?;
     let mut there = replica.client()?;
-    for words in LOOKS {
+    for words in QUERIES {
         let slow = Slow::start(&replica)?;
-        let looker = Looker::start(&replica, words)?;
+        let asker = Asker::start(&replica, words)?;
         slow.hold_at(&mut there, Moment::Collecting)?;
         run(&mut there, "REPLICAOF NO ONE")?;
-        let text = error_text(&looker.answer().unwrap_err());
+        let text = error_text(&asker.answer().unwrap_err());
         let why = "the server's role changed";
         let expected = format!("INTERRUPTED {} was stopped: {why}", words[0]);
         ensure!(text == expected, "{text}");
@@ -159,7 +159,7 @@ fn a_replica_that_becomes_a_primary_ends_its_look() -> Result<()> {
 
 /// In every slice, to the last: EXPLAIN reads heartbeats when all else is known.
 #[test]
-fn a_look_under_way_keeps_the_layout_and_the_fields_it_began_with() -> Result<()> {
+fn a_query_under_way_keeps_the_layout_and_the_fields_it_began_with() -> Result<()> {
     let server = Server::start()?;
     let mut conn = server.client()?;
     let world = World::load(&mut conn)?;
@@ -173,13 +173,13 @@ fn a_look_under_way_keeps_the_layout_and_the_fields_it_began_with() -> Result<()
     let built_in: Vec<String> = cmd("CONFIG")
         .arg(&["GET", "blocking.families"])
         .query(&mut conn)?;
-    for words in LOOKS {
+    for words in QUERIES {
         let slow = Slow::start(&server)?;
-        let looker = Looker::start(&server, words)?;
+        let asker = Asker::start(&server, words)?;
         slow.hold_at(&mut conn, Moment::Collecting)?;
         config(&mut conn, "heartbeat=beat:{id}", "seen")?;
         drop(slow);
-        let answer = looker.answer()?;
+        let answer = asker.answer()?;
         if words[0] == "BLOCKING.DOCTOR" {
             let lines: Vec<String> = redis::from_redis_value(answer)?;
             ensure!(
@@ -223,17 +223,17 @@ fn a_look_under_way_keeps_the_layout_and_the_fields_it_began_with() -> Result<()
     assert_healthy(&server)
 }
 
-/// A heartbeat that is refreshed in the middle of a look is shown as it is then, and a look never counts as a run.
+/// A heartbeat that is refreshed in the middle of a query is shown as it is then, and a query never counts as a run.
 #[test]
-fn a_look_leaves_nothing_behind() -> Result<()> {
+fn a_query_leaves_nothing_behind() -> Result<()> {
     let server = Server::start()?;
     let mut conn = server.client()?;
     let world = World::load_sized(&mut conn, 50, 10, 100)?;
     let last = cleanup(&mut conn, &["DRYRUN"])?;
     let before = status(&mut conn)?;
-    for words in LOOKS {
-        let looked: Value = cmd(words[0]).arg(&words[1..]).query(&mut conn)?;
-        ensure!(matches!(looked, Value::Array(_)), "{looked:?}");
+    for words in QUERIES {
+        let answer: Value = cmd(words[0]).arg(&words[1..]).query(&mut conn)?;
+        ensure!(matches!(answer, Value::Array(_)), "{answer:?}");
     }
     let after = status(&mut conn)?;
     ensure!(after.map("last")? == last && before.map("last")? == last);
