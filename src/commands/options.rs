@@ -44,7 +44,7 @@ pub struct CleanupOptions {
     pub ids: u32,
     pub asynchronous: bool,
     pub json: bool,
-    /// Remove although clients could not write a moment ago.
+    /// Remove even if clients could not write a moment ago.
     pub no_warm_up: bool,
 }
 

@@ -173,7 +173,7 @@ pub const CLEANUP: Command = Command {
         option("IDS", "count", integer(0, 10_000, "ids"))
             .help("list at most this many stale ids (100)."),
         option("NOWARMUP", "nowarmup", Kind::Keyword)
-            .help("remove although clients could not write a moment ago."),
+            .help("remove even if clients could not write a moment ago."),
         option("ASYNC", "async", Kind::Keyword).help("reply at once with the run's number."),
         JSON.help("reply with one JSON object."),
     ],

@@ -131,7 +131,7 @@ impl Report {
                 many(counts.keys_removed(), "key", "keys"),
             )
         } else {
-            "removed nothing: it ended before it knew what is stale".to_owned()
+            "removed nothing: the run ended before it knew which coordinators are stale".to_owned()
         };
         if counts.orphans_removed > 0 {
             text.push_str(&format!(", {} of them orphans", counts.orphans_removed));
@@ -340,7 +340,7 @@ mod tests {
         };
         assert_eq!(
             early.summary(),
-            "removed nothing: it ended before it knew what is stale; cancelled: why"
+            "removed nothing: the run ended before it knew which coordinators are stale; cancelled: why"
         );
         let nothing = Report {
             dry_run: true,

@@ -48,6 +48,14 @@ fn without_a_cause_there_is_nothing_but_notes() {
     assert_eq!(found, notes);
 }
 
+#[test]
+fn a_schedule_without_a_next_run_says_so() {
+    let mut facts = healthy();
+    facts.outlook.next_run_s = None;
+    let line = line(&facts, Code::Schedule).unwrap();
+    assert!(line.contains(" in databases 0, 3, no run due: "), "{line}");
+}
+
 /// Everything at once that does not exclude something else.
 fn worst() -> Facts {
     let mut facts = healthy();

@@ -123,7 +123,7 @@ fn schedule(facts: &Facts) -> Option<Finding> {
     let next = facts.outlook.next_run_s;
     let due = match next {
         Some(next_s) => format!(", next in {next_s} s"),
-        None => ", with no round to come".to_owned(),
+        None => ", no run due".to_owned(),
     };
     let grace_s = settings.orphan_grace_s;
     let orphans = match grace_s {

@@ -231,7 +231,7 @@ CLEANUP [THRESHOLD seconds] [DRYRUN] [ORPHANS [grace-seconds]] [MATCH id-pattern
     LIMIT: remove at most this many coordinators, the oldest first.
     BREAKER: remove nothing if more than this share of at least 20 coordinators is stale.
     IDS: list at most this many stale ids (100).
-    NOWARMUP: remove although clients could not write a moment ago.
+    NOWARMUP: remove even if clients could not write a moment ago.
     ASYNC: reply at once with the run's number.
     JSON: reply with one JSON object.
 LIST [STALE | LIVE | UNREADABLE] [THRESHOLD seconds] [MATCH id-pattern] [COUNT n] [JSON]

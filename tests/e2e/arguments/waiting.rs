@@ -185,7 +185,7 @@ fn a_cancelled_run_removes_nothing_more() -> Result<()> {
     assert_eq!(last.names()[20..], ["reason", "summary"]);
     let summary = last.text("summary")?;
     ensure!(
-        summary.starts_with("removed nothing: it ended before it knew what is stale; cancelled: "),
+        summary.starts_with("removed nothing: the run ended before it knew which coordinators are stale; cancelled: "),
         "{summary}"
     );
     assert_eq!(dbsize(&mut conn)?, 2);
