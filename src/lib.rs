@@ -2,7 +2,7 @@
 //! keys they leave behind, inside the server.
 //!
 //! Two worlds. All folders but one know bytes, numbers and their own types only. The folder `redis` alone may
-//! name `redis_module` or use `unsafe`; `tests/border.rs` enforces it.
+//! name `redis_module` or use `unsafe`; `tests/border/` enforces it.
 
 #![cfg_attr(
     not(test),

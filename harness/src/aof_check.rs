@@ -5,7 +5,7 @@
 
 /// What values of heartbeats stand for.
 mod beats;
-/// Who could own a key.
+/// Which coordinators could own a key.
 mod claims;
 /// Times and runs in the file.
 mod marks;

@@ -38,7 +38,7 @@ pub enum Figure {
     WatchedServers,
     /// Inputs given to a parser by a fuzzer.
     FuzzInputs,
-    /// Keys of living coordinators that were gone. Anything but 0 is the end of this project.
+    /// Keys of living coordinators that were gone. Anything but 0 is a fault.
     LiveKeysLost,
 }
 

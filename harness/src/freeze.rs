@@ -18,7 +18,7 @@ impl Drop for Thaw<'_> {
 }
 
 impl Server {
-    /// Stops the process, as a machine does that is out of breath. Connections stay; nothing is answered.
+    /// Stops the process, as an overloaded machine may. Connections stay; nothing is answered.
     pub fn freeze(&self) -> Result<()> {
         self.signal(Signal::SIGSTOP)?;
         // The signal is only on its way until the system says that every thread has stopped.

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// How long to rest between two looks: short enough for tests, long enough not to disturb a measurement.
 /// What a test says that came too late to act in the middle of something, for the machine had other work. It has shown
 /// nothing then, neither good nor bad, and is run again by itself.
 pub const TOO_LATE: &str = "too late: it was over before the test could look";
 
+/// How long to rest between two looks: short enough for tests, long enough not to disturb a measurement.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// How many times longer than usual everything may take: for servers that run under a tool that slows them down.

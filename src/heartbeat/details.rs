@@ -27,8 +27,8 @@ pub struct HeartbeatDetails {
 }
 
 impl HeartbeatDetails {
-    /// What is stored, read like a heartbeat, on a key that expires then; negative if it does not. The
-    /// prints are not the reader's: they are those of a schedule that may look twice, not of this run.
+    /// What is stored, read like a heartbeat. `expires_ms` is negative for a key without a TTL. `prints` are those
+    /// of the schedule's second look, not the reader's own.
     pub fn of(
         stored: Stored,
         expires_ms: i64,

@@ -58,7 +58,7 @@ pub struct Question {
     /// it was when it was read.
     pub now_ms: i64,
     pub threshold_s: u32,
-    /// Narrows who may be removed, never who may veto.
+    /// Narrows which coordinators may go, never which may veto.
     pub pattern: Option<Pattern>,
     /// At most this many coordinators are removed.
     pub limit: Option<u32>,
@@ -122,7 +122,7 @@ impl Kept {
 pub struct Plan {
     /// Where each heartbeat's record is, by heartbeat number.
     pub heartbeats: Vec<Position>,
-    /// Who goes, oldest beat first.
+    /// The coordinators that go, oldest beat first.
     pub doomed: Vec<Doomed>,
     /// What goes, coordinator by coordinator.
     pub removals: Vec<Position>,
@@ -209,7 +209,7 @@ struct Planner<'c> {
     crowds_met: Vec<(Crowd, Reading)>,
     /// Crowds whose heartbeats all stay.
     held_crowds: HashSet<u32>,
-    /// By crowd, once it is known who goes: the last of it to go, and how many stay.
+    /// By crowd, once it is known which go: the last of it to go, and how many stay.
     crowd_ranks: Vec<(Option<u32>, usize)>,
     /// Readings that may still be tried of names over the bounds.
     tries_left: Tries,

@@ -1,5 +1,5 @@
-//! Prefetching: what the next keys are looked up in and compared with lies all over memory. Reads that do not
-//! depend on one another wait for it together, and the reads that follow find it in the cache.
+//! Prefetching: the tables and names that the next keys need lie all over memory. Independent reads wait for
+//! memory together, and the reads that follow find it in the cache.
 
 use std::hint::black_box;
 

@@ -20,7 +20,7 @@ use crate::scan::scanned_keys::{Position, ScannedKeys};
 use crate::scan::visit::Filter;
 use crate::util::cooperative::YieldCounter;
 
-/// Who was stale after the first walk, and what the second one left out.
+/// Which heartbeats were stale after the first walk, and what the second one left out.
 #[derive(Debug)]
 pub struct Sieve {
     /// Every heartbeat once, and nothing else.

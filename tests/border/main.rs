@@ -91,7 +91,7 @@ fn nothing_pure_depends_on_the_border() {
     }
 }
 
-/// The names between `required![` and `];` in `api.rs`.
+/// The names between `required![` and `];` in `src/redis/api/mod.rs`.
 fn required() -> BTreeSet<String> {
     let api = code_of(&fs::read_to_string(root().join("redis/api/mod.rs")).unwrap());
     let (_, list) = api.split_once("required![").expect("the list");

@@ -274,7 +274,7 @@ fn numbers_arrive_alerts_fire_and_every_panel_shows_something() -> Result<()> {
         let look = || watched.query(&expression);
         wait_for_value(&expression, DEADLINE, look, |series| !series.is_empty())?;
     }
-    // Nothing else goes off. On a machine that is out of breath a slice may be long.
+    // Nothing else goes off. On a busy machine a slice may be long.
     let expected = [
         "BlockingBreakerOpen",
         "BlockingCleanupCutShort",

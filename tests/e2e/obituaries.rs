@@ -253,7 +253,7 @@ fn orphans_have_theirs_by_id() -> Result<()> {
         )
     };
     let expected = [
-        // Who is meant by the idempotency key cannot be told.
+        // Which of its ids the idempotency key belongs to cannot be told.
         line("", "", [1, 0, 0, 1, 0, 0]),
         line("a", "", [3, 1, 1, 0, 1, 0]),
         line("b", "s", [1, 0, 0, 0, 0, 1]),

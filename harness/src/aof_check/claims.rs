@@ -1,4 +1,4 @@
-//! Who could own a key, by a plain reading of the page that describes the key layout.
+//! Which coordinators could own a key, by a plain reading of the page that describes the key layout.
 //! Must share nothing with the module: what it gets wrong, this must not get wrong the same way.
 
 use std::collections::{BTreeSet, HashMap, HashSet};

@@ -77,7 +77,7 @@ impl Study {
 }
 
 /// Everything that the collection tells; `None` if told to stop. One plan is made after the other, so
-/// that memory is that of one.
+/// that only one at a time takes memory.
 pub fn study(
     collection: &ScannedKeys,
     walked: Walked,

@@ -61,13 +61,13 @@ fn none(facts: &Facts) -> Option<Finding> {
 
 fn denied(facts: &Facts) -> Option<Finding> {
     let heartbeats = facts.survey.heartbeats_denied;
-    let strangers = facts.survey.strangers_denied;
+    let unknown = facts.survey.unknown_denied;
     let orphans = facts.seen.orphans_denied;
     let all = [
         (heartbeats, "heartbeat", "heartbeats"),
         (orphans, "orphan to be measured", "orphans to be measured"),
         (
-            strangers,
+            unknown,
             "key that looks like a family key",
             "keys that look like family keys",
         ),
@@ -88,7 +88,7 @@ fn denied(facts: &Facts) -> Option<Finding> {
         details: vec![
             ("heartbeats_denied", heartbeats.into()),
             ("orphans_denied", orphans.into()),
-            ("names_denied", strangers.into()),
+            ("names_denied", unknown.into()),
         ],
     })
 }

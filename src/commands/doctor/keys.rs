@@ -151,8 +151,8 @@ fn cleanup(facts: &Facts) -> Option<Finding> {
     })
 }
 
-/// What the orphans of a family weigh, from those that were measured; `None` if none was.
-fn weight(found: u64, measured: Measured) -> Option<u64> {
+/// About how many bytes the orphans of a family take, from those that were measured; `None` if none was.
+fn bytes_of(found: u64, measured: Measured) -> Option<u64> {
     let sum = u128::from(measured.bytes).saturating_mul(u128::from(found));
     let bytes = sum.checked_div(u128::from(measured.keys))?;
     Some(u64::try_from(bytes).unwrap_or(u64::MAX))
@@ -173,8 +173,8 @@ fn orphans(facts: &Facts) -> Option<Finding> {
         .iter()
         .map(|(family, found, measured)| {
             let about = if measured.keys < *found { "about " } else { "" };
-            let weight = weight(*found, *measured);
-            let bytes = weight.map_or_else(String::new, |bytes| format!(" ({about}{bytes} bytes)"));
+            let bytes = bytes_of(*found, *measured);
+            let bytes = bytes.map_or_else(String::new, |bytes| format!(" ({about}{bytes} bytes)"));
             format!("{} {found}{bytes}", family.name())
         })
         .collect();
@@ -187,7 +187,7 @@ fn orphans(facts: &Facts) -> Option<Finding> {
             ("keys_measured", measured.keys.into()),
             (
                 "bytes",
-                weight(*found, *measured).map_or(Value::Null, Value::from),
+                bytes_of(*found, *measured).map_or(Value::Null, Value::from),
             ),
         ];
         (family.name(), Value::Map(fields))
@@ -256,9 +256,9 @@ fn sum_of(groups: &[(&[u8], &Group)], others: u64) -> u64 {
 }
 
 fn unknown_names(facts: &Facts) -> Option<Finding> {
-    let strangers = &facts.survey.strangers;
-    let groups = by_number(&strangers.unknown);
-    let keys = sum_of(&groups, strangers.others);
+    let found = &facts.survey.unknown_keys;
+    let groups = by_number(&found.unknown);
+    let keys = sum_of(&groups, found.others);
     (keys > 0).then(|| Finding {
         severity: Severity::Warning,
         code: Code::UnknownNames,
@@ -267,16 +267,16 @@ fn unknown_names(facts: &Facts) -> Option<Finding> {
             count(keys, "key", "keys"),
             pick(keys, "begins", "begin"),
             pick(keys, "fits", "fit"),
-            named(&groups, strangers.others)
+            named(&groups, found.others)
         ),
         advice: "If coordinators write them, add templates to blocking.families; if not, there is nothing to do: no cleanup touches them"
             .into(),
-        details: details(&groups, strangers.others),
+        details: details(&groups, found.others),
     })
 }
 
 fn left_alone(facts: &Facts) -> Option<Finding> {
-    let groups = by_number(&facts.survey.strangers.left_alone);
+    let groups = by_number(&facts.survey.unknown_keys.left_alone);
     let keys = sum_of(&groups, 0);
     (keys > 0).then(|| Finding {
         severity: Severity::Note,

@@ -1,7 +1,7 @@
 //! What DOCTOR knows and says: facts that one walk gathered, findings that follow, sentences.
 //!
 //! Pure. `survey.rs` counts what the walk meets, `forecast.rs` asks the plan about all of it on a worker
-//! thread, `findings.rs` and the files beside it turn the facts into sentences with numbers.
+//! thread; `heartbeats.rs`, `keys.rs` and `operation.rs` turn the facts into findings, `answer.rs` puts these in order.
 
 mod answer;
 mod examples;

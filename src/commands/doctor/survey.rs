@@ -28,7 +28,7 @@ pub struct Trouble {
     pub heartbeats: u64,
     /// One of them.
     pub example: Option<Vec<u8>>,
-    /// What of that one is to blame.
+    /// The bytes of that one that are to blame.
     pub bytes: Vec<u8>,
 }
 
@@ -92,8 +92,8 @@ pub struct Survey {
     pub never: Lives,
     /// Those that expire so soon after that the schedule may not meet them.
     pub brief: Lives,
-    pub strangers: UnknownKeys,
-    pub strangers_denied: u64,
+    pub unknown_keys: UnknownKeys,
+    pub unknown_denied: u64,
 }
 
 impl Survey {
@@ -113,8 +113,8 @@ impl Survey {
             ahead_max_s: 0,
             never: Lives::default(),
             brief: Lives::default(),
-            strangers: UnknownKeys::new(&layout, own),
-            strangers_denied: 0,
+            unknown_keys: UnknownKeys::new(&layout, own),
+            unknown_denied: 0,
             layout,
         }
     }
@@ -182,15 +182,16 @@ impl Observer for Survey {
     }
 
     fn concerns(&self, name: &[u8]) -> bool {
-        self.strangers.concern(name)
+        self.unknown_keys.concern(name)
     }
 
     fn add_unknown(&mut self, name: &[u8], may_read: bool) {
         if may_read {
             let is_left_alone = self.layout.is_never_touched(name);
-            self.strangers.add(name, is_left_alone, &mut self.examples);
+            self.unknown_keys
+                .add(name, is_left_alone, &mut self.examples);
         } else {
-            bump(&mut self.strangers_denied);
+            bump(&mut self.unknown_denied);
         }
     }
 }

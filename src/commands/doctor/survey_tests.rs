@@ -212,13 +212,13 @@ fn who_may_not_be_seen_is_counted_only() {
     survey.add_unknown(b"blocking:x:1", false);
     survey.add_unknown(b"blocking:x:2", true);
     assert_eq!((survey.heartbeats, survey.heartbeats_denied), (0, 1));
-    assert_eq!(survey.strangers_denied, 1);
-    let group = &survey.strangers.unknown[&b"blocking:x:*"[..]];
+    assert_eq!(survey.unknown_denied, 1);
+    let group = &survey.unknown_keys.unknown[&b"blocking:x:*"[..]];
     assert_eq!(
         (group.keys, group.example.as_deref()),
         (1, Some(&b"blocking:x:2"[..]))
     );
     // A swarm's own state is left alone by the layout itself.
     survey.add_unknown(b"swarm:s:state", true);
-    assert_eq!(survey.strangers.left_alone.len(), 1);
+    assert_eq!(survey.unknown_keys.left_alone.len(), 1);
 }

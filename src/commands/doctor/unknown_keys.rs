@@ -131,7 +131,7 @@ fn glob_of(name: &[u8], head: &Head) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn strangers(families: &str) -> UnknownKeys {
+    fn unknown_keys(families: &str) -> UnknownKeys {
         let layout = Layout::parse(families.as_bytes()).unwrap();
         UnknownKeys::new(&layout, b"blocking:own".to_vec())
     }
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn keys_that_begin_like_a_template_are_grouped() {
-        let mut all = strangers(crate::keys::layout_syntax::DEFAULT);
+        let mut all = unknown_keys(crate::keys::layout_syntax::DEFAULT);
         let mut examples = Examples::default();
         for name in [
             "blocking:beat:a",
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn heads_follow_the_layout() {
-        let mut all = strangers("heartbeat=coord:{id}:beat signal=coord:x:signal:{id}");
+        let mut all = unknown_keys("heartbeat=coord:{id}:beat signal=coord:x:signal:{id}");
         assert!(!all.concern(b"blocking:beat:a"));
         assert!(all.concern(b"coord:a:mood"));
         all.add(b"coord:a:mood", false, &mut Examples::default());
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_table_and_the_examples_are_bounded() {
-        let mut all = strangers(crate::keys::layout_syntax::DEFAULT);
+        let mut all = unknown_keys(crate::keys::layout_syntax::DEFAULT);
         let mut examples = Examples::default();
         for n in 0..1000 {
             let name = format!("blocking:kind-{n:04}:{}", "x".repeat(60 << 10));

@@ -1,6 +1,6 @@
 //! A run that takes seconds rather than milliseconds, so that a test can act in the middle of it, and what must hold
 //! of the keyspace wherever such a run was cut.
-//! Must not depend on the speed of the machine: a run is slowed down by its own settings and held by a neighbour.
+//! Must not depend on the speed of the machine: a run is slowed down by its own settings and held by another client.
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
@@ -97,7 +97,7 @@ impl World {
         Ok(())
     }
 
-    /// What must hold after any run that was cut short: heartbeats last, others whole, and the next run does the rest.
+    /// What must hold after any run that was cut short: heartbeats go last, other keys are whole, and the next run does the rest.
     pub fn assert_next_run_does_the_rest(&self, conn: &mut Connection) -> Result<()> {
         self.assert_heartbeats_went_last(conn)?;
         let left = self.dead_keys_left(conn)?;
@@ -121,14 +121,14 @@ fn shown(keys: &[Vec<u8>]) -> String {
     format!("{} keys, such as {some:?}", keys.len())
 }
 
-/// How long a neighbour that holds a run keeps the server's thread at a time.
+/// How long the client that holds a run keeps the server's thread at a time.
 const HELD_MS: u32 = 50;
 
 /// Runs at a crawl: some 50 us of work in every 2.5 ms. They go on at full speed when this is dropped.
 pub struct Slow {
     holds: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
-    neighbour: Option<JoinHandle<()>>,
+    holder: Option<JoinHandle<()>>,
 }
 
 impl Slow {
@@ -143,7 +143,7 @@ impl Slow {
         let holds = Arc::new(AtomicBool::new(false));
         let stop = Arc::new(AtomicBool::new(false));
         let told = (Arc::clone(&holds), Arc::clone(&stop));
-        let neighbour = std::thread::spawn(move || {
+        let holder = std::thread::spawn(move || {
             let (holds, stop) = told;
             while !stop.load(Ordering::Relaxed) {
                 // Whatever the server says: it may be loading, busy or gone.
@@ -161,7 +161,7 @@ impl Slow {
         Ok(Self {
             holds,
             stop,
-            neighbour: Some(neighbour),
+            holder: Some(holder),
         })
     }
 
@@ -183,8 +183,8 @@ impl Slow {
 impl Drop for Slow {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        if let Some(neighbour) = self.neighbour.take() {
-            let _ = neighbour.join();
+        if let Some(holder) = self.holder.take() {
+            let _ = holder.join();
         }
     }
 }

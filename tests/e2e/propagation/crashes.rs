@@ -109,7 +109,7 @@ fn rewrite(conn: &mut Connection) -> Result<()> {
     Ok(())
 }
 
-/// Keys of coordinators that never had a heartbeat: no run may take them, and no crash makes them fair game.
+/// Keys of coordinators that never had a heartbeat: no run may take them, after a crash neither.
 fn orphans() -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
     let key = |n| format!("blocking:ack:nobody-{n}:s").into_bytes();
     (0..ORPHANS).map(move |n| (key(n), b"1".to_vec()))
