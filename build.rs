@@ -1,5 +1,5 @@
-//! Generates the C declarations that `src/redis/` needs from the system's own headers, so that no
-//! source file holds a hand-written one: clocks everywhere, timerfd and eventfd where the system has them.
+//! Generates the C declarations that `src/redis/` needs from the system's own headers, so that no source file holds a
+//! hand-written one: clocks everywhere, timerfd and eventfd where the system has them.
 
 use std::path::PathBuf;
 

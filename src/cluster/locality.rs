@@ -1,8 +1,8 @@
 //! Which keys can be judged on this node of a cluster, which does not see the others.
 //!
-//! Pure. A key is judged here only if every heartbeat that could prove its owner's life would lie in a slot
-//! whose keys are all here; a family goes only if all its keys would. What the slot depends on may be
-//! unknown, such as the name of a swarm: then the key may be anywhere.
+//! Pure. A key is judged here only if every heartbeat that could prove its owner's life would lie in a slot whose
+//! keys are all here; a family goes only if all its keys would. What the slot depends on may be unknown, such as the
+//! name of a swarm: then the key may be anywhere.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Argument bytes of any command become values, by the table of commands.
 //!
-//! Options come in any order and any case, each at most once. Anything else is an error that names
-//! the argument and what is accepted.
+//! Options come in any order and any case, each at most once. Anything else is an error that names the argument and
+//! what is accepted.
 
 use std::slice;
 
@@ -113,8 +113,8 @@ fn read(argument: &Argument, words: &mut slice::Iter<'_, &[u8]>) -> Result<Value
     }
 }
 
-/// As strict as the server's own integer arguments: decimal digits only, no sign, no white space,
-/// no leading zero. A negative number is not in any of the ranges, so its sign needs no reading.
+/// As strict as the server's own integer arguments: decimal digits only, no sign, no white space, no leading zero. A
+/// negative number is not in any of the ranges, so its sign needs no reading.
 fn strict_u32(word: &[u8]) -> Option<u32> {
     let strict = match word {
         [b'0'] => true,

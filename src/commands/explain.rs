@@ -49,8 +49,7 @@ pub struct Read {
     pub read_ms: i64,
 }
 
-/// The answer: the explanation, with what was read of its heartbeats, without what the caller may
-/// not read.
+/// The answer: the explanation, with what was read of its heartbeats, without what the caller may not read.
 #[derive(Debug)]
 pub struct Answer {
     pub explanation: Explanation,
@@ -124,8 +123,8 @@ impl Answer {
         Value::Map(fields)
     }
 
-    /// Every reason in a sentence of its own, what decides most first. Ids and keys stand in other
-    /// fields, whole; here they would have to be escaped.
+    /// Every reason in a sentence of its own, what decides most first. Ids and keys stand in other fields, whole;
+    /// here they would have to be escaped.
     fn reasons(&self) -> Vec<String> {
         let mut out = Vec::new();
         self.say_of_heartbeats(&mut out);

@@ -1,8 +1,8 @@
 //! A run whose caller's connection went away: how long it lingers, which client may join it, what is kept for a
 //! client that comes when it is over.
 //!
-//! Clients ask again by themselves when an answer takes longer than they like to wait. The same command of
-//! the same user is taken for that. This file must not know a client or a clock.
+//! Clients ask again by themselves when an answer takes longer than they like to wait. The same command of the same
+//! user is taken for that. This file must not know a client or a clock.
 
 use crate::commands::request::Request;
 use crate::reply::value::Value;
@@ -28,9 +28,9 @@ impl Departure {
         self.takings.is_some()
     }
 
-    /// Settle whether a command took the client away. The server tells of the departure in the middle of such
-    /// a command, so that one more is over a moment later. Any other in that moment counts, too: then the run
-    /// ends, which is the careful way to be wrong.
+    /// Settle whether a command took the client away. The server tells of the departure in the middle of such a
+    /// command, so that one more is over a moment later. Any other in that moment counts, too: then the run ends,
+    /// which is the careful way to be wrong.
     pub fn was_taken(&mut self, takings_now: u64) -> bool {
         let before = self.takings.take();
         before.is_some_and(|before| takings_now != before)

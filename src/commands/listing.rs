@@ -1,7 +1,7 @@
 //! What LIST answers: the oldest coordinators that fit, and how many there are in all.
 //!
-//! Pure. Memory is bounded by COUNT and by the length of the names kept, however many heartbeats
-//! there are: all are counted, the oldest are kept.
+//! Pure. Memory is bounded by COUNT and by the length of the names kept, however many heartbeats there are: all are
+//! counted, the oldest are kept.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -49,8 +49,7 @@ pub fn parse_list(args: &[&[u8]]) -> Result<ListOptions, Error> {
     })
 }
 
-/// Reads the arguments of `BLOCKING.EXPLAIN`, the command name left out. The first is the id,
-/// whatever it looks like.
+/// Reads the arguments of `BLOCKING.EXPLAIN`, the command name left out. The first is the id, whatever it looks like.
 pub fn parse_explain(args: &[&[u8]]) -> Result<ExplainOptions, Error> {
     let id = args.first().copied().unwrap_or_default();
     let options = args.get(1..).unwrap_or_default();

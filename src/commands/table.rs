@@ -102,9 +102,9 @@ const THRESHOLD: Argument = option("THRESHOLD", "seconds", Kind::Integer(THRESHO
 const MATCH: Argument = option("MATCH", "id-pattern", Kind::Pattern);
 const JSON: Argument = option("JSON", "json", Kind::Keyword);
 
-/// Each primary of a cluster has keys, runs and a schedule of its own. A client that knows tips asks all of
-/// them; there is no tip for how to put the answers together, for a client that is given one it does not
-/// know refuses the command.
+/// Each primary of a cluster has keys, runs and a schedule of its own. A client that knows tips asks all of them;
+/// there is no tip for how to put the answers together, for a client that is given one it does not know refuses the
+/// command.
 const ON_EACH_PRIMARY: &[&str] = &["nondeterministic_output", "request_policy:all_shards"];
 
 /// The same where the answer is always the same.

@@ -14,8 +14,8 @@ impl Fingerprinter {
         self.0.hash_one(bytes)
     }
 
-    /// The fingerprint of what is stored under a name; `None` if it was not read. Of a hash the time
-    /// fields alone count.
+    /// The fingerprint of what is stored under a name; `None` if it was not read. Of a hash the time fields alone
+    /// count.
     pub fn of_stored(&self, stored: Stored, max_bytes: usize) -> Option<u64> {
         match stored {
             Stored::Text(value) => (value.len() <= max_bytes).then(|| self.of(value)),

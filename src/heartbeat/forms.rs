@@ -1,8 +1,8 @@
 //! The forms in which writers put the time of a beat: one table, and the readers of each.
 //!
-//! docs/keys.md prints the table, and a test reads every example of it. Here a number or a text becomes
-//! a moment, or the reason why it is none. A moment further back than the window is none either: a
-//! number of an unknown unit or epoch, written now, would otherwise look like an old date.
+//! docs/keys.md prints the table, and a test reads every example of it. Here a number or a text becomes a moment, or
+//! the reason why it is none. A moment further back than the window is none either: a number of an unknown unit or
+//! epoch, written now, would otherwise look like an old date.
 
 use time::format_description::well_known::{Iso8601, Rfc2822, Rfc3339};
 use time::{OffsetDateTime, PrimitiveDateTime};
@@ -11,8 +11,8 @@ use super::trouble::Reason;
 use crate::reply::error::BadSetting;
 
 const NS_PER_MS: i128 = 1_000_000;
-/// A fraction as a binary float lies up to half a microsecond beside the decimal that was written.
-/// Without this allowance `.123` seconds could be read as 122 ms: older than the beat was.
+/// A fraction as a binary float lies up to half a microsecond beside the decimal that was written. Without this
+/// allowance `.123` seconds could be read as 122 ms: older than the beat was.
 const FLOAT_ERROR_NS: i128 = 1_000;
 /// 10^9 seconds, in September 2001: the earliest moment where nothing else was said.
 const EARLIEST_MS: i64 = 1_000_000_000_000;
@@ -324,9 +324,9 @@ fn last_digit(text: &str) -> Option<f64> {
     Some(10f64.powi(exponent.saturating_sub(i32::try_from(fraction).unwrap_or(i32::MAX))))
 }
 
-/// How many nanoseconds one unit of a number of this size has. Dates in seconds, milliseconds,
-/// microseconds and nanoseconds are so far apart that the size gives the unit away; what is smaller
-/// is a counter or a monotonic clock, what is larger is no date.
+/// How many nanoseconds one unit of a number of this size has. Dates in seconds, milliseconds, microseconds and
+/// nanoseconds are so far apart that the size gives the unit away; what is smaller is a counter or a monotonic clock,
+/// what is larger is no date.
 fn unit_ns(number: i128) -> Option<(i128, Form)> {
     match number {
         1_000_000_000..100_000_000_000 => Some((1_000_000_000, Form::Seconds)),
@@ -345,8 +345,8 @@ fn no_unit(number: i128) -> Moment {
     }
 }
 
-/// Whether a date, whole to the day, is followed by a time, whole to the minute. ISO 8601 also counts
-/// weeks, and calls an hour a time; a beat that is good to the hour is none.
+/// Whether a date, whole to the day, is followed by a time, whole to the minute. ISO 8601 also counts weeks, and
+/// calls an hour a time; a beat that is good to the hour is none.
 fn has_clock(text: &str) -> bool {
     let shaped = |shape: &[u8]| {
         let fits = |(byte, wanted): (&u8, &u8)| match wanted {

@@ -1,5 +1,4 @@
-//! The time fields of a JSON value. The rest of it is read, too, for what is no JSON is no heartbeat,
-//! and forgotten.
+//! The time fields of a JSON value. The rest of it is read, too, for what is no JSON is no heartbeat, and forgotten.
 
 use std::fmt;
 
@@ -281,8 +280,8 @@ impl<'n> Visitor<'_> for Key<'n> {
     }
 }
 
-/// Any JSON, read and forgotten. serde's own `IgnoredAny` is not used: serde_json skips it without
-/// its depth limit and without looking into strings.
+/// Any JSON, read and forgotten. serde's own `IgnoredAny` is not used: serde_json skips it without its depth limit
+/// and without looking into strings.
 struct Skip;
 
 impl<'de> Deserialize<'de> for Skip {

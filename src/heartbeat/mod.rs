@@ -1,8 +1,8 @@
 //! The bytes of a heartbeat become the time of the last beat; a beat and a clock become a verdict.
 //!
-//! Whatever cannot be read with certainty is said to be doubtful, and doubt never kills: only a
-//! coordinator whose every known time field was read, and is old, is stale. This file must not know
-//! where the bytes came from and must not look at a clock of its own.
+//! Whatever cannot be read with certainty is said to be doubtful, and doubt never kills: only a coordinator whose
+//! every known time field was read, and is old, is stale. This file must not know where the bytes came from and must
+//! not look at a clock of its own.
 
 pub mod details;
 pub mod fingerprint;
@@ -58,8 +58,8 @@ pub enum Verdict {
     Unreadable,
 }
 
-/// Judges a reading. A beat in the future counts as live, and so does one whose age, floored to
-/// whole seconds, equals the threshold.
+/// Judges a reading. A beat in the future counts as live, and so does one whose age, floored to whole seconds, equals
+/// the threshold.
 pub fn verdict(reading: Reading, now_ms: i64, threshold_s: u32) -> Verdict {
     let Some(newest_ms) = reading.newest_ms else {
         return Verdict::Unreadable;
@@ -146,8 +146,7 @@ impl<'n> Account<'n> {
 #[derive(Clone, Copy, Debug)]
 pub enum Stored<'v> {
     Text(&'v [u8]),
-    /// A hash: the time fields that it has, by their place among the names; none for a value that is
-    /// too long.
+    /// A hash: the time fields that it has, by their place among the names; none for a value that is too long.
     Hash(&'v [(usize, Option<Vec<u8>>)]),
     /// It was not read, for this reason, to which these bytes belong.
     Unread(Reason, &'v [u8]),
@@ -195,8 +194,7 @@ fn add_hash_field<'n>(
 }
 
 fn add_text<'n>(account: &mut Account<'n>, value: &[u8], names: &'n Names, rules: Rules) {
-    // JSON is UTF-8, and so is every date. Looked at once and as a whole, it is not looked at again
-    // string by string.
+    // JSON is UTF-8, and so is every date. Looked at once and as a whole, it is not looked at again string by string.
     let Ok(text) = std::str::from_utf8(value) else {
         let is_meant_as_object = value.trim_ascii_start().starts_with(b"{");
         let reason = match is_meant_as_object {

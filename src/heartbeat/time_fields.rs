@@ -46,8 +46,8 @@ impl Names {
 pub struct TimeFields {
     /// Those of heartbeats.
     pub beats: Names,
-    /// Those that say of any other key when it was written. The known ones always do, whatever
-    /// heartbeats have: the more is heard, the younger a key can be.
+    /// Those that say of any other key when it was written. The known ones always do, whatever heartbeats have: the
+    /// more is heard, the younger a key can be.
     pub evidence: Names,
 }
 

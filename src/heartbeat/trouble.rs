@@ -1,5 +1,4 @@
-//! Why a heartbeat gives no time, or none that can be relied on: one reason each, and the bytes that
-//! are to blame.
+//! Why a heartbeat gives no time, or none that can be relied on: one reason each, and the bytes that are to blame.
 
 use crate::reply::error::shown;
 
@@ -54,8 +53,8 @@ impl Reason {
         }
     }
 
-    /// Whether a whole value of this kind, on a key with a TTL, proves life by being there: what is
-    /// neither an object nor a date was never meant to give a time.
+    /// Whether a whole value of this kind, on a key with a TTL, proves life by being there: what is neither an object
+    /// nor a date was never meant to give a time.
     pub const fn may_be_presence(self) -> bool {
         match self {
             Self::Empty

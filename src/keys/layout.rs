@@ -1,8 +1,7 @@
 //! The layout of keys: which key names belong to a coordinator, and to which one.
 //!
-//! Everything follows from the templates of `blocking.families`; nothing else knows key names. Bytes
-//! in, families and possible owners out: it knows neither values nor clocks, and it never decides
-//! whether anything is removed.
+//! Everything follows from the templates of `blocking.families`; nothing else knows key names. Bytes in, families and
+//! possible owners out: it knows neither values nor clocks, and it never decides whether anything is removed.
 
 use std::sync::Arc;
 
@@ -13,8 +12,8 @@ use crate::keys::reading::{Reading, SegmentCounts};
 use crate::keys::template::{Never, Tail, Template};
 use crate::reply::error::BadSetting;
 
-/// The first sixteen bytes of names as one number, or as many as the beginning of a template has: most
-/// names differ from most templates in these, and numbers are compared faster than names.
+/// The first sixteen bytes of names as one number, or as many as the beginning of a template has: most names differ
+/// from most templates in these, and numbers are compared faster than names.
 #[derive(Clone, Copy, Debug)]
 struct Gate {
     mask: u128,
@@ -92,8 +91,8 @@ impl Layout {
         }
     }
 
-    /// The family of a key, or `None` for a foreign key. A key may fit several templates; its family
-    /// is that of the first one, its possible owners are those of all of them.
+    /// The family of a key, or `None` for a foreign key. A key may fit several templates; its family is that of the
+    /// first one, its possible owners are those of all of them.
     ///
     /// This runs for every key of the database, so it looks at as few bytes as it can.
     #[inline]
@@ -106,8 +105,8 @@ impl Layout {
         let lines = self.gates.iter().zip(&self.templates);
         let mut fitting = lines.filter(|(gate, line)| gate.lets_in(word) && line.fits(name));
         let family = fitting.next().map(|(_, line)| line.family)?;
-        // A swarm's own state is never touched, even where its name could be read as a coordinator's.
-        // A heartbeat of such a name still proves life, so it stays in the picture.
+        // A swarm's own state is never touched, even where its name could be read as a coordinator's. A heartbeat of
+        // such a name still proves life, so it stays in the picture.
         (family == Family::Heartbeat || !self.is_never_touched(name)).then_some(family)
     }
 
@@ -136,8 +135,8 @@ impl Layout {
         self.templates.iter()
     }
 
-    /// What the end of a name over the bounds can spell: every coordinator with an id within the
-    /// bounds that it could be the heartbeat of. Its swarm is not known.
+    /// What the end of a name over the bounds can spell: every coordinator with an id within the bounds that it could
+    /// be the heartbeat of. Its swarm is not known.
     pub fn beating_at_end(&self, name: &[u8], visit: &mut dyn FnMut(Reading)) {
         let from = name_bounds::end_of(name);
         for template in self.heartbeats() {
@@ -156,8 +155,7 @@ impl Layout {
         self.heartbeats().any(|line| line.rest(name).is_some())
     }
 
-    /// The first family that keys belong to which begin as this name does, which costs the same for every
-    /// name.
+    /// The first family that keys belong to which begin as this name does, which costs the same for every name.
     pub fn begins_as(&self, name: &[u8]) -> Option<Family> {
         let mut lines = self.templates.iter();
         let line = lines.find(|line| line.rest(name).is_some())?;
@@ -171,9 +169,9 @@ impl Layout {
             .take_while(|template| template.family == Family::Heartbeat)
     }
 
-    /// Every way to read the key `name`, over all templates, limited to ids whose number of
-    /// segments is in `known` where a template leaves the id's extent open. The same reading may
-    /// come more than once. Until `visit` returns false.
+    /// Every way to read the key `name`, over all templates, limited to ids whose number of segments is in `known`
+    /// where a template leaves the id's extent open. The same reading may come more than once. Until `visit` returns
+    /// false.
     pub fn readings(
         &self,
         name: &[u8],
@@ -194,8 +192,8 @@ impl Layout {
             .filter_map(move |template| template.key(swarm, id))
     }
 
-    /// The last segment of an idempotency key whose template leaves open how it ends, which is where
-    /// senders put the time; `None` for other keys.
+    /// The last segment of an idempotency key whose template leaves open how it ends, which is where senders put the
+    /// time; `None` for other keys.
     pub fn idempotency_tail<'n>(&self, name: &'n [u8]) -> Option<&'n [u8]> {
         let lines = self.templates.iter().filter(|template| {
             template.family == Family::Idempotency && matches!(template.tail, Tail::Open(_))
@@ -221,8 +219,8 @@ pub struct AllReadings {
 const SEGMENTS_MAX: usize = 64;
 
 impl AllReadings {
-    /// A reader that gives up on keys with more than `max` readings: a name of 64 KiB full of
-    /// colons has half a billion.
+    /// A reader that gives up on keys with more than `max` readings: a name of 64 KiB full of colons has half a
+    /// billion.
     pub fn up_to(max: usize, layout: &Arc<Layout>) -> Self {
         let segments_max = max.max(SEGMENTS_MAX);
         Self {

@@ -20,8 +20,8 @@ pub const DEFAULT: &str = "heartbeat=blocking:heartbeat:{id} \
     state=swarm:{swarm}:blocking:{id} \
     never=swarm:{swarm}:state";
 
-/// How names begin that look like the built-in layout's and are left alone on purpose: unfinished
-/// work, escalations, spawns, retries.
+/// How names begin that look like the built-in layout's and are left alone on purpose: unfinished work, escalations,
+/// spawns, retries.
 pub const LEFT_ALONE: [&str; 4] = [
     "coordinator:work:",
     "coordinator:escalation:",

@@ -1,9 +1,8 @@
 //! What the name of a key may cost. Every phase of every command holds names to these bounds.
 //!
-//! Names come from every client that may write a key, and may be as long as 512 MB. A name over a bound is
-//! never taken apart: a family key of such a name stays, is counted and explained, and a heartbeat of such
-//! a name protects every id that its end can spell. That is enough, for a key within the bounds cannot
-//! hold a longer id.
+//! Names come from every client that may write a key, and may be as long as 512 MB. A name over a bound is never
+//! taken apart: a family key of such a name stays, is counted and explained, and a heartbeat of such a name protects
+//! every id that its end can spell. That is enough, for a key within the bounds cannot hold a longer id.
 
 /// Longer names (bytes) are not looked at but for their end: it would cost a slice.
 pub const MAX_NAME_BYTES: usize = 256 * 1024;
@@ -12,8 +11,7 @@ pub const MAX_NAME_BYTES: usize = 256 * 1024;
 pub const MAX_SEGMENTS: usize = 64;
 
 #[cfg(test)]
-/// In how many ways a name within the bounds can be read by one template: an id may be any run of
-/// its segments.
+/// In how many ways a name within the bounds can be read by one template: an id may be any run of its segments.
 pub const MAX_READINGS: usize = MAX_SEGMENTS * (MAX_SEGMENTS + 1) / 2;
 
 /// A key that has more owners than this which must be read again in the slice that removes it stays.
@@ -22,8 +20,8 @@ pub const MAX_OWNERS: usize = 64;
 /// The same for the bytes of their heartbeats: reading them takes a good part of a slice.
 pub const MAX_OWNERS_BYTES: usize = 64 * 1024;
 
-/// Readings of names over the bounds that a worker may try, of one and of all together, to find out whose
-/// they could be.
+/// Readings of names over the bounds that a worker may try, of one and of all together, to find out whose they could
+/// be.
 const MAX_TRIES_A_NAME: usize = 1 << 20;
 const MAX_TRIES: usize = 1 << 23;
 

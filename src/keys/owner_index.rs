@@ -29,14 +29,14 @@ impl Names for Vec<Vec<u8>> {
     }
 }
 
-/// A heartbeat as one of its readings says it. There is one for each coordinator, so they are kept
-/// small: names are shorter than 4 GiB.
+/// A heartbeat as one of its readings says it. There is one for each coordinator, so they are kept small: names are
+/// shorter than 4 GiB.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     hash: u64,
     heartbeat: HeartbeatNumber,
-    /// The next heartbeat of the same id, by another template or in another swarm, as a place in the
-    /// chain, or [`LAST`].
+    /// The next heartbeat of the same id, by another template or in another swarm, as a place in the chain, or
+    /// [`LAST`].
     next: u32,
     /// Where in the heartbeat's own name the id stands, and the swarm; empty without a swarm.
     id: (u32, u32),
@@ -93,8 +93,8 @@ pub struct OwnerIndex {
     /// The same, by id.
     any_swarm: HashTable<Entry>,
     chain: Vec<(HeartbeatNumber, u32)>,
-    /// Heartbeats with names over the bounds, by each id that their end can spell. Their swarm is not
-    /// known, so they own the keys of every swarm.
+    /// Heartbeats with names over the bounds, by each id that their end can spell. Their swarm is not known, so they
+    /// own the keys of every swarm.
     over: HashTable<Entry>,
     segment_counts: SegmentCounts,
 }
@@ -127,8 +127,8 @@ impl OwnerIndex {
         &self.layout
     }
 
-    /// Add the heartbeat with this number. Of several scoped heartbeats of one id, the ones added
-    /// last are visited first by [`Self::visit`].
+    /// Add the heartbeat with this number. Of several scoped heartbeats of one id, the ones added last are visited
+    /// first by [`Self::visit`].
     pub fn add(
         &mut self,
         heartbeat: HeartbeatNumber,
@@ -254,9 +254,8 @@ impl OwnerIndex {
     /// together.
     /// The name must be the one that `hasher` has loaded.
     ///
-    /// A reading without a swarm belongs to the unscoped heartbeat of its id and to those of any
-    /// swarm. A reading with a swarm follows the heartbeat of that swarm; where that swarm has
-    /// none for the id, the unscoped one.
+    /// A reading without a swarm belongs to the unscoped heartbeat of its id and to those of any swarm. A reading
+    /// with a swarm follows the heartbeat of that swarm; where that swarm has none for the id, the unscoped one.
     pub fn visit(
         &self,
         name: &[u8],
@@ -341,8 +340,8 @@ fn insert(
     match table.find_mut(entry.hash, |known| known.hash == entry.hash && same(known)) {
         None => drop(table.insert_unique(entry.hash, entry, |entry| entry.hash)),
         Some(head) => {
-            // The head keeps its place in the table; the newcomer takes it over and the former head goes
-            // on in the chain.
+            // The head keeps its place in the table; the newcomer takes it over and the former head goes on in the
+            // chain.
             let place = u32::try_from(chain.len()).unwrap_or(LAST);
             chain.push((head.heartbeat, head.next));
             *head = Entry {

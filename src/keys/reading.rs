@@ -1,7 +1,7 @@
 //! One way to read a key, and how far the readings of keys must be tried.
 
-/// One way to read a key: it would belong to the coordinator `id`, of swarm `swarm` if scoped.
-/// Both are byte ranges (start, end) of the key's name.
+/// One way to read a key: it would belong to the coordinator `id`, of swarm `swarm` if scoped. Both are byte ranges
+/// (start, end) of the key's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reading {
     pub swarm: Option<(usize, usize)>,
@@ -21,8 +21,8 @@ impl Reading {
     }
 }
 
-/// How many colon-separated segments the known ids have. An idempotency key has about n squared
-/// readings; only those with a number of segments that occurs among known ids can matter.
+/// How many colon-separated segments the known ids have. An idempotency key has about n squared readings; only those
+/// with a number of segments that occurs among known ids can matter.
 #[derive(Clone, Debug, Default)]
 pub struct SegmentCounts {
     sorted: Vec<usize>,

@@ -1,9 +1,8 @@
 //! Hashes of a name and of its parts, for the indexes in which names are looked up.
 //!
-//! Ids and swarms begin and end at colons, so a name is hashed segment by segment, and the hash of a
-//! run of segments is a polynomial over theirs: it follows in constant time from one pass over the
-//! name. A name of 64 KiB full of colons has thousands of readings, and hashing each on its own
-//! would take time quadratic in its length.
+//! Ids and swarms begin and end at colons, so a name is hashed segment by segment, and the hash of a run of segments
+//! is a polynomial over theirs: it follows in constant time from one pass over the name. A name of 64 KiB full of
+//! colons has thousands of readings, and hashing each on its own would take time quadratic in its length.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -27,8 +26,8 @@ fn multiply(a: u64, b: u64) -> u64 {
     reduce(low.wrapping_add(high))
 }
 
-/// To hash a part of a name with fewer segments than this, looking at the part alone is faster than
-/// what comes before it.
+/// To hash a part of a name with fewer segments than this, looking at the part alone is faster than what comes before
+/// it.
 const FEW_SEGMENTS: u8 = 16;
 
 /// Colons of longer names are not counted.
@@ -43,8 +42,7 @@ fn colons(name: &[u8]) -> u8 {
 /// Hashes of all runs of segments of one name at a time; buffers are reused from name to name.
 #[derive(Debug)]
 pub struct SegmentHasher {
-    /// Hashes a segment. Its seed and the base are random, so that names which collide cannot be
-    /// prepared.
+    /// Hashes a segment. Its seed and the base are random, so that names which collide cannot be prepared.
     segments: RandomState,
     base: u64,
     /// `powers[n]` is the base to the power of n.

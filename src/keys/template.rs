@@ -1,7 +1,7 @@
 //! One line of the key layout: a template, and every way to read a key by it.
 //!
-//! Bytes only. An id and a swarm begin behind a colon and end at a colon or at the end of the key;
-//! the caller that makes a template checks that its fixed parts do.
+//! Bytes only. An id and a swarm begin behind a colon and end at a colon or at the end of the key; the caller that
+//! makes a template checks that its fixed parts do.
 
 use memchr::memmem;
 
@@ -92,9 +92,8 @@ impl Template {
         }
     }
 
-    /// Every way to read the key `name`, until `visit` returns false, and then this does, too. Those
-    /// that leave the id's extent open are limited to ids whose number of segments is in `known`, and
-    /// come only if that is given.
+    /// Every way to read the key `name`, until `visit` returns false, and then this does, too. Those that leave the
+    /// id's extent open are limited to ids whose number of segments is in `known`, and come only if that is given.
     pub fn readings(
         &self,
         name: &[u8],
@@ -122,8 +121,8 @@ impl Template {
         }
     }
 
-    /// The readings of a name with a swarm whose id begins at `from` or later, looking at nothing
-    /// before that but how the name begins. Of the swarms only the end may be seen.
+    /// The readings of a name with a swarm whose id begins at `from` or later, looking at nothing before that but how
+    /// the name begins. Of the swarms only the end may be seen.
     pub fn readings_at_end(&self, name: &[u8], from: usize, visit: &mut dyn FnMut(Reading)) {
         let (Lead::Swarm(marker), Tail::Closed(suffix)) = (&self.lead, &self.tail) else {
             return;
@@ -150,8 +149,8 @@ impl Template {
         let Some(latest_end) = self.latest_end(rest) else {
             return true;
         };
-        // Segment k reaches from just behind bounds[k] to bounds[k + 1], counted from one byte before
-        // the rest, so that the first segment needs no special case.
+        // Segment k reaches from just behind bounds[k] to bounds[k + 1], counted from one byte before the rest, so
+        // that the first segment needs no special case.
         let mut bounds = Vec::with_capacity(16);
         bounds.push(0);
         bounds.extend(memchr::memchr_iter(b':', rest).map(|at| at.saturating_add(1)));
@@ -201,8 +200,8 @@ impl Template {
         }
     }
 
-    /// The keys of an id, as far as they are known: `swarm` and `star` stand where the template says so
-    /// before the id.
+    /// The keys of an id, as far as they are known: `swarm` and `star` stand where the template says so before the
+    /// id.
     pub fn parts<'t>(&'t self, swarm: Part<'t>, star: Part<'t>, id: &'t [u8]) -> [Part<'t>; 6] {
         const NOTHING: Part = Part::Text(&[]);
         let (lead, marker) = match &self.lead {
@@ -224,8 +223,8 @@ impl Template {
         ]
     }
 
-    /// The key of an id, in a swarm if the template has one; `None` if the one is given and the
-    /// other is not, or if the template does not say every byte of the key.
+    /// The key of an id, in a swarm if the template has one; `None` if the one is given and the other is not, or if
+    /// the template does not say every byte of the key.
     pub fn key(&self, swarm: Option<&[u8]>, id: &[u8]) -> Option<Vec<u8>> {
         match (&self.lead, &self.tail, swarm) {
             (Lead::Nothing, Tail::Closed(text), None) => {
@@ -239,8 +238,8 @@ impl Template {
     }
 }
 
-// Most templates have no text at these places. To compare nothing at all is slow: the address of an
-// empty box is none, and some processors take a long time over that.
+// Most templates have no text at these places. To compare nothing at all is slow: the address of an empty box is
+// none, and some processors take a long time over that.
 
 fn begins_with(bytes: &[u8], text: &[u8]) -> bool {
     text.is_empty() || bytes.starts_with(text)
@@ -280,8 +279,8 @@ fn scoped_readings(
     let Some(body) = without_end(rest, suffix) else {
         return true;
     };
-    // The marker may overlap with itself (`:blocking:blocking:`), so the search goes on one byte
-    // behind each find, and the swarm before it may not be empty.
+    // The marker may overlap with itself (`:blocking:blocking:`), so the search goes on one byte behind each find,
+    // and the swarm before it may not be empty.
     let mut from = 1;
     while let Some(found) = body
         .get(from..)
@@ -309,8 +308,7 @@ fn scoped_readings(
 pub struct Never {
     /// How such a name begins.
     pub prefix: Box<[u8]>,
-    /// What follows: at least so many bytes, whatever they are, and this text; the last one ends the
-    /// name.
+    /// What follows: at least so many bytes, whatever they are, and this text; the last one ends the name.
     pub gaps: Vec<(usize, Box<[u8]>)>,
 }
 

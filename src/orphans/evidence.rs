@@ -1,7 +1,7 @@
 //! What a key itself says of when it was written: its value and, for idempotency keys, its name.
 //!
-//! Orphans have no heartbeat that could be judged, so their own keys must tell the time. Forms and
-//! units are those of heartbeats. Nothing here looks at a clock, and nothing is judged.
+//! Orphans have no heartbeat that could be judged, so their own keys must tell the time. Forms and units are those of
+//! heartbeats. Nothing here looks at a clock, and nothing is judged.
 
 use crate::heartbeat::forms::{Moment, Rules};
 use crate::heartbeat::time_fields::TimeFields;
@@ -14,8 +14,8 @@ use crate::keys::layout::Layout;
 pub enum Content<'v> {
     /// A string, read as a whole.
     Read(&'v [u8]),
-    /// No string, or one too long to be read; and when it was last used, be it read or written, in
-    /// milliseconds since 1970, as far as the server knows.
+    /// No string, or one too long to be read; and when it was last used, be it read or written, in milliseconds since
+    /// 1970, as far as the server knows.
     Unread { used_ms: i64 },
 }
 
@@ -24,8 +24,8 @@ pub enum Content<'v> {
 pub struct Evidence {
     /// The newest time it gives, in milliseconds since 1970.
     pub newest_ms: Option<i64>,
-    /// It gives a time, and no field is there that should give one and does not. What is not
-    /// conclusive proves no age: then the moment counts at which the server first saw the key.
+    /// It gives a time, and no field is there that should give one and does not. What is not conclusive proves no
+    /// age: then the moment counts at which the server first saw the key.
     pub conclusive: bool,
 }
 
@@ -62,8 +62,8 @@ pub fn of_key(
     }
 }
 
-/// Whether a value has a time that cannot be read, or lies outside the window: it may be a moment ago.
-/// A value that is no time at all hides none.
+/// Whether a value has a time that cannot be read, or lies outside the window: it may be a moment ago. A value that
+/// is no time at all hides none.
 fn hides_a_time(told: &Account) -> bool {
     let hidden = |reason| matches!(reason, Reason::TooOld | Reason::Zoneless);
     told.trouble()
@@ -79,8 +79,8 @@ fn digits(text: &[u8], rules: Rules) -> Option<Moment> {
     Some(rules.integer(text.parse().ok()?))
 }
 
-/// Whether evidence of this time, in milliseconds since 1970, is too young at `now_ms`: its age,
-/// floored to whole seconds, is not above the grace. What lies in the future is young.
+/// Whether evidence of this time, in milliseconds since 1970, is too young at `now_ms`: its age, floored to whole
+/// seconds, is not above the grace. What lies in the future is young.
 pub fn is_young(newest_ms: i64, now_ms: i64, grace_s: u32) -> bool {
     let age_s = now_ms.saturating_sub(newest_ms).div_euclid(1000);
     age_s <= i64::from(grace_s)

@@ -1,8 +1,8 @@
 //! When the server first saw each key that has no owner and gives no time of its own.
 //!
-//! Kept from run to run, 12 bytes a key. A key is known by its print, a keyed hash over its name and
-//! over all that shows when it is written again, so that one that was written again is a new one.
-//! Forgotten at restart, and for every key that a run did not see: that only postpones.
+//! Kept from run to run, 12 bytes a key. A key is known by its print, a keyed hash over its name and over all that
+//! shows when it is written again, so that one that was written again is a new one. Forgotten at restart, and for
+//! every key that a run did not see: that only postpones.
 
 use crate::util::cooperative::YieldCounter;
 
@@ -19,8 +19,8 @@ pub struct FirstSeen {
 }
 
 impl FirstSeen {
-    /// What one run saw, prints with moments; the longest known ones where there is no `room` for
-    /// all. `None` if told to stop.
+    /// What one run saw, prints with moments; the longest known ones where there is no `room` for all. `None` if told
+    /// to stop.
     pub fn new(mut seen: Vec<(u64, u32)>, room: usize, yields: &YieldCounter) -> Option<Self> {
         if seen.len() > room {
             yields.sort_by(&mut seen, |a, b| (a.1, a.0).cmp(&(b.1, b.0)))?;

@@ -1,14 +1,13 @@
 //! Which evidence speaks for which id: the rule by which one key's youth protects another.
 //!
-//! The evidence of a key always counts for the key itself. Beyond that it speaks for every *known*
-//! id that the key could belong to. An id is known when an orphan names it that can be read in one
-//! way only: a signal, an activity or state key, `blocking:ack:{id}` without a colon in it. Without
-//! that limit an idempotency key, which has its type and its iteration among its possible owners,
-//! would let one fresh message protect those of the whole fleet for ever.
+//! The evidence of a key always counts for the key itself. Beyond that it speaks for every *known* id that the key
+//! could belong to. An id is known when an orphan names it that can be read in one way only: a signal, an activity or
+//! state key, `blocking:ack:{id}` without a colon in it. Without that limit an idempotency key, which has its type
+//! and its iteration among its possible owners, would let one fresh message protect those of the whole fleet for
+//! ever.
 //!
-//! Swarms are treated as with heartbeats. What a key without a swarm says of an id counts for keys
-//! of that id in every swarm; what a key of a swarm says counts for keys of that id in the same swarm
-//! and for those without one.
+//! Swarms are treated as with heartbeats. What a key without a swarm says of an id counts for keys of that id in
+//! every swarm; what a key of a swarm says counts for keys of that id in the same swarm and for those without one.
 //!
 //! Ids are looked up by a keyed hash alone. Should two ever collide, they protect each other.
 
@@ -114,8 +113,8 @@ impl KnownIds {
         entry.or_insert_with(new).into_mut()
     }
 
-    /// The loaded key `name`, at this place among the orphans, can be read in this one way only:
-    /// its id is known from now on.
+    /// The loaded key `name`, at this place among the orphans, can be read in this one way only: its id is known from
+    /// now on.
     pub fn make_known(&mut self, name: &[u8], reading: Reading, place: u32) {
         self.lengths.add(reading.id_of(name));
         for hash in self.spoken(reading).into_iter().flatten() {
@@ -127,8 +126,8 @@ impl KnownIds {
         }
     }
 
-    /// Every reading of the loaded key `name` that gives a known id, until `visit` returns false or
-    /// it is told to stop, which is looked at with each reading: a name may have very many.
+    /// Every reading of the loaded key `name` that gives a known id, until `visit` returns false or it is told to
+    /// stop, which is looked at with each reading: a name may have very many.
     fn known_readings(
         &self,
         name: &[u8],
@@ -165,8 +164,8 @@ impl KnownIds {
         }
     }
 
-    /// The loaded key `name` was written while the run is on: it is as young as can be, and so is
-    /// every id that it makes known.
+    /// The loaded key `name` was written while the run is on: it is as young as can be, and so is every id that it
+    /// makes known.
     pub fn note_new_key(&mut self, name: &[u8], only_reading: Option<Reading>) {
         self.entry(self.hasher.whole() ^ WHOLE_NAME).newest_ms = i64::MAX;
         if let Some(reading) = only_reading {
@@ -189,8 +188,8 @@ impl KnownIds {
             .unwrap_or(i64::MIN)
     }
 
-    /// How many orphans there are that speak for an id in these readings of the loaded key; one
-    /// that does so in several ways counts as often.
+    /// How many orphans there are that speak for an id in these readings of the loaded key; one that does so in
+    /// several ways counts as often.
     pub fn speakers(&self, readings: &[Reading]) -> usize {
         let heard = readings.iter().flat_map(|reading| self.heard(*reading));
         let claims = heard.filter_map(|hash| self.find(hash));

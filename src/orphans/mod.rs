@@ -1,8 +1,8 @@
 //! Which orphans go: a pure function over keys without an owner, what was read of them, and a clock.
 //!
-//! An orphan goes when nothing speaks for life: neither its own evidence nor that of any known id
-//! it could belong to is young (`known_ids.rs` has the rule). Gathering and judging run on a worker
-//! thread; between them the values are read on the main thread.
+//! An orphan goes when nothing speaks for life: neither its own evidence nor that of any known id it could belong to
+//! is young (`known_ids.rs` has the rule). Gathering and judging run on a worker thread; between them the values are
+//! read on the main thread.
 
 pub mod evidence;
 pub mod first_seen;
@@ -290,8 +290,8 @@ impl Orphans {
 
     /// What becomes of the loaded key `name`.
     fn fate(&self, name: &[u8], own_ms: i64, question: &Question, all: &mut AllReadings) -> Fate {
-        // Each possible owner, and each key that speaks for one, is looked at again before the key
-        // goes, all in one slice.
+        // Each possible owner, and each key that speaks for one, is looked at again before the key goes, all in one
+        // slice.
         let Some(readings) = all.of(name).filter(|_| !self.is_unheard) else {
             return Fate::Vetoed;
         };

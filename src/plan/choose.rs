@@ -93,8 +93,8 @@ impl Planner<'_> {
             candidates.clear();
             self.limited = false;
         }
-        // A heartbeat that many others could own goes behind all of them, which are read again only
-        // where they are still there.
+        // A heartbeat that many others could own goes behind all of them, which are read again only where they are
+        // still there.
         let sizes = self.heartbeat_sets.iter();
         let sizes = sizes.filter(|(_, set)| self.sets.heartbeats(*set).count() > MAX_OWNERS);
         let crowded: HashSet<HeartbeatNumber> = sizes.map(|(number, _)| *number).collect();
@@ -133,8 +133,8 @@ impl Planner<'_> {
         }
     }
 
-    /// The place of the last of the stale owners of the key at hand among those that go; `None` if too
-    /// many of them stay, or can come back without an event, to be read again in the slice that removes the key.
+    /// The place of the last of the stale owners of the key at hand among those that go; `None` if too many of them
+    /// stay, or can come back without an event, to be read again in the slice that removes the key.
     pub(super) fn last_owner(&mut self) -> Option<u32> {
         for crowd in self.crowd_ranks.len()..self.sets.crowds() {
             let crowd = u32::try_from(crowd).unwrap_or(u32::MAX);

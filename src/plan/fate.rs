@@ -165,8 +165,8 @@ impl Planner<'_> {
         })
     }
 
-    /// The heartbeats of all stale owners of the key that [`Self::fate`] was asked for last stay, for
-    /// it can be found again only through them.
+    /// The heartbeats of all stale owners of the key that [`Self::fate`] was asked for last stay, for it can be found
+    /// again only through them.
     pub(super) fn hold_back(&mut self) {
         let incomplete = &mut self.incomplete;
         let mut hold = |number: HeartbeatNumber| {

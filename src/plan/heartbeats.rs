@@ -1,7 +1,7 @@
 //! Every different heartbeat that the walk kept, once, with its verdict and its id.
 //!
-//! The first step of the plan, and what the other steps know of heartbeats. Which keys go with
-//! which heartbeat is not decided here.
+//! The first step of the plan, and what the other steps know of heartbeats. Which keys go with which heartbeat is not
+//! decided here.
 
 use hashbrown::HashTable;
 
@@ -38,8 +38,8 @@ pub struct Heartbeats {
     pub beats_ms: Vec<i64>,
 }
 
-/// Every different heartbeat of the collection with its verdict. One that the walk saw twice
-/// counts with its newest beat and with every doubt.
+/// Every different heartbeat of the collection with its verdict. One that the walk saw twice counts with its newest
+/// beat and with every doubt.
 pub fn judge_heartbeats(
     collection: &ScannedKeys,
     question: &Question,

@@ -1,8 +1,8 @@
 //! From what a walk gathered to what is removed: a pure function.
 //!
-//! No server, no clock but the one it is given. It runs on a worker thread, because a million
-//! coordinators cost it most of a second. What it promises: a key goes only if at least one
-//! stale coordinator could own it and no live or unreadable one could.
+//! No server, no clock but the one it is given. It runs on a worker thread, because a million coordinators cost it
+//! most of a second. What it promises: a key goes only if at least one stale coordinator could own it and no live or
+//! unreadable one could.
 
 mod choose;
 mod explain;
@@ -64,8 +64,8 @@ pub struct Question {
     pub limit: Option<u32>,
     /// At most this many ids are listed.
     pub ids: u32,
-    /// The walk stopped gathering family keys: all heartbeats are there, not all keys, so
-    /// heartbeats must stay for the next run to find the rest.
+    /// The walk stopped gathering family keys: all heartbeats are there, not all keys, so heartbeats must stay for
+    /// the next run to find the rest.
     pub truncated: bool,
     /// For a second walk: it kept only keys that a heartbeat which this knows as stale could own.
     pub sieve: Option<Arc<Sieve>>,
@@ -396,8 +396,8 @@ impl<'c> Planner<'c> {
             self.counts.add_removed(record.family, 1);
             return Some(());
         }
-        // It goes with the last of its owners: by then the run has removed the others, each proved dead
-        // in its own slice, and would hear of one that comes back.
+        // It goes with the last of its owners: by then the run has removed the others, each proved dead in its own
+        // slice, and would hear of one that comes back.
         let Some(last) = self.last_owner() else {
             self.hold(position, Hold::OverBound);
             return Some(());

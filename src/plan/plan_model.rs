@@ -1,7 +1,7 @@
 //! A second, slow and obviously right account of which keys go, for tests only.
 //!
-//! It shares nothing with the plan but the reading of a heartbeat's value: it tries every template
-//! on every byte range of every name, compares every key with every heartbeat, and uses no index.
+//! It shares nothing with the plan but the reading of a heartbeat's value: it tries every template on every byte
+//! range of every name, compares every key with every heartbeat, and uses no index.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -141,8 +141,8 @@ fn never_touched(name: &[u8]) -> bool {
     name.starts_with(b"swarm:") && name.ends_with(b":state") && name.len() > 12
 }
 
-/// Which keys go. `keys` are names with, for heartbeats, what was read of them; `admits` says
-/// whether MATCH lets a coordinator of this id be removed.
+/// Which keys go. `keys` are names with, for heartbeats, what was read of them; `admits` says whether MATCH lets a
+/// coordinator of this id be removed.
 pub fn model(
     keys: &[(Vec<u8>, Option<heartbeat::Reading>)],
     now_ms: i64,

@@ -12,8 +12,8 @@ use crate::scan::scanned_keys::Position;
 /// How many keys are looked at together.
 pub(super) const KEYS: usize = 32;
 
-/// Whether a collection of so many bytes is in the processor's caches anyway. In tests none is, so that
-/// they would notice if reading ahead made a difference to the plan.
+/// Whether a collection of so many bytes is in the processor's caches anyway. In tests none is, so that they would
+/// notice if reading ahead made a difference to the plan.
 fn is_cached(bytes: usize) -> bool {
     const CACHED_BYTES: usize = 8 * 1024 * 1024;
     bytes < CACHED_BYTES && !cfg!(test)

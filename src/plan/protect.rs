@@ -10,12 +10,11 @@ use crate::reply::error::BadSetting;
 /// More patterns than this are refused: each key that would go is held against all of them.
 pub const MAX_PATTERNS: usize = 64;
 
-/// While anything is protected, a key with a longer name, or with more segments, is kept unread:
-/// its possible owners are too many, or too long, to be looked at one by one.
+/// While anything is protected, a key with a longer name, or with more segments, is kept unread: its possible owners
+/// are too many, or too long, to be looked at one by one.
 const MAX_NAME_BYTES: usize = 4096;
 const MAX_SEGMENTS: usize = 32;
-/// The same for a name, or an id, that takes longer to be held against the patterns; about a
-/// millisecond.
+/// The same for a name, or an id, that takes longer to be held against the patterns; about a millisecond.
 const MAX_STEPS: usize = 1 << 20;
 
 /// Glob patterns, ready to match.
@@ -23,10 +22,10 @@ const MAX_STEPS: usize = 1 << 20;
 pub struct Protected(Vec<Pattern>);
 
 impl Protected {
-    /// Reads patterns separated by spaces; none at all protect nothing. The rules of a pattern are
-    /// those of MATCH, without a way to escape: Valkey 8.1.1 writes quotes and backslashes into its
-    /// configuration as they are, which then means something else or keeps it from starting. CONFIG
-    /// REWRITE reads texts up to their first NUL byte only, and leaves out one that begins with it.
+    /// Reads patterns separated by spaces; none at all protect nothing. The rules of a pattern are those of MATCH,
+    /// without a way to escape: Valkey 8.1.1 writes quotes and backslashes into its configuration as they are, which
+    /// then means something else or keeps it from starting. CONFIG REWRITE reads texts up to their first NUL byte
+    /// only, and leaves out one that begins with it.
     pub fn parse(text: &[u8]) -> Result<Self, BadSetting> {
         let words = text.split(|byte| *byte == b' ');
         let patterns: Vec<&[u8]> = words.filter(|word| !word.is_empty()).collect();
@@ -56,8 +55,8 @@ impl Protected {
         patterns.any(|pattern| pattern.matches_within(id, steps).unwrap_or(true))
     }
 
-    /// Whether the key `name` could belong to a protected id, in whatever way it is read, be there
-    /// a heartbeat of that id or not.
+    /// Whether the key `name` could belong to a protected id, in whatever way it is read, be there a heartbeat of
+    /// that id or not.
     pub fn covers(&self, name: &[u8], layout: &Layout) -> bool {
         if self.0.is_empty() {
             return false;

@@ -1,7 +1,7 @@
 //! What keeps stale coordinators from removal: protection, the second look, the breaker.
 //!
-//! Pure, and the part of the plan that comes right after the verdicts: what is spared counts as
-//! stale in the reply and as living in everything else.
+//! Pure, and the part of the plan that comes right after the verdicts: what is spared counts as stale in the reply
+//! and as living in everything else.
 
 use std::sync::Arc;
 
@@ -118,8 +118,8 @@ impl Safeguards {
         })
     }
 
-    /// The share of the stale if it is too large. Unreadable heartbeats are not judged, so they do
-    /// not make it smaller.
+    /// The share of the stale if it is too large. Unreadable heartbeats are not judged, so they do not make it
+    /// smaller.
     pub fn share(&self, checked: u64, stale: u64, live: u64) -> Option<Share> {
         let percent = self.breaker_percent?;
         let judged = stale.saturating_add(live);

@@ -1,8 +1,8 @@
 //! Sets of owners of keys that several stale coordinators could own: each set is kept once, however many keys
 //! have it.
 //!
-//! A member is a heartbeat or a crowd: the stale heartbeats of one id in so many swarms that they are
-//! kept once for all the sets that they are in.
+//! A member is a heartbeat or a crowd: the stale heartbeats of one id in so many swarms that they are kept once for
+//! all the sets that they are in.
 
 use std::hash::BuildHasher;
 
@@ -90,8 +90,7 @@ impl OwnerSets {
         number
     }
 
-    /// The number of the set of these members, which are sorted; `None` if there is no room for
-    /// more.
+    /// The number of the set of these members, which are sorted; `None` if there is no room for more.
     pub fn add(&mut self, of: &[Member]) -> Option<SetNumber> {
         let Self {
             members: all,

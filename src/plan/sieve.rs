@@ -26,8 +26,8 @@ pub struct Sieve {
     /// Every heartbeat once, and nothing else.
     heartbeats: ScannedKeys,
     positions: Vec<Position>,
-    /// Of the heartbeats that may have to go. They have an index of their own, so that no other
-    /// heartbeat hides them: that one may be gone when the plan is made.
+    /// Of the heartbeats that may have to go. They have an index of their own, so that no other heartbeat hides them:
+    /// that one may be gone when the plan is made.
     stale: OwnerIndex,
     others: OwnerIndex,
     /// The stale ones in the order of their names.
@@ -148,8 +148,9 @@ impl Filter for Sieve {
         tries.saturating_add(self.others.tries(name))
     }
 
-    /// Whether to keep a key that is no heartbeat: one of the stale could own it. If not it is counted, as the
-    /// plan would count it, but a key that is met twice counts twice. A name over the bounds, or one that would take long, is kept.
+    /// Whether to keep a key that is no heartbeat: one of the stale could own it. If not it is counted, as the plan
+    /// would count it, but a key that is met twice counts twice. A name over the bounds, or one that would take long,
+    /// is kept.
     fn keeps(&mut self, name: &[u8]) -> bool {
         if name_bounds::is_over(name) || self.tries(name) > MAX_TRIES_IN_WALK {
             return true;

@@ -1,8 +1,8 @@
 //! Every error text of the module, in one place.
 //!
-//! A text is ASCII, one sentence, and begins with a code word, because the server's error statistics
-//! keep one class per first word. This file must not decide when an error happens, and must not let
-//! bytes of a caller into a text other than through [`shown`].
+//! A text is ASCII, one sentence, and begins with a code word, because the server's error statistics keep one class
+//! per first word. This file must not decide when an error happens, and must not let bytes of a caller into a text
+//! other than through [`shown`].
 
 use std::fmt;
 
@@ -209,8 +209,8 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Why a value of a setting is refused. The server puts its own words, and the setting's name, in
-/// front of these, so they begin without a code word.
+/// Why a value of a setting is refused. The server puts its own words, and the setting's name, in front of these, so
+/// they begin without a code word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadSetting {
     Databases {

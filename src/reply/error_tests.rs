@@ -10,8 +10,8 @@ use proptest::prelude::*;
 
 const INTEGER: &str = "an integer from 1 to 315360000 seconds";
 
-/// One sample of every variant with its exact text. The match below stops compiling when a
-/// variant is added, as a reminder to add its sample here.
+/// One sample of every variant with its exact text. The match below stops compiling when a variant is added, as a
+/// reminder to add its sample here.
 fn samples() -> Vec<(Error, &'static str)> {
     fn reminder(error: &Error) {
         match error {

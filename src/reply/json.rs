@@ -1,7 +1,7 @@
 //! A reply as JSON.
 //!
-//! Names become camel case, the order of fields is kept, and bytes that are no UTF-8 survive. This
-//! file must not choose fields or their order.
+//! Names become camel case, the order of fields is kept, and bytes that are no UTF-8 survive. This file must not
+//! choose fields or their order.
 
 use std::borrow::Cow;
 
@@ -15,8 +15,8 @@ pub fn to_json(value: &Value) -> Vec<u8> {
     serde_json::to_vec(&Json(value)).unwrap_or_else(|_| b"null".to_vec())
 }
 
-/// Bytes as text from which the bytes can be had back: every backslash is doubled, every byte that
-/// is not part of valid UTF-8 becomes `\xNN` in lower case, the rest stays.
+/// Bytes as text from which the bytes can be had back: every backslash is doubled, every byte that is not part of
+/// valid UTF-8 becomes `\xNN` in lower case, the rest stays.
 pub fn lossless(bytes: &[u8]) -> Cow<'_, str> {
     if let (Ok(text), None) = (std::str::from_utf8(bytes), memchr::memchr(b'\\', bytes)) {
         return text.into();

@@ -1,8 +1,7 @@
 //! How much of names one reply may hold, and what a run keeps for STATUS.
 //!
-//! A name may be 256 KiB long, a reply is written in one piece on the main thread, and JSON may make six
-//! bytes of one. So names count as long as JSON may make them, whatever the reply is written as: both
-//! show the same then.
+//! A name may be 256 KiB long, a reply is written in one piece on the main thread, and JSON may make six bytes of
+//! one. So names count as long as JSON may make them, whatever the reply is written as: both show the same then.
 
 /// All names of one reply together.
 pub const MAX_BYTES: usize = 1 << 20;

@@ -1,7 +1,7 @@
 //! A reply as data.
 //!
-//! One tree is built per reply and written twice: in the server's protocol and as JSON. This file
-//! must not know either form.
+//! One tree is built per reply and written twice: in the server's protocol and as JSON. This file must not know
+//! either form.
 
 /// A piece of a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]

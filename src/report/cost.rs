@@ -30,8 +30,8 @@ pub struct SliceCost {
     pub cpu_us: u64,
     /// What was meant: `blocking.slice-us`.
     pub allowed_us: u64,
-    /// The longest piece of the walk in it, 0 for none: a step of the server's scan, or a few short ones,
-    /// with the look at the keys there.
+    /// The longest piece of the walk in it, 0 for none: a step of the server's scan, or a few short ones, with the
+    /// look at the keys there.
     pub scan_us: u64,
     /// The longest reading of heartbeats before an UNLINK in it, 0 for none.
     pub read_us: u64,

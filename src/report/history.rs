@@ -120,8 +120,8 @@ impl History {
             .retain(|known, _| database >= 0 && *known != database);
     }
 
-    /// The fields of INFO. `judging_since_us` is when the warm-up was over, or will be; none on a
-    /// replica, where nothing runs and nothing is late.
+    /// The fields of INFO. `judging_since_us` is when the warm-up was over, or will be; none on a replica, where
+    /// nothing runs and nothing is late.
     pub fn info_fields(
         &self,
         now_us: u64,

@@ -1,7 +1,7 @@
 //! Why a key that a stale coordinator would have taken stays, although no living coordinator could own it.
 //!
-//! Such a key can be found again only through the heartbeats of its owners. So these stay with it,
-//! all of them, and the run says how many keys there are and what the next run needs.
+//! Such a key can be found again only through the heartbeats of its owners. So these stay with it, all of them, and
+//! the run says how many keys there are and what the next run needs.
 
 /// Why a key stays without a living owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -106,8 +106,7 @@ impl Report {
         }
     }
 
-    /// All that matters in one sentence. It comes last, which is what a terminal still shows of a long
-    /// reply.
+    /// All that matters in one sentence. It comes last, which is what a terminal still shows of a long reply.
     fn summary(&self) -> String {
         let counts = &self.counts;
         let many = |count: u64, one: &str, more: &str| match count {
@@ -166,8 +165,8 @@ impl Report {
         Value::Map(fields)
     }
 
-    /// The same for JSON: the five fields that existing wrappers read come first, under the names
-    /// they know, and stand in for the fields that say the same.
+    /// The same for JSON: the five fields that existing wrappers read come first, under the names they know, and
+    /// stand in for the fields that say the same.
     pub fn to_wrapper_value(&self) -> Value {
         const STANDS_FOR: [&str; 4] = [
             "coordinators_checked",

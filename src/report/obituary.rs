@@ -1,7 +1,7 @@
 //! Obituaries: what is written into a stream about each coordinator that a run has removed.
 //!
-//! Bytes and numbers only. What counts is what was removed, not what should have been: the
-//! removal says whose each key was, and then how many really went.
+//! Bytes and numbers only. What counts is what was removed, not what should have been: the removal says whose each
+//! key was, and then how many really went.
 
 use crate::keys::family::{Family, FamilyMap};
 
@@ -111,8 +111,8 @@ impl Obituaries {
         }
     }
 
-    /// Keys of this one are about to go; gives the number under which to say how many went. Said
-    /// again of the same one it gives the same number, until the next call of [`Self::finished`].
+    /// Keys of this one are about to go; gives the number under which to say how many went. Said again of the same
+    /// one it gives the same number, until the next call of [`Self::finished`].
     pub fn open(&mut self, dead: Dead) -> usize {
         let (id, swarm) = (cut(dead.id), cut(dead.swarm.unwrap_or_default()));
         let same =
@@ -139,8 +139,8 @@ impl Obituaries {
         }
     }
 
-    /// For each one that is wholly gone, the arguments of XADD. The one that was opened last may go in
-    /// parts, and is kept until it is over.
+    /// For each one that is wholly gone, the arguments of XADD. The one that was opened last may go in parts, and is
+    /// kept until it is over.
     pub fn finished(&mut self) -> Vec<Vec<Vec<u8>>> {
         let mut written = Vec::new();
         let mut under_way = None;

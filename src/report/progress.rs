@@ -115,8 +115,8 @@ impl Progress {
         (!self.job.walk_done).then(|| percent(self.keys_scanned, self.keys_expected))
     }
 
-    /// Share of the whole work done, in percent, from 0 to 99. Until the plan is known, every
-    /// family key is taken for one to be removed, so the figure can jump ahead but not back.
+    /// Share of the whole work done, in percent, from 0 to 99. Until the plan is known, every family key is taken for
+    /// one to be removed, so the figure can jump ahead but not back.
     pub fn percent(&self) -> u64 {
         let walk = self.keys_expected.max(self.keys_scanned);
         let reap = match (self.dry_run, self.job.keys_planned) {

@@ -1,27 +1,26 @@
 //! Times in which no client can write to this server although the clock goes on: afterwards every coordinator
 //! looks dead.
 //!
-//! Pure. There are two ways to notice. The clocks show that the server stood still, or that its wall
-//! clock was set forward; and a write that is tried now and then shows whether writes are refused.
+//! Pure. There are two ways to notice. The clocks show that the server stood still, or that its wall clock was set
+//! forward; and a write that is tried now and then shows whether writes are refused.
 
 use crate::reply::error::{CLUSTER_DOWN, Error};
 
 const US_PER_S: u64 = 1_000_000;
 
-/// However short the threshold: a server that stands still for less than this, in milliseconds,
-/// has merely been busy.
+/// However short the threshold: a server that stands still for less than this, in milliseconds, has merely been busy.
 const STANDSTILL_MIN_MS: u64 = 5_000;
 
-/// The wall clock may run ahead of the monotonic one by so much, in milliseconds, between two looks.
-/// Clocks that are steered gently stay far below it.
+/// The wall clock may run ahead of the monotonic one by so much, in milliseconds, between two looks. Clocks that are
+/// steered gently stay far below it.
 const CLOCK_STEP_MS: i64 = 2_000;
 
 /// How often a write is tried, in microseconds.
 const TRY_EVERY_US: u64 = US_PER_S;
 
-/// How long a server may stand still, in milliseconds, before it counts as one that was away: a
-/// quarter of the threshold or, with orphans, of the grace if that is shorter. Heartbeats expire
-/// meanwhile that no client can refresh, and the TTL of many is half the threshold.
+/// How long a server may stand still, in milliseconds, before it counts as one that was away: a quarter of the
+/// threshold or, with orphans, of the grace if that is shorter. Heartbeats expire meanwhile that no client can
+/// refresh, and the TTL of many is half the threshold.
 pub fn standstill_ms(threshold_s: u64, orphan_grace_s: u64) -> i64 {
     let shortest_s = match orphan_grace_s {
         0 => threshold_s,
@@ -31,8 +30,8 @@ pub fn standstill_ms(threshold_s: u64, orphan_grace_s: u64) -> i64 {
     i64::try_from(quarter_ms.max(STANDSTILL_MIN_MS)).unwrap_or(i64::MAX)
 }
 
-/// One look at both clocks: the wall clock in milliseconds, the monotonic one in microseconds just
-/// before and just after.
+/// One look at both clocks: the wall clock in milliseconds, the monotonic one in microseconds just before and just
+/// after.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     pub before_us: u64,
@@ -49,9 +48,9 @@ impl Clocks {
         Self(now)
     }
 
-    /// For how long, in microseconds, no client could write since the last look, if it was for longer than
-    /// allowed: the server stood still, or its clock was set forward. Such a step counts however
-    /// short the standstill: keys expire at once whose owners had no time to refresh them.
+    /// For how long, in microseconds, no client could write since the last look, if it was for longer than allowed:
+    /// the server stood still, or its clock was set forward. Such a step counts however short the standstill: keys
+    /// expire at once whose owners had no time to refresh them.
     pub fn missed_us(&mut self, now: Moment, allowed_ms: i64) -> Option<u64> {
         let last = std::mem::replace(&mut self.0, now);
         let missed_ms = now.wall_ms.saturating_sub(last.wall_ms);
@@ -78,8 +77,8 @@ pub enum Tried {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Follows {
     Nothing,
-    /// Since the server started, loaded or became a primary it has not taken a single write: it is as if
-    /// that happened only now.
+    /// Since the server started, loaded or became a primary it has not taken a single write: it is as if that
+    /// happened only now.
     StillStarting,
     /// Writers have been kept away for so long since this was last known.
     KeptAway {

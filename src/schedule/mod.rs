@@ -1,10 +1,9 @@
 //! When the server cleans up by itself, and what it remembers from one time to the next.
 //!
-//! Pure: clocks and random numbers come in, the database to clean up comes out. A *round* is one run
-//! in each database of the list. Rounds keep the interval: they are due at moments an interval apart,
-//! of which the first is chosen at random within the first interval, and each round is put off by a
-//! random part of up to a tenth of the interval, so that many servers do not act at once. A round
-//! that cannot begin when it is due is skipped, never put in a queue.
+//! Pure: clocks and random numbers come in, the database to clean up comes out. A *round* is one run in each database
+//! of the list. Rounds keep the interval: they are due at moments an interval apart, of which the first is chosen at
+//! random within the first interval, and each round is put off by a random part of up to a tenth of the interval, so
+//! that many servers do not act at once. A round that cannot begin when it is due is skipped, never put in a queue.
 
 pub mod kept_away;
 pub mod pace;
@@ -122,8 +121,8 @@ pub struct Outlook {
 /// The schedule of this server.
 #[derive(Debug, Default)]
 pub struct Schedule {
-    /// The last time that the server started, loaded, became a primary, or kept writers away: before,
-    /// it may not have seen every beat.
+    /// The last time that the server started, loaded, became a primary, or kept writers away: before, it may not have
+    /// seen every beat.
     warm_from_us: u64,
     writes: Writes,
     away: Away,
@@ -192,8 +191,7 @@ impl Schedule {
         left_us.div_ceil(US_PER_S)
     }
 
-    /// The end of the warm-up, past or to come, in microseconds of the monotonic clock; none on a
-    /// replica.
+    /// The end of the warm-up, past or to come, in microseconds of the monotonic clock; none on a replica.
     pub fn judging_since_us(&self, warm_up_s: u64) -> Option<u64> {
         (!self.is_replica).then(|| self.warm_us(warm_up_s))
     }
@@ -263,9 +261,8 @@ impl Schedule {
             .unwrap_or_default()
     }
 
-    /// The same for a run that begins now: nothing if the last one began less than half an interval
-    /// ago, as it can when the interval was changed. A second look a moment after the first proves
-    /// nothing.
+    /// The same for a run that begins now: nothing if the last one began less than half an interval ago, as it can
+    /// when the interval was changed. A second look a moment after the first proves nothing.
     pub fn fingerprints_before(
         &self,
         database: u32,

@@ -1,9 +1,9 @@
-//! How long to wait before the next slice: a share of the main thread on a busy server, another,
-//! usually all of it, on an idle one. Pure: the caller measures, this decides.
+//! How long to wait before the next slice: a share of the main thread on a busy server, another, usually all of it,
+//! on an idle one. Pure: the caller measures, this decides.
 
-/// Between two slices the event loop turns twice. If that cost the main thread no more than this,
-/// there was nothing to do but poll, and at most one cheap command with a short sleep after it.
-/// Measured: 2 to 4 us on an idle server, 10 to 30 with a PING, and 18 to 25 more with the sleep.
+/// Between two slices the event loop turns twice. If that cost the main thread no more than this, there was nothing
+/// to do but poll, and at most one cheap command with a short sleep after it. Measured: 2 to 4 us on an idle server,
+/// 10 to 30 with a PING, and 18 to 25 more with the sleep.
 const QUIET_TURN_US: u64 = 60;
 
 /// While we pause, the server counts as busy if others use more than this share of the time.
@@ -16,8 +16,8 @@ const BUSY_TURNS: u8 = 2;
 const MAX_PAUSE_US: u64 = 100_000;
 
 /// What a slice costs clients that have work, in percent of its own time: it also adds turns of the loop, and leaves
-/// their data no longer in the caches. Measured with 50 busy clients in 21 rounds: 110 at a share of a
-/// quarter, 160 at a twentieth; with something to spare, for the share is a limit.
+/// their data no longer in the caches. Measured with 50 busy clients in 21 rounds: 110 at a share of a quarter, 160
+/// at a twentieth; with something to spare, for the share is a limit.
 const COST_PERCENT: u64 = 200;
 
 /// What the main thread did between the end of one slice and the start of the next.
@@ -33,8 +33,8 @@ pub struct Turn {
     pub asked_us: u64,
 }
 
-/// What a slice of this length that removed keys leaves for the event loop to do: writing its
-/// UNLINKs to the AOF and to replicas. Measured: 40 to 75 us after a slice of 250 us.
+/// What a slice of this length that removed keys leaves for the event loop to do: writing its UNLINKs to the AOF and
+/// to replicas. Measured: 40 to 75 us after a slice of 250 us.
 pub fn propagation_us(slice_us: u64) -> u64 {
     slice_us / 3
 }
@@ -80,8 +80,7 @@ impl Pace {
         let cost_us = slice_us.saturating_mul(cost_percent) / 100;
         // Rounded up: the share is a limit.
         let pause = cost_us.saturating_mul(rest).div_ceil(percent);
-        // A turn full of other work comes back late; what it took beyond what we asked for was
-        // time for others, too.
+        // A turn full of other work comes back late; what it took beyond what we asked for was time for others, too.
         let late_us = before.wall_us.saturating_sub(before.asked_us);
         pause.saturating_sub(late_us).min(MAX_PAUSE_US)
     }

@@ -37,8 +37,8 @@ impl World {
         self.schedule.tick(at_us, wanted, self.busy, &mut || random)
     }
 
-    /// Ticks ten times a second from the beginning to the end of this time, in seconds; gives the
-    /// moments of the runs, in tenths of a second, and their databases. Every run ends at once.
+    /// Ticks ten times a second from the beginning to the end of this time, in seconds; gives the moments of the
+    /// runs, in tenths of a second, and their databases. Every run ends at once.
     fn play(&mut self, from_s: u64, to_s: u64, wanted: Wanted) -> Vec<(u64, u32)> {
         let mut runs = Vec::new();
         for tenth in from_s * 10..to_s * 10 {

@@ -15,8 +15,8 @@ pub struct Noticed {
 }
 
 impl Schedule {
-    /// No client could write for so long, until now. As long as the server has not taken a write, that is
-    /// part of its start.
+    /// No client could write for so long, until now. As long as the server has not taken a write, that is part of its
+    /// start.
     pub fn keep_away(&mut self, now_us: u64, for_us: u64, warm_up_s: u64) {
         if self.writes.has_taken() {
             let warm_up_us = warm_up_s.saturating_mul(US_PER_S);

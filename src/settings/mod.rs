@@ -173,16 +173,16 @@ pub static SLICE_US: Setting = Setting::new("slice-us", 250, 50, 100_000);
 /// Share of the main thread that a run may use while clients have work, in percent.
 pub static CPU_PERCENT: Setting = Setting::new("cpu-percent", 25, 1, 100);
 
-/// The same while no client has work, for machines whose processors have other work; a limit for
-/// the share of a busy server, too.
+/// The same while no client has work, for machines whose processors have other work; a limit for the share of a busy
+/// server, too.
 pub static IDLE_CPU_PERCENT: Setting = Setting::new("idle-cpu-percent", 100, 1, 100);
 
 /// A longer heartbeat is unreadable: parsing it would stall the server.
 pub static MAX_HEARTBEAT_BYTES: Setting =
     Setting::new("max-heartbeat-bytes", 65_536, 64, 16 << 20).in_bytes();
 
-/// A beat further back than this is none: a number of an unknown unit looks so. Beyond 25 years ago
-/// numbers that are written today in other units and epochs would fall inside.
+/// A beat further back than this is none: a number of an unknown unit looks so. Beyond 25 years ago numbers that are
+/// written today in other units and epochs would fall inside.
 pub static BEAT_WINDOW_DAYS: Setting = Setting::new("beat-window-days", 3650, 1, 9125);
 
 /// What a run may keep of the keys it walked over.
@@ -199,8 +199,7 @@ pub static INTERVAL_SECONDS: Setting = Setting::new("interval-seconds", 0, 0, MA
 /// Age from which scheduled runs remove orphans, in seconds; 0 leaves them.
 pub static ORPHAN_GRACE_SECONDS: Setting = Setting::new("orphan-grace-seconds", 0, 0, MAX_SECONDS);
 
-/// How long no scheduled run judges after a start, a load or a promotion, in seconds; -1 stands for
-/// the threshold.
+/// How long no scheduled run judges after a start, a load or a promotion, in seconds; -1 stands for the threshold.
 pub static WARM_UP_SECONDS: Setting = Setting::new("warm-up-seconds", -1, -1, MAX_SECONDS);
 
 /// Scheduled runs remove nothing if more than this share of the coordinators is stale, in percent.
@@ -240,8 +239,8 @@ pub static ZONELESS: Text<Zoneless> = Text::new("zoneless", "refuse", Zoneless::
 pub static CLUSTER_TAGS: Text<ClusterTags> =
     Text::new("cluster-tags", ClusterTags::DEFAULT, ClusterTags::parse);
 
-/// The stream that obituaries are written to; empty for none. Behind the families, which it is held
-/// against when the configuration is read.
+/// The stream that obituaries are written to; empty for none. Behind the families, which it is held against when the
+/// configuration is read.
 pub static OBITUARY_STREAM: Text<Stream> = Text::new("obituary-stream", "", Stream::parse);
 
 /// How many obituaries the stream keeps, about.
@@ -273,8 +272,8 @@ pub static NUMBERS: [&Setting; 13] = [
 /// Every setting that is `yes` or `no`.
 pub static SWITCHES: [&Switch; 2] = [&DRY_RUN, &SECOND_LOOK];
 
-/// Every setting that is text. None may take a NUL byte: CONFIG REWRITE would compare what stands before
-/// it with the default, and leave the setting out.
+/// Every setting that is text. None may take a NUL byte: CONFIG REWRITE would compare what stands before it with the
+/// default, and leave the setting out.
 pub static TEXTS: [&dyn AnyText; 7] = [
     &DATABASES,
     &PROTECT,

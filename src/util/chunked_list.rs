@@ -1,5 +1,5 @@
-//! A list that never moves what it holds: a vector would, while it grows, take the memory of the
-//! old and of the new one at the same time.
+//! A list that never moves what it holds: a vector would, while it grows, take the memory of the old and of the new
+//! one at the same time.
 
 /// Elements of one chunk.
 const CHUNK: usize = 4096;

@@ -1,5 +1,4 @@
-//! What long work off the main thread does now and then: let go of the processor, and ask whether it
-//! is still wanted.
+//! What long work off the main thread does now and then: let go of the processor, and ask whether it is still wanted.
 //!
 //! A client that cancels a run waits for its worker. So every loop whose length a name, a value or a count can
 //! make long takes its steps here, down to the readings of one name and the comparisons of a sort.
@@ -11,15 +10,15 @@ use std::time::Instant;
 
 use crate::util::yielding::Yielding;
 
-/// How many records, or steps of about the same length, are worked on before the next look. Measured,
-/// a record takes the plan 0.2 to 2 us.
+/// How many records, or steps of about the same length, are worked on before the next look. Measured, a record takes
+/// the plan 0.2 to 2 us.
 const STEPS: usize = 64;
 
 /// Give the processor to a thread that waits for it, unless that thread keeps it.
 ///
-/// On a machine with few of them that may be the server itself or one of its clients, and the system
-/// would let them wait for milliseconds: to it this work is as good as theirs. If no thread waits, that takes
-/// less than a microsecond.
+/// On a machine with few of them that may be the server itself or one of its clients, and the system would let them
+/// wait for milliseconds: to it this work is as good as theirs. If no thread waits, that takes less than a
+/// microsecond.
 pub fn let_go() {
     thread_local! {
         static YIELDING: Cell<(Option<Instant>, Yielding)> =
@@ -140,9 +139,8 @@ impl<'s> YieldCounter<'s> {
     }
 }
 
-/// How much is done between two looks at whether to stop, in records read and hashes made, and a stop
-/// at any of them. Tests hold the workers to it with hostile names: time says nothing on a machine that
-/// others use.
+/// How much is done between two looks at whether to stop, in records read and hashes made, and a stop at any of them.
+/// Tests hold the workers to it with hostile names: time says nothing on a machine that others use.
 #[cfg(test)]
 pub mod gauge {
     use std::cell::Cell;
@@ -167,8 +165,8 @@ pub mod gauge {
         LOOKS.get() > LAST_LOOK.get()
     }
 
-    /// Do the work on this thread, and tell it to stop after so many looks. Gives what it gives, how
-    /// often it looked, and the longest stretch between two looks, or after the last.
+    /// Do the work on this thread, and tell it to stop after so many looks. Gives what it gives, how often it looked,
+    /// and the longest stretch between two looks, or after the last.
     pub fn stop_after<T>(looks: u64, work: impl FnOnce() -> T) -> (T, u64, u64) {
         for cell in [&NOW, &LONGEST, &LOOKS] {
             cell.set(0);

@@ -1,7 +1,7 @@
 //! An enum whose variants have names in replies, and a map that has one value for each variant.
 //!
-//! Variants, names and places in the map come from one list, so a variant that is added later has
-//! its place everywhere, and no access can miss.
+//! Variants, names and places in the map come from one list, so a variant that is added later has its place
+//! everywhere, and no access can miss.
 
 /// Declares the enum, its `ALL` and `name()`, and the map.
 macro_rules! named_enum {

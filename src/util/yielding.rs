@@ -1,9 +1,9 @@
 //! When long work lets go of the processor between two pieces: as long as that helps another thread.
 //!
-//! A yield takes less than a microsecond if no thread waits for this processor, and some ten if a client
-//! of the server does, which then asks and sleeps again. A process that never sleeps takes it for
-//! milliseconds, each time anew. So it is measured what each yield came to, and after one that
-//! helped no thread there is none for a while. Numbers only: nothing here looks at a clock.
+//! A yield takes less than a microsecond if no thread waits for this processor, and some ten if a client of the
+//! server does, which then asks and sleeps again. A process that never sleeps takes it for milliseconds, each time
+//! anew. So it is measured what each yield came to, and after one that helped no thread there is none for a while.
+//! Numbers only: nothing here looks at a clock.
 
 /// A yield that takes no longer than this is as good as free, whatever came of it.
 const FREE_US: u64 = 20;

@@ -5,8 +5,8 @@ use super::{Facts, heartbeats, keys, operation};
 use crate::reply::value::Value;
 use crate::report::cost::Cost;
 
-/// Everything that the facts say, the most serious first, but for the warm-up: while it is on, nothing
-/// else can be relied upon.
+/// Everything that the facts say, the most serious first, but for the warm-up: while it is on, nothing else can be
+/// relied upon.
 fn findings(facts: &Facts) -> Vec<Finding> {
     let mut all = Vec::new();
     heartbeats::say(facts, &mut all);

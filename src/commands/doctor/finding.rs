@@ -1,7 +1,7 @@
 //! What a finding is, and the words that sentences are made of.
 //!
-//! A sentence may hold numbers, and each of them stands in the finding's details, too; ids and names of
-//! keys stand between single quotes, escaped, and whole in the details.
+//! A sentence may hold numbers, and each of them stands in the finding's details, too; ids and names of keys stand
+//! between single quotes, escaped, and whole in the details.
 
 use crate::reply::error::shown;
 use crate::reply::value::Value;

@@ -76,8 +76,8 @@ impl Study {
     }
 }
 
-/// Everything that the collection tells; `None` if told to stop. One plan is made after the other, so
-/// that only one at a time takes memory.
+/// Everything that the collection tells; `None` if told to stop. One plan is made after the other, so that only one
+/// at a time takes memory.
 pub fn study(
     collection: &ScannedKeys,
     walked: Walked,

@@ -1,5 +1,4 @@
-//! Findings about how the module is run: schedule, breaker, warm-up, last runs, and settings that do not
-//! go together.
+//! Findings about how the module is run: schedule, breaker, warm-up, last runs, and settings that do not go together.
 
 use super::Facts;
 use super::finding::{Code, Finding, Severity, count, pick};

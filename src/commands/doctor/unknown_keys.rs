@@ -1,7 +1,7 @@
 //! Keys that begin like family keys and are none: how many, under which names.
 //!
-//! A key is one of these if it begins like a template up to the first colon. They are told apart by
-//! what comes next, in a table of bounded size.
+//! A key is one of these if it begins like a template up to the first colon. They are told apart by what comes next,
+//! in a table of bounded size.
 
 use std::collections::BTreeMap;
 
@@ -108,8 +108,8 @@ impl UnknownKeys {
     }
 }
 
-/// The glob for names of this kind: `blocking:retry:*`, and `swarm:*:lock` where an id or a swarm
-/// stands behind the first colon.
+/// The glob for names of this kind: `blocking:retry:*`, and `swarm:*:lock` where an id or a swarm stands behind the
+/// first colon.
 fn glob_of(name: &[u8], head: &Head) -> Vec<u8> {
     let rest = name.get(head.text.len()..).unwrap_or_default();
     let mut parts = rest.split(|byte| *byte == b':');

@@ -1,9 +1,9 @@
 //! A glob as it is matched: runs of single bytes between stars, each found once, from left to right.
 //!
-//! Every run has a fixed length, so the first place where it fits is as good as any later one, and no byte
-//! of the id is looked at twice by two runs. Within a run as well a byte is looked at once: all places
-//! where the run may have begun are kept as bits, 64 of them to a step. So a match takes at most one step
-//! for each byte of the id and each 64 bytes of the pattern, whatever the two look like.
+//! Every run has a fixed length, so the first place where it fits is as good as any later one, and no byte of the id
+//! is looked at twice by two runs. Within a run as well a byte is looked at once: all places where the run may have
+//! begun are kept as bits, 64 of them to a step. So a match takes at most one step for each byte of the id and each
+//! 64 bytes of the pattern, whatever the two look like.
 
 use std::ops::Range;
 

@@ -65,8 +65,8 @@ impl Pattern {
         }
     }
 
-    /// Whether the whole id fits the pattern. Upper and lower case differ. Takes no more steps than the
-    /// id has bytes, for each 64 bytes of the pattern.
+    /// Whether the whole id fits the pattern. Upper and lower case differ. Takes no more steps than the id has bytes,
+    /// for each 64 bytes of the pattern.
     pub fn matches(&self, id: &[u8]) -> bool {
         self.matches_within(id, &mut Steps::up_to(usize::MAX))
             .unwrap_or_default()
@@ -134,8 +134,8 @@ fn parse_class(glob: &[u8]) -> (Unit, &[u8]) {
         members.get_mut(range).unwrap_or_default().fill(!negated);
     };
     loop {
-        // The order of the arms is the server's: an escape before the closing bracket, and the
-        // closing bracket before a range.
+        // The order of the arms is the server's: an escape before the closing bracket, and the closing bracket before
+        // a range.
         rest = match rest {
             [] => break,
             [b'\\', escaped, after @ ..] => {

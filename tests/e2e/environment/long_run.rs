@@ -97,7 +97,8 @@ impl World {
         Ok(())
     }
 
-    /// What must hold after any run that was cut short: heartbeats go last, other keys are whole, and the next run does the rest.
+    /// What must hold after any run that was cut short: heartbeats go last, other keys are whole, and the next run
+    /// does the rest.
     pub fn assert_next_run_does_the_rest(&self, conn: &mut Connection) -> Result<()> {
         self.assert_heartbeats_went_last(conn)?;
         let left = self.dead_keys_left(conn)?;

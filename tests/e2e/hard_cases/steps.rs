@@ -1,7 +1,7 @@
 //! What names and patterns that are made to harm cost the server's main thread: about as much as harmless ones of the
 //! same length.
-//! Must not look at a clock: processor time is compared with processor time, side by side, and reads are counted, so that
-//! other work of the machine does not matter.
+//! Must not look at a clock: processor time is compared with processor time, side by side, and reads are counted, so
+//! that other work of the machine does not matter.
 
 use anyhow::{Result, ensure};
 use blocking_harness::redis::{Connection, cmd};

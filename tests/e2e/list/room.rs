@@ -75,7 +75,8 @@ fn a_cleanup_takes_the_place_of_a_query() -> Result<()> {
     assert_healthy(&server)
 }
 
-/// A client sends a query, and the next as soon as it is answered, on a server where one takes longer than the interval.
+/// A client sends a query, and the next as soon as it is answered, on a server where one takes longer than the
+/// interval.
 #[test]
 fn no_number_of_queries_holds_the_schedule_up() -> Result<()> {
     let server = Server::builder()
