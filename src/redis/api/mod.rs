@@ -38,7 +38,7 @@ macro_rules! rm {
 pub(super) use rm;
 
 /// What `rm!` does with a pointer that the check at load did not cover: never reached, because
-/// `tests/border.rs` holds the uses against the list.
+/// `tests/border/` holds the uses against the list.
 pub fn missing() -> ! {
     std::process::abort()
 }
