@@ -332,7 +332,7 @@ pub mod made_up {
     }
 
     #[test]
-    fn results_are_found_by_server_work_and_way() {
+    fn results_are_found_by_server_workload_and_contender() {
         let results = results();
         assert_eq!(results.servers(), ["Redis 7.0.15"]);
         assert_eq!(results.workloads("Redis 7.0.15"), [CLASSIC]);

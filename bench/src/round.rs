@@ -103,17 +103,17 @@ pub fn crowded(fixture: &Fixture, contender: &dyn Contender, rest: Rest) -> Resu
     fixture.renew()?;
     let mut conn = fixture.patient_client()?;
     contender.prepare(&mut conn)?;
-    let crowd = LoadGenerator::start(&fixture.server, CLIENTS)?;
+    let load = LoadGenerator::start(&fixture.server, CLIENTS)?;
     let wait = || {
         std::thread::sleep(rest.0);
         Ok(())
     };
-    let ((), before) = crowd.rate(wait)?;
+    let ((), before) = load.rate(wait)?;
     let started = Instant::now();
-    let (done, during) = crowd.rate(|| contender.run(fixture, &mut conn))?;
+    let (done, during) = load.rate(|| contender.run(fixture, &mut conn))?;
     let wall_ms = ms(started.elapsed());
-    let ((), after) = crowd.rate(wait)?;
-    crowd.finish()?;
+    let ((), after) = load.rate(wait)?;
+    load.finish()?;
     check(fixture, contender, &done)?;
     Ok(Figures::Crowded(Crowded {
         wall_ms,

@@ -228,7 +228,7 @@ mod tests {
     use crate::workloads::CLASSIC;
 
     #[test]
-    fn every_way_has_a_row_with_figures_or_with_a_reason() {
+    fn every_contender_has_a_row_with_figures_or_with_a_reason() {
         let results = results();
         let on = results.of("Redis 7.0.15", CLASSIC);
         let text = speed(on, Form::Markdown).to_string();
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn other_tables_have_the_ways_that_were_looked_at() {
+    fn other_tables_have_the_contenders_that_were_measured() {
         let results = results();
         let on = results.of("Redis 7.0.15", CLASSIC);
         assert_eq!(waits(on, Form::Markdown).unwrap().row_count(), 2);

@@ -32,7 +32,7 @@ fn tiny(name: &str) -> Workload {
 }
 
 #[test]
-fn every_way_does_the_work_and_every_figure_is_there() -> Result<()> {
+fn every_contender_does_the_work_and_every_figure_is_there() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (page, lines) = (folder.path().join("page.md"), folder.path().join("lines"));
     let output = Command::new(env!("CARGO_BIN_EXE_bench"))
@@ -158,7 +158,7 @@ impl Contender for Wrong {
 }
 
 #[test]
-fn a_way_that_removes_other_keys_is_found_out() -> Result<()> {
+fn a_contender_that_removes_other_keys_is_found_out() -> Result<()> {
     let fixture = Fixture::make(&server()?, &tiny("among others"), &ProgressBar::hidden())?;
     let right = Wrong {
         removes: |fixture| fixture.doomed_keys().collect(),

@@ -40,7 +40,7 @@ pub trait Contender {
     fn what(&self) -> &'static str;
 
     /// Why it does not run on this workload: it would take hours, or fail.
-    fn left_out(&self, _work: &Workload) -> Option<String> {
+    fn left_out(&self, _workload: &Workload) -> Option<String> {
         None
     }
 

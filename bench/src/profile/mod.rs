@@ -83,7 +83,7 @@ pub fn run(page: &Path, workload: &Workload, walk: &Workload) -> Result<()> {
     let scan = walk_cost(&foreign, &Limit).context("SCAN")?;
     let module = walk_cost(&foreign, &Module::default()).context(MODULE)?;
     let machine = Machine::describe();
-    let mut text = page::of_ways(&machine, &title, &fixture, &all)?;
+    let mut text = page::of_contenders(&machine, &title, &fixture, &all)?;
     text += &page::of_walks(&foreign, &scan, &module)?;
     Ok(std::fs::write(page, text.trim_end().to_owned() + "\n")?)
 }

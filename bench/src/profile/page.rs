@@ -62,7 +62,12 @@ const PARTS: [(&str, &[&str], &[&str]); 8] = [
 ];
 
 /// What each contender cost, and the module in detail.
-pub fn of_ways(machine: &Machine, server: &str, fixture: &Fixture, all: &[Cost]) -> Result<String> {
+pub fn of_contenders(
+    machine: &Machine,
+    server: &str,
+    fixture: &Fixture,
+    all: &[Cost],
+) -> Result<String> {
     let of = |contender: &str| {
         let cost = all.iter().find(|cost| cost.contender == contender);
         cost.with_context(|| format!("{contender} was not measured"))
