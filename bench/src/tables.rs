@@ -204,8 +204,11 @@ pub fn slices(on: On<'_>) -> Option<String> {
         some => format!(" {some}."),
     };
     Some(format!(
-        "Slices of the module in {} runs: {}, of which {} over {} µs; the longest {}.{long}",
-        on.runs(MODULE).count(),
+        "Slices of the module in {}: {}, of which {} over {} µs; the longest {}.{long}",
+        match on.runs(MODULE).count() {
+            1 => "1 run".to_owned(),
+            runs => format!("{runs} runs"),
+        },
         count(all.slices as f64),
         count(all.overruns as f64),
         all.slice_us,
@@ -265,7 +268,11 @@ mod tests {
             memory.contains("5.7 MiB") && memory.contains("100"),
             "{memory}"
         );
-        assert!(slices(on).unwrap().contains("400, of which 3 over 250"));
+        assert!(
+            slices(on)
+                .unwrap()
+                .contains("in 1 run: 400, of which 3 over 250")
+        );
         assert!(waits(results.of("Redis 7.0.15", "other"), Form::Markdown).is_none());
     }
 }
