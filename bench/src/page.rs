@@ -119,10 +119,10 @@ impl Page<'_> {
 
 const HOW: &str = "\
 Every round starts a new server process that loads the same file of keys, all with the TTLs that their writers give. The
-contenders take turns, round by round. After every round the keys are counted and looked up by name: a contender that removed
-other keys than the right ones ends the benchmark.
+contenders take turns, round by round. After every round the keys are counted and looked up by name: a contender that
+removed other keys than the right ones ends the benchmark.
 
-- Figures are medians, with the smallest and the largest value in brackets.
+- Figures are medians, with the smallest and the largest value in brackets. A wall time of one round has none.
 - Ratios of times are medians, too, of the ratios within each round, because the machine may be faster in one round than in
   the next.
 - Wall time is the client's, from the first command to the last reply.
@@ -134,7 +134,7 @@ other keys than the right ones ends the benchmark.
 - Peak memory is what the server used beyond what it held before the run. Lua's own memory is part of the resident size only.";
 
 const PICTURES: &str = "\
-Medians, as the tables below have them. The shell is not drawn, for its times are extrapolated.";
+Wall times are medians, waits those of all rounds, as in the tables below. The shell is not drawn, for its times are extrapolated.";
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,5 @@
 //! Script A: the usual Lua script. It walks the keyspace twice for every stale coordinator, and fails when it hands
-//! too many keys to `unpack`. That is the point of it: script B is the good one.
+//! too many keys to `unpack`. It keeps both faults on purpose; script B has neither.
 
 use std::cell::Cell;
 

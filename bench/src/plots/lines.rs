@@ -1,5 +1,5 @@
-//! Wall time of each contender against a number that grows tenfold; both axes are logarithmic. A line has its name and
-//! its last figure where it ends.
+//! Wall time of each contender against a number that grows tenfold; both axes are logarithmic. A line has its name
+//! and its last figure where it ends.
 
 use std::path::Path;
 
