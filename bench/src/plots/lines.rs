@@ -49,7 +49,7 @@ pub fn draw(folder: &Path, picture: &Picture, x: &str, lines: &[Line]) -> Result
         .label_style(style::font(style::TEXT).color(&style::INK))
         .x_label_formatter(&|count| style::short_count(*count))
         .y_label_formatter(&|ms| style::time(*ms))
-        .x_desc(x)
+        .x_desc(format!("{x}; both axes logarithmic"))
         .draw()?;
 
     let all: Vec<(i32, i32)> = points()
