@@ -14,6 +14,7 @@
 //!    callback also runs in the middle of scripts and of loading, so it only arms the timer.
 //! 7. Every blocked client is unblocked exactly once, by the `BlockedClient` that owns its handle.
 
+mod announcement;
 mod api;
 mod cron;
 mod events;

@@ -2,6 +2,7 @@
 
 use crate::commands::linger::joined;
 use crate::plan::second_look::{Fingerprints, SecondLook};
+use crate::redis::announcement;
 use crate::redis::api::keyspace;
 use crate::redis::api::{self, Level, RedisModuleCtx};
 use crate::redis::history;
@@ -110,7 +111,12 @@ fn over(ctx: *mut RedisModuleCtx, mut run: Box<Run>, report: Report) {
     history::ended(database, &report);
     log_end(ctx, &report, database);
     schedule::log_change(ctx, change, &report, database);
-    tell(ctx, run, answer, || registry::end(report));
+    tell(ctx, run, answer, || {
+        let announced = report.clone();
+        registry::end(report);
+        // STATUS shows the run as `last` by now.
+        announcement::publish(ctx, &announced, database);
+    });
 }
 
 /// Make room, then tell the client that waits, or keep the answer for one that may come, and begin what waits

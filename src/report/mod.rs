@@ -195,6 +195,20 @@ impl Report {
         }
         Value::Map(fields)
     }
+
+    /// What subscribers are told: the same without the ids, which can take a megabyte, and with the database always.
+    pub fn to_announcement(&self, database: i32) -> Value {
+        let mut fields = vec![
+            ("database", i64::from(database).into()),
+            ("scheduled", self.scheduled.is_some().into()),
+        ];
+        if let Value::Map(all) = self.to_wrapper_value() {
+            let is_left_out =
+                |name: &str| ["stale_coordinator_ids", "scheduled", "database"].contains(&name);
+            fields.extend(all.into_iter().filter(|(name, _)| !is_left_out(name)));
+        }
+        Value::Map(fields)
+    }
 }
 
 #[cfg(test)]
@@ -319,6 +333,23 @@ mod tests {
         let names = names(&report().to_wrapper_value());
         assert_eq!(names.len(), 22);
         assert!(!names.contains(&"stale_ids"));
+    }
+
+    #[test]
+    fn subscribers_hear_of_the_database_and_of_no_ids() {
+        let mut report = report();
+        let by_hand = report.to_announcement(3);
+        report.scheduled = Some(3);
+        let scheduled = report.to_announcement(3);
+        assert_eq!(names(&by_hand), names(&scheduled));
+        assert_eq!(names(&by_hand).len(), 23);
+        for (value, word) in [(by_hand, "false"), (scheduled, "true")] {
+            let text = String::from_utf8(crate::reply::json::to_json(&value)).unwrap();
+            let begins =
+                format!("{{\"database\":3,\"scheduled\":{word},\"totalCoordinatorsChecked\":3,");
+            assert!(text.starts_with(&begins), "{text}");
+            assert!(!text.contains("Ids"), "{text}");
+        }
     }
 
     #[test]

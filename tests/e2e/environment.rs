@@ -35,6 +35,6 @@ mod scripts;
 /// The server is asked to end.
 mod shutdown;
 /// Nothing is removed while writes are paused: how that is looked at.
-mod standstill;
+pub mod standstill;
 /// The module goes and comes back.
 mod unload;

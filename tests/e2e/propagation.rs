@@ -1,6 +1,8 @@
 //! A removal arrives wherever a removal must arrive: append-only file, replica, other clients, and after a crash.
 //! What must not arrive anywhere is the command itself.
 
+/// Subscribers hear that a run is over.
+mod announcements;
 /// Reading an append-only file without a server.
 mod append_only;
 /// The server ends without warning.

@@ -104,6 +104,7 @@ required![
     RedisModule_Log,
     RedisModule_Milliseconds,
     RedisModule_OpenKey,
+    RedisModule_PublishMessage,
     RedisModule_RegisterCommandFilter,
     RedisModule_RegisterInfoFunc,
     RedisModule_RegisterBoolConfig,
