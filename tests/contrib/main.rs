@@ -2,6 +2,8 @@
 //! redis-cli. Must leave nothing running, and nothing outside the folders of its own servers. `make contrib` brings
 //! the programs.
 
+/// The dashboard for Grafana, without a server: every panel can be read, and agrees with the alerts.
+mod dashboard;
 /// What the files say, without a server: heads, rules, units.
 mod files;
 /// The script for cron and systemd: its exit statuses, its output.

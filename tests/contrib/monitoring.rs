@@ -68,10 +68,27 @@ fn listening(
     bail!("{name} does not start:\n{log}")
 }
 
+/// The configuration of Prometheus on the page, and what in it differs from machine to machine.
+fn documented_config() -> Result<String> {
+    let page = include_str!("../../docs/monitoring.md");
+    let blocks: Vec<&str> = page.split("```yaml\n").skip(1).collect();
+    ensure!(blocks.len() == 1, "{} blocks", blocks.len());
+    let (block, _) = blocks[0].split_once("```").context("no end")?;
+    Ok(block.to_owned())
+}
+
+const RULES: &str = "/etc/prometheus/prometheus-rules.yml";
+const SERVER: &str = "redis://localhost:6379";
+const EXPORTER: &str = "localhost:9121";
+
+/// What the exporter is asked for, and what its series are called by.
+fn target(server: &Server) -> String {
+    format!("redis://127.0.0.1:{}", server.port())
+}
+
 /// A server with its exporter and a Prometheus that asks it every second.
 struct Watched {
     prometheus: u16,
-    exporter: u16,
     _programs: [Bound; 2],
     server: Server,
 }
@@ -81,20 +98,25 @@ impl Watched {
         let (exporting, exporter) = listening("prometheus-redis-exporter", server.dir(), |port| {
             Ok(vec![
                 format!("-script={}", contrib("redis-exporter.lua").display()),
-                format!("-redis.addr=redis://127.0.0.1:{}", server.port()),
+                // Another server than it is asked for, so that its answer cannot be about this one.
+                "-redis.addr=redis://127.0.0.1:1".to_owned(),
                 "-redis.user=exporter".to_owned(),
                 "-redis.password=secret".to_owned(),
                 format!("-web.listen-address=127.0.0.1:{port}"),
             ])
         })?;
         let config = server.dir().join("prometheus.yml");
-        let rules = contrib("prometheus-rules.yml");
-        let text = format!(
-            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
-             rule_files: ['{}']\n\
-             scrape_configs:\n  - job_name: redis\n    static_configs: [{{targets: ['127.0.0.1:{exporter}']}}]\n",
-            rules.display()
-        );
+        let mut text = documented_config()?;
+        for (there, here) in [
+            (RULES, contrib("prometheus-rules.yml").display().to_string()),
+            (SERVER, target(&server)),
+            (EXPORTER, format!("127.0.0.1:{exporter}")),
+            ("scrape_interval: 15s", "scrape_interval: 1s".to_owned()),
+        ] {
+            ensure!(text.matches(there).count() == 1, "{there}");
+            text = text.replace(there, &here);
+        }
+        text += "global: {evaluation_interval: 1s}\n";
         std::fs::write(&config, text)?;
         let (watching, prometheus) = listening("prometheus", server.dir(), |port| {
             Ok(vec![
@@ -108,7 +130,6 @@ impl Watched {
         })?;
         let watched = Self {
             prometheus,
-            exporter,
             _programs: [watching, exporting],
             server,
         };
@@ -138,7 +159,7 @@ impl Watched {
     /// The fields of INFO as Prometheus last heard of them.
     fn heard(&self) -> Result<BTreeMap<String, f64>> {
         let series = self.query("redis_script_values")?.into_iter();
-        let ours = format!("127.0.0.1:{}", self.exporter);
+        let ours = target(&self.server);
         series
             .map(|(mut labels, value)| {
                 ensure!(labels.get("instance") == Some(&ours), "{labels:?}");
@@ -302,6 +323,36 @@ fn expressions() -> Result<Vec<String>> {
     }
     ensure!(found.len() >= 12, "{found:?}");
     Ok(found)
+}
+
+/// With the rules where they lie here; whether the rules are right is another test.
+#[test]
+fn promtool_takes_the_configuration_on_the_page() -> Result<()> {
+    let folder = Server::builder().module(false).start()?;
+    let config = folder.dir().join("prometheus.yml");
+    let check = |text: &str| -> Result<std::process::Output> {
+        std::fs::write(&config, text)?;
+        output(
+            Command::new(tool("promtool"))
+                .args(["check", "config"])
+                .arg(&config),
+        )
+    };
+    let rules = contrib("prometheus-rules.yml").display().to_string();
+    let text = documented_config()?.replace(RULES, &rules);
+    let checked = check(&text)?;
+    ensure!(checked.status.success(), "{}", said(&checked));
+    ensure!(
+        said(&checked).contains("SUCCESS: 8 rules found"),
+        "{}",
+        said(&checked)
+    );
+    ensure!(
+        !check(&text.replace("metrics_path", "metric_path"))?
+            .status
+            .success()
+    );
+    Ok(())
 }
 
 /// The exporter runs a script; one that could write would wait while writes are paused, and be refused on replicas.
