@@ -8,8 +8,8 @@ list = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-build servers build demo run unit harness e2e matrix timers contrib clients test soak fuzz valgrind reliability bench \
-  bench-full plots profile lint clean
+.PHONY: help setup setup-build servers build demo run unit harness e2e matrix timers contrib clients test soak fuzz valgrind \
+  reliability bench bench-full plots profile lint lint-files images-check clean
 
 CARGO ?= cargo
 export CARGO
@@ -49,7 +49,7 @@ DEMO ?=
 BENCH ?=
 
 help: ## Lists what there is
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Installs what is missing (Debian): a server, redis-cli, libclang, C headers
 	@scripts/setup.sh
@@ -151,6 +151,15 @@ lint: ## Formatting and clippy, warnings are errors; whether the fuzz targets co
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@if command -v c++ >/dev/null; then $(CARGO) check --locked --manifest-path fuzz/Cargo.toml --target-dir $(TARGET_DIR)/fuzz; fi
 	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh contrib/blocking-cleanup .ci/run; fi
+
+
+lint-files: ## Linters for Dockerfile, compose.yaml and other YAML, brought from PyPI into .lint
+	@scripts/setup.sh build python
+	@scripts/lint-files.sh
+
+# Where they cannot be tried this says so, and is an error: nothing else asks for it.
+images-check: lint-files ## Builds the images and tries them, as root on Debian, with Debian's servers in the official images' place
+	@scripts/images.sh
 
 clean: ## Removes what was built
 	$(CARGO) clean

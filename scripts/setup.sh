@@ -2,7 +2,7 @@
 # Installs what building, testing and the demo need on a Debian machine, and says what and why.
 # `setup.sh build` installs what building needs, and no server.
 # `setup.sh fuzz`, `setup.sh valgrind`, `setup.sh profile`, `setup.sh contrib` and
-# `setup.sh clients` install what only those targets need as well.
+# `setup.sh clients` install what only those targets need as well; so do `lint` and `python`.
 # Must not touch anything that is there already: no upgrades, and no server that was installed before.
 set -eu
 
@@ -55,6 +55,13 @@ have_headers() {
     have cc && echo '#include <stdio.h>' | cc -E - >/dev/null 2>&1
 }
 
+# A toolchain may have been installed without these two.
+add_rust_linters() {
+    if cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1; then return 0; fi
+    have rustup || fail "rustfmt and clippy are needed; install those that belong to your Rust"
+    rustup component add rustfmt clippy
+}
+
 packages=
 need() {
     packages="$packages $1"
@@ -83,6 +90,8 @@ list_missing() {
         have npm || need npm "it brings clients for Node.js; needed by 'make clients' only"
         ;;
     esac
+    case " $* " in *" lint "*) have shellcheck || need shellcheck "it checks the scripts; needed by 'make lint' only" ;; esac
+    case " $* " in *" python "*) python3 -c 'import ensurepip' 2>/dev/null || need python3-venv "it brings linters; needed by 'make lint-files' only" ;; esac
     have_headers || need libc6-dev "the C headers that bindgen reads, and the libraries to link with"
 }
 
@@ -136,6 +145,7 @@ with_server=yes
 case " $* " in *" build "*) with_server=no ;; esac
 
 check_rust
+case " $* " in *" lint "*) add_rust_linters ;; esac
 list_missing "$@"
 if [ -z "$packages" ]; then
     [ "$with_server" = no ] || check_server

@@ -6,6 +6,8 @@
 mod dashboard;
 /// What the files say, without a server: heads, rules, units.
 mod files;
+/// What runs the module in containers: Dockerfile, compose.yaml, values for Helm.
+mod images;
 /// The script for cron and systemd: its exit statuses, its output.
 mod job;
 /// Exporter and Prometheus beside a server: the numbers arrive, alerts fire, every panel shows something.

@@ -45,7 +45,7 @@ const SETTINGS: Page = page!("docs/settings.md");
 const MONITORING: Page = page!("docs/monitoring.md");
 const OPERATIONS: Page = page!("docs/operations.md");
 
-const PAGES: [Page; 14] = [
+const PAGES: [Page; 15] = [
     README,
     CONTRIBUTING,
     page!("CHANGELOG.md"),
@@ -57,6 +57,7 @@ const PAGES: [Page; 14] = [
     MONITORING,
     OPERATIONS,
     page!("docs/clients.md"),
+    page!("docs/images.md"),
     page!("docs/benchmark.md"),
     page!("docs/profile.md"),
     page!("docs/reliability.md"),
