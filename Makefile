@@ -8,8 +8,8 @@ list = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-build servers build demo run unit harness e2e matrix timers contrib clients test soak fuzz valgrind \
-  reliability bench bench-full plots profile lint lint-files images-check clean
+.PHONY: help setup setup-build setup-lint servers build demo run unit harness e2e matrix timers contrib clients test soak fuzz valgrind \
+  reliability bench bench-full plots profile lint lint-files images-check checksums clean
 
 CARGO ?= cargo
 export CARGO
@@ -56,6 +56,9 @@ setup: ## Installs what is missing (Debian): a server, redis-cli, libclang, C he
 
 setup-build: ## Installs only what building needs: libclang, a linker, C headers
 	@scripts/setup.sh build
+
+setup-lint: ## Installs what `make lint` needs: rustfmt, clippy, shellcheck
+	@scripts/setup.sh build lint
 
 servers: ## Brings Redis 8, Valkey 8.1 and Valkey 9 into .servers, without installing them
 	@scripts/servers.sh $(if $(REQUIRE_ALL),--require-all)
@@ -153,13 +156,16 @@ lint: ## Formatting and clippy, warnings are errors; whether the fuzz targets co
 	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh contrib/blocking-cleanup .ci/run; fi
 
 
-lint-files: ## Linters for Dockerfile, compose.yaml and other YAML, brought from PyPI into .lint
+lint-files: ## Linters for Dockerfile, compose.yaml, workflows and other YAML, brought from PyPI into .lint
 	@scripts/setup.sh build python
 	@scripts/lint-files.sh
 
 # Where they cannot be tried this says so, and is an error: nothing else asks for it.
 images-check: lint-files ## Builds the images and tries them, as root on Debian, with Debian's servers in the official images' place
 	@scripts/images.sh
+
+checksums: ## Writes dist/SHA256SUMS over what lies in dist
+	cd dist && rm -f SHA256SUMS && sha256sum -- * >SHA256SUMS
 
 clean: ## Removes what was built
 	$(CARGO) clean

@@ -12,6 +12,8 @@ mod operations;
 mod tables;
 /// The transcripts of all pages, run.
 mod transcripts;
+/// The workflows for a public forge.
+mod workflows;
 
 use std::collections::BTreeSet;
 use std::fs;
