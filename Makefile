@@ -8,8 +8,8 @@ list = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-build setup-lint servers build demo run unit harness e2e matrix timers contrib clients test soak fuzz valgrind \
-  reliability bench bench-full plots profile lint lint-files images-check checksums clean
+.PHONY: help setup setup-build setup-lint setup-deny servers build demo run unit harness e2e matrix timers contrib clients test soak fuzz valgrind \
+  reliability bench bench-full plots profile lint lint-files deny advisories images-check checksums clean
 
 CARGO ?= cargo
 export CARGO
@@ -59,6 +59,10 @@ setup-build: ## Installs only what building needs: libclang, a linker, C headers
 
 setup-lint: ## Installs what `make lint` needs: rustfmt, clippy, shellcheck
 	@scripts/setup.sh build lint
+
+# The version that deny.toml was written for.
+setup-deny: ## Builds cargo-deny from crates.io, which takes some minutes
+	$(CARGO) install --locked --version 0.20.2 cargo-deny
 
 servers: ## Brings Redis 8, Valkey 8.1 and Valkey 9 into .servers, without installing them
 	@scripts/servers.sh $(if $(REQUIRE_ALL),--require-all)
@@ -155,6 +159,13 @@ lint: ## Formatting and clippy, warnings are errors; whether the fuzz targets co
 	@if command -v c++ >/dev/null; then $(CARGO) check --locked --manifest-path fuzz/Cargo.toml --target-dir $(TARGET_DIR)/fuzz; fi
 	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh contrib/blocking-cleanup .ci/run; fi
 
+	@if command -v cargo-deny >/dev/null; then $(MAKE) --no-print-directory deny; fi
+
+deny: ## Licences, sources and duplicates of the dependencies: deny.toml
+	$(CARGO) deny --locked check bans licenses sources
+
+advisories: ## Known vulnerabilities of the dependencies, from the RustSec database on the network
+	$(CARGO) deny --locked check advisories
 
 lint-files: ## Linters for Dockerfile, compose.yaml, workflows and other YAML, brought from PyPI into .lint
 	@scripts/setup.sh build python

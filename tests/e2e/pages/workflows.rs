@@ -71,7 +71,7 @@ fn every_step_calls_targets_that_there_are() -> Result<()> {
         }
         Ok(())
     })?;
-    ensure!(all >= 7, "{all} steps");
+    ensure!(all >= 9, "{all} steps");
     Ok(())
 }
 
