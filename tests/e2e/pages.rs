@@ -12,6 +12,8 @@ mod operations;
 mod tables;
 /// The transcripts of all pages, run.
 mod transcripts;
+/// The version is one.
+mod version;
 /// The workflows for a public forge.
 mod workflows;
 
@@ -47,10 +49,11 @@ const SETTINGS: Page = page!("docs/settings.md");
 const MONITORING: Page = page!("docs/monitoring.md");
 const OPERATIONS: Page = page!("docs/operations.md");
 
-const PAGES: [Page; 15] = [
+const PAGES: [Page; 16] = [
     README,
     CONTRIBUTING,
     page!("CHANGELOG.md"),
+    page!("SECURITY.md"),
     COMMANDS,
     page!("docs/keys.md"),
     page!("docs/schedule.md"),
