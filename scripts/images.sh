@@ -149,6 +149,11 @@ start() {
     done
     shift
     run_in "${options[@]}" "$container" -- docker-entrypoint.sh "$@" >"$work/server.log" 2>&1 &
+    await_server
+}
+
+# await_server: waits for the server that was started last, and sets pid.
+await_server() {
     for _ in $(seq 100); do
         pid=$(ask --no-auth-warning INFO server | tr -d '\r' | sed -n 's/^process_id://p')
         [ -n "$pid" ] && return
@@ -159,8 +164,28 @@ start() {
     fail "$kind does not start"
 }
 
+# start_locked_up word...: the same as compose.yaml has it, which buildah cannot: a root that is read-only, no
+# capability, and none to be had.
+start_locked_up() {
+    root=$(storage mount "$container")
+    # The words between these quotes are for the inner shells.
+    # shellcheck disable=SC2016
+    unshare --mount -- sh -euc '
+        root=$1
+        shift
+        mount --bind "$root" "$root"
+        mount -o remount,bind,ro "$root"
+        mount -t tmpfs -o uid=999,gid=999 data "$root/data"
+        mount -t proc proc "$root/proc"
+        mount --rbind /dev "$root/dev"
+        exec chroot "$root" setpriv --reuid=999 --regid=999 --clear-groups --no-new-privs \
+            --bounding-set=-all --inh-caps=-all -- sh -euc "cd /data; exec \"\$@\"" sh "$@"
+    ' sh "$root" docker-entrypoint.sh "$@" >"$work/server.log" 2>&1 &
+    await_server
+}
+
 stop() {
-    kill -KILL "$pid"
+    kill "$pid"
     wait || true
     pid=
 }
@@ -168,7 +193,7 @@ stop() {
 # try_image: everything that can be seen of one image. In a network namespace of its own, so port 6379 is free.
 try_image() {
     pid=
-    trap 'if [ -n "$pid" ]; then kill -KILL "$pid"; fi' EXIT
+    trap 'if [ -n "$pid" ]; then kill -KILL "$pid"; fi; storage umount --all >/dev/null 2>&1 || true' EXIT
     container=$(storage from --pull-never "localhost/blocking-cleanup-$kind")
     is "the user is a number and not root" 999:999 "$(config_of .OCIv1.Config.User)"
     is "the entrypoint is the base's" '[docker-entrypoint.sh]' "$(config_of .OCIv1.Config.Entrypoint)"
@@ -218,6 +243,15 @@ try_image() {
     start -- "$kind-server" --appendonly yes --loadmodule "$library"
     is "what was written to /data is there after a restart" here "$(ask GET kept)"
     stop
+
+    start_locked_up "${command[@]}"
+    is "no capability is left, and none to be had" "0000000000000000 1" \
+        "$(sed -n -e 's/^CapBnd:\s*//p' -e 's/^NoNewPrivs:\s*//p' "/proc/$pid/status" | sort | xargs)"
+    is "nothing can be written but /data" "ro rw" "$(awk '$5 == "/" || $5 == "/data" { print substr($6, 1, 2) }' "/proc/$pid/mountinfo" | sort | xargs)"
+    is "healthy: read-only and without capabilities" 0 "$(healthy)"
+    is "it saves" OK "$(ask SAVE)"
+    stop
+    storage umount "$container" >/dev/null
     storage rm "$container" >/dev/null
 }
 
