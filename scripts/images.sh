@@ -9,7 +9,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 here=$PWD
 work=$(realpath -m "${CARGO_TARGET_DIR:-target}")/images
-mirror=${MIRROR:-http://deb.debian.org/debian}
+# Another mirror of Debian than debootstrap's own choice.
+mirror=${MIRROR:-}
 library=/usr/local/lib/blocking-cleanup/libblocking_cleanup.so
 
 say() { echo "images: $*"; }
@@ -49,7 +50,7 @@ bootstrap() {
     [ -e "$work/$1.tar" ] && return
     say "debootstrap $1"
     rm -rf "${work:?}/$1"
-    if ! debootstrap --variant=minbase --include=ca-certificates "$1" "$work/$1" "$mirror" >"$work/$1.log" 2>&1; then
+    if ! debootstrap --variant=minbase --include=ca-certificates "$1" "$work/$1" ${mirror:+"$mirror"} >"$work/$1.log" 2>&1; then
         tail -n 5 "$work/$1.log" >&2
         cannot "debootstrap makes no $1"
     fi
