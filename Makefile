@@ -8,8 +8,8 @@ list = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-build setup-lint setup-deny servers build demo run unit harness e2e matrix timers contrib clients test soak fuzz valgrind \
-  reliability bench bench-full plots profile lint lint-files deny advisories images-check checksums clean
+.PHONY: help setup setup-build setup-lint setup-deny servers build demo run unit harness e2e matrix timers contrib clients migrate test soak fuzz \
+  valgrind reliability bench bench-full plots profile lint lint-files deny advisories images-check checksums clean
 
 CARGO ?= cargo
 export CARGO
@@ -116,7 +116,10 @@ clients: servers build ## The code on docs/clients.md on every server, by the cl
 	  $(TARGET_DIR)/debug/matrix --one-by-one clients $(if $(REQUIRE_ALL),--require-all) --output $(TARGET_DIR)/matrix-clients; \
 	else echo "docs/clients.md is not tested"; $(if $(REQUIRE_ALL)$(filter clients,$(MAKECMDGOALS)),exit 1,true); fi
 
-test: setup servers build unit harness matrix timers contrib clients ## All tests, on every server
+migrate: setup build ## Scripts as users write them, and the module, on the same keys: docs/migrate.md
+	$(CARGO) test --locked --test migrate
+
+test: setup servers build unit harness matrix timers contrib clients migrate ## All tests, on every server
 
 bench: setup servers build ## Measures the module against scripts and clients; writes docs/benchmark.md
 	$(CARGO) build --locked --release --package blocking-bench
@@ -157,7 +160,7 @@ lint: ## Formatting and clippy, warnings are errors; whether the fuzz targets co
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@if command -v c++ >/dev/null; then $(CARGO) check --locked --manifest-path fuzz/Cargo.toml --target-dir $(TARGET_DIR)/fuzz; fi
-	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh contrib/blocking-cleanup .ci/run; fi
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh contrib/blocking-cleanup tests/migrate/*.sh .ci/run; fi
 
 	@if command -v cargo-deny >/dev/null; then $(MAKE) --no-print-directory deny; fi
 

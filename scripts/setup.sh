@@ -75,6 +75,7 @@ list_missing_servers() {
         need redis-server "the server that the tests and the demo start"
     fi
     have redis-cli || need redis-tools "redis-cli, to talk to a server by hand"
+    have jq || need jq "the steps on docs/migrate.md, which tests run, read JSON with it"
 }
 
 list_missing() {
