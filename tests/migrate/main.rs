@@ -1,13 +1,15 @@
 //! docs/migrate.md: cleanups as users write them, and the module, on the same keys.
 //! Must not make the scripts worse than users' are: what they get wrong is marked in them, and the page tells it.
 
+/// What a script has left behind.
+mod after;
 /// A keyspace, and what each contender leaves of it.
 mod case;
 /// Keyspaces of a few keys, run by all three.
 mod cases;
 /// Nodes of a cluster.
 mod cluster;
-/// A dry run is dry, and what each says of itself.
+/// Dry runs, and what each says of itself.
 mod dry_run;
 /// A coordinator that beats between the verdict and the removal.
 mod late;
