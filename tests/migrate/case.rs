@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail, ensure};
 use blocking_harness::redis::{self, Connection};
-use blocking_harness::{Server, existing_keys, server_now_ms};
+use blocking_harness::{Server, TOO_LATE, existing_keys, server_now_ms};
 
+use crate::drop_in;
 use crate::scripts::{self, Said};
 
 /// A key and what it holds.
@@ -213,16 +214,19 @@ pub enum Contender {
     Shell,
     Lua,
     Module,
+    /// `blocking-cleanup`, which does what the module does.
+    Program,
 }
 
 impl Contender {
+    /// Those of the table.
     pub const ALL: [Self; 3] = [Self::Shell, Self::Lua, Self::Module];
 
     pub fn expected(self, row: &Row) -> Outcome {
         match self {
             Self::Shell => row.shell,
             Self::Lua => row.lua,
-            Self::Module => row.module,
+            Self::Module | Self::Program => row.module,
         }
     }
 
@@ -232,20 +236,25 @@ impl Contender {
             Self::Shell => scripts::shell(server, &[]),
             Self::Lua => scripts::lua(server, &[",", "600", "0"]),
             Self::Module => module(server, options),
+            Self::Program => program(server, options),
         }
     }
 
     /// How it ended, as far as that was expected: anything else is an error.
     pub fn end(self, said: &Said, expected: End) -> Result<End> {
         let removed = || said.count("keysDeleted");
+        // Servers begin the same sentence in different ways.
+        let text = said.text.to_lowercase();
+        let says = |words: &str| text.contains(&words.to_lowercase());
         let well = match self {
             Self::Shell => said.status == 0,
             // redis-cli ends with 0 for an error, too.
             Self::Lua => said.json.is_some(),
             Self::Module => said.text.contains(r#""status":"complete""#),
+            Self::Program => said.status == 0 && said.text.contains(r#""status":"complete""#),
         };
         Ok(match expected {
-            End::Fails(words) if !well && said.text.contains(words) => expected,
+            End::Fails(words) if !well && says(words) => expected,
             End::Claims(_) if well => End::Claims(removed()?),
             End::Well if well => End::Well,
             _ => bail!(
@@ -276,83 +285,107 @@ fn module(server: &Server, options: &[&str]) -> Result<Said> {
     })
 }
 
+/// The options of the command are those of the program, in lower case.
+fn program(server: &Server, options: &[&str]) -> Result<Said> {
+    let mut command = drop_in::command(server)?;
+    command.args(["--threshold", "600", "--ids", "10000", "--json"]);
+    command.args(
+        options
+            .iter()
+            .map(|name| format!("--{}", name.to_lowercase())),
+    );
+    scripts::said(&mut command)
+}
+
+/// What came of one run.
+struct Played {
+    title: &'static str,
+    seen: Outcome,
+    removed: usize,
+    /// How many it says it removed, if what it says is to be trusted.
+    counted: Option<i64>,
+    /// To be shown if anything is wrong.
+    how: String,
+}
+
+impl Played {
+    fn mistake(&self, expected: Outcome) -> Option<String> {
+        let is_right = self.seen == expected;
+        let counts = self
+            .counted
+            .is_none_or(|counted| counted == self.removed as i64);
+        let (title, seen, how) = (self.title, self.seen, &self.how);
+        (!is_right || !counts).then(|| format!("{title}: {seen:?}, not {expected:?}: {how}"))
+    }
+}
+
 impl Case {
-    /// Writes the keys anew and runs one contender; yields what came of it, and what to show if that is wrong.
-    fn play(&self, contender: Contender, server: &Server) -> Result<(Outcome, String)> {
+    /// Writes the keys anew and runs one contender.
+    fn play(&self, contender: Contender, server: &Server) -> Result<Played> {
         let mut conn = server.client()?;
         let expected = contender.expected(&self.row);
         redis::cmd("FLUSHALL").exec(&mut conn)?;
         write(&mut conn, self.dead.iter().chain(&self.living))?;
         let said = contender.run(server, self.options)?;
         let end = contender.end(&said, expected.end)?;
-        let (removed, lost) = (gone(&mut conn, &self.dead)?, gone(&mut conn, &self.living)?);
-        let seen = Outcome {
-            end,
-            left: self.dead.len() - removed.len(),
-            lost: lost.len(),
+        let removed = gone(&mut conn, &self.dead)?;
+        let lost = gone(&mut conn, &self.living)?;
+        let counted = match contender {
+            Contender::Module | Contender::Program => Some(said.count("keysDeleted")?),
+            Contender::Shell | Contender::Lua => None,
         };
-        if contender == Contender::Module {
-            let counted = said.count("keysDeleted")?;
-            ensure!(
-                counted as usize == removed.len(),
-                "says {counted}: {removed:?}"
-            );
-        }
-        Ok((
-            seen,
-            format!(
-                "removed {removed:?}, of the living {lost:?}; said {}",
-                said.text
-            ),
-        ))
+        let text = said.text;
+        Ok(Played {
+            title: self.row.title,
+            seen: Outcome {
+                end,
+                left: self.dead.len() - removed.len(),
+                lost: lost.len(),
+            },
+            removed: removed.len() + lost.len(),
+            counted,
+            how: format!("{contender:?} removed {removed:?}, of the living {lost:?}; said {text}"),
+        })
     }
 }
 
 /// Holds each case against what is seen on a server. `build` yields the cases as they are written at that time.
-pub fn hold(build: fn(Now) -> Vec<Case>) -> Result<()> {
+pub fn hold(build: fn(Now) -> Vec<Case>, contenders: &[Contender]) -> Result<()> {
     let server = crate::server()?;
-    let mut conn = server.client()?;
-    let mut wrong = Vec::new();
-    for index in 0..build(Now { ms: 0 }).len() {
-        for contender in Contender::ALL {
-            let (case, (seen, how)) = in_time(&mut conn, build, index, contender, &server)?;
-            let expected = contender.expected(&case.row);
-            if seen != expected {
-                let title = case.row.title;
-                wrong.push(format!(
-                    "{title}: {contender:?}: {seen:?}, not {expected:?}: {how}"
-                ));
-            }
+    let mut mistakes = Vec::new();
+    for (index, case) in build(Now { ms: 0 }).iter().enumerate() {
+        for &contender in contenders {
+            let played = in_time(build, index, contender, &server)
+                .with_context(|| format!("{}: {contender:?}", case.row.title))?;
+            mistakes.extend(played.mistake(contender.expected(&case.row)));
         }
     }
-    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    ensure!(mistakes.is_empty(), "{}", mistakes.join("\n"));
     Ok(())
 }
 
 /// Plays a case; one that must be judged within a second is played until it was.
 fn in_time(
-    conn: &mut Connection,
     build: fn(Now) -> Vec<Case>,
     index: usize,
     contender: Contender,
     server: &Server,
-) -> Result<(Case, (Outcome, String))> {
+) -> Result<Played> {
     const TRIES: usize = 50;
+    let mut conn = server.client()?;
     for _ in 0..TRIES {
-        let ms = server_now_ms(conn)?;
+        let ms = server_now_ms(&mut conn)?;
         let ms = ms - ms % 1_000;
         let case = build(Now { ms })
             .into_iter()
             .nth(index)
             .context("no case")?;
-        let seen = case
-            .play(contender, server)
-            .with_context(|| case.row.title.to_owned())?;
-        if !case.is_exact || server_now_ms(conn)? < ms + 1_000 {
-            return Ok((case, seen));
+        let played = case.play(contender, server)?;
+        if !case.is_exact || server_now_ms(&mut conn)? < ms + 1_000 {
+            return Ok(played);
         }
     }
-    bail!("{}", blocking_harness::TOO_LATE)
+    bail!("{TOO_LATE}")
 }
 
 #[test]

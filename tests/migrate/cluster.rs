@@ -11,7 +11,7 @@ const OLD_MS: i64 = 1_700_000_000_000;
 pub const PLAIN: Row = Row {
     title: "in a cluster of two nodes, on each of them",
     shell: left(4).ending(End::Claims(4)),
-    lua: left(5).ending(End::Fails("non local key")),
+    lua: left(5).ending(End::Fails("attempted to access")),
     module: left(5).ending(End::Fails("partial")),
 };
 

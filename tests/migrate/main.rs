@@ -9,6 +9,8 @@ mod case;
 mod cases;
 /// Nodes of a cluster.
 mod cluster;
+/// The program that takes the place of a script.
+mod drop_in;
 /// Dry runs, and what each says of itself.
 mod dry_run;
 /// A coordinator that beats between the verdict and the removal.

@@ -11,7 +11,7 @@ mod times;
 
 use anyhow::Result;
 
-use crate::case::{Case, Now, Outcome, Pair, Row, hold};
+use crate::case::{Case, Contender, Now, Outcome, Pair, Row, hold};
 
 /// All of them, in the order of the page.
 pub fn all(now: Now) -> Vec<Case> {
@@ -44,20 +44,20 @@ fn case(
 
 #[test]
 fn the_usual_keys_and_the_border() -> Result<()> {
-    hold(border::cases)
+    hold(border::cases, &Contender::ALL)
 }
 
 #[test]
 fn ids() -> Result<()> {
-    hold(names::cases)
+    hold(names::cases, &Contender::ALL)
 }
 
 #[test]
 fn times_of_heartbeats() -> Result<()> {
-    hold(times::cases)
+    hold(times::cases, &Contender::ALL)
 }
 
 #[test]
 fn keys_of_other_kinds() -> Result<()> {
-    hold(keys::cases)
+    hold(keys::cases, &Contender::ALL)
 }
