@@ -145,7 +145,7 @@ fn a_replica_and_a_missing_module_are_errors() -> Result<()> {
 
     let bare = Server::builder().module(false).start()?;
     load(&mut bare.client()?)?;
-    fails(&run(&bare, &["--json"])?, 1, "unknown command")?;
+    fails(&run(&bare, &["--json"])?, 1, "BLOCKING.CLEANUP")?;
     ensure!(dbsize(&mut bare.client()?)? == 15);
     Ok(())
 }
