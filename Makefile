@@ -1,5 +1,6 @@
 # The ways into this project; `make help` lists them. Every cargo call is --locked: Cargo.lock decides.
-# BLOCKING_MODULE names another module to test, BLOCKING_SERVER_BIN another server than the system's to test it on.
+# BLOCKING_MODULE names another module to test, BLOCKING_CLI another client, BLOCKING_SERVER_BIN another server than the
+# system's to test them on.
 
 # e2e timing -> e2e,timing
 comma := ,
@@ -8,8 +9,8 @@ list = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-build setup-lint setup-deny servers build demo run unit harness e2e matrix timers contrib clients migrate test soak fuzz \
-  valgrind reliability bench bench-full plots profile lint lint-files deny advisories images-check checksums clean
+.PHONY: help setup setup-build setup-lint setup-deny servers build cli demo run unit harness e2e cli-tests matrix timers contrib clients migrate test \
+  soak fuzz valgrind reliability bench bench-full plots profile lint lint-files deny advisories images-check checksums clean
 
 CARGO ?= cargo
 export CARGO
@@ -17,9 +18,11 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 LIBRARY_SUFFIX := $(if $(filter Darwin,$(shell uname -s)),dylib,so)
 BLOCKING_MODULE ?= $(abspath $(TARGET_DIR)/release/libblocking_cleanup.$(LIBRARY_SUFFIX))
 export BLOCKING_MODULE
+BLOCKING_CLI ?= $(abspath $(TARGET_DIR)/release/blocking-cleanup)
+export BLOCKING_CLI
 
 # The suites that run on every server. Those of the second line mostly wait, and do it on all servers at the same time.
-SUITES ?= e2e keyspaces timing bench
+SUITES ?= e2e cli keyspaces timing bench
 SUITES_AT_ONCE ?= fleet
 # REQUIRE_ALL=1: a server that `make servers` cannot bring is an error.
 REQUIRE_ALL ?=
@@ -70,6 +73,9 @@ servers: ## Brings Redis 8, Valkey 8.1 and Valkey 9 into .servers, without insta
 build: ## Builds the module: target/release/libblocking_cleanup.so
 	$(CARGO) build --locked --release --package blocking-cleanup
 
+cli: ## Builds the client: target/release/blocking-cleanup
+	$(CARGO) build --locked --release --package blocking-cleanup-cli
+
 demo: setup build ## Removes 9,900 dead coordinators from a private server and checks every claim
 	$(CARGO) build --locked --package blocking-harness --bin demo
 	@$(CARGO) run --locked --quiet --package blocking-harness --bin demo -- $(DEMO)
@@ -84,10 +90,13 @@ unit: ## Tests without a server, in a build that checks overflow
 harness: ## Tests of what the tests stand on: private servers, the script that brings servers
 	$(CARGO) test --locked --workspace --test server --test servers_script
 
-e2e: build ## The suite e2e on one server, the system's or BLOCKING_SERVER_BIN
+e2e: build cli ## The suite e2e on one server, the system's or BLOCKING_SERVER_BIN
 	$(CARGO) test --locked --workspace --test e2e $(if $(TESTS),-- $(TESTS))
 
-matrix: servers build ## Every suite on every server, and a table of how each did
+cli-tests: build ## The suite cli, tests of the client, on one server
+	$(CARGO) test --locked --workspace --test cli $(if $(TESTS),-- $(TESTS))
+
+matrix: servers build cli ## Every suite on every server, and a table of how each did
 	$(CARGO) build --locked --workspace --bin matrix
 	@RUST_TEST_THREADS=$(RUST_TEST_THREADS) $(TARGET_DIR)/debug/matrix --one-by-one $(call list,$(SUITES)) $(if $(SUITES_AT_ONCE),--at-once $(call list,$(SUITES_AT_ONCE))) \
 	  $(if $(REQUIRE_ALL),--require-all) --output $(TARGET_DIR)/matrix $(if $(TESTS),-- $(TESTS))

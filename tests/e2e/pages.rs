@@ -49,7 +49,7 @@ const SETTINGS: Page = page!("docs/settings.md");
 const MONITORING: Page = page!("docs/monitoring.md");
 const OPERATIONS: Page = page!("docs/operations.md");
 
-const PAGES: [Page; 17] = [
+const PAGES: [Page; 18] = [
     README,
     CONTRIBUTING,
     page!("CHANGELOG.md"),
@@ -61,6 +61,7 @@ const PAGES: [Page; 17] = [
     SETTINGS,
     MONITORING,
     OPERATIONS,
+    page!("docs/cli.md"),
     page!("docs/migrate.md"),
     page!("docs/clients.md"),
     page!("docs/images.md"),

@@ -137,6 +137,7 @@ fn every_page_that_a_file_names_is_there() -> Result<()> {
         "harness",
         "bench",
         "fuzz",
+        "cli",
         "contrib",
         "scripts",
         ".ci",

@@ -1,7 +1,8 @@
 //! Every block fenced as `console` is run, those of a page in order against one server.
 //!
 //! A line that begins with `127.0.0.1:6379> ` is typed into `redis-cli -3`, one that begins with `$ ` goes to a
-//! shell; what follows, up to the next such line, is what must be printed. Empty lines do not count. Numbers that
+//! shell, where `redis-cli` and `blocking-cleanup` talk to that server; what follows, up to the next such line, is what
+//! must be printed. Empty lines do not count. Numbers that
 //! differ from run to run, those behind the names in `VOLATILE`, count as any number. Must not skip a block.
 
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use blocking_harness::Server;
+use blocking_harness::{Server, client_program};
 
 use super::{PAGES, Page};
 
@@ -28,6 +29,7 @@ const VOLATILE: [&str; 10] = [
 
 const SERVER_PROMPT: &str = "127.0.0.1:6379> ";
 const SHELL_PROMPT: &str = "$ ";
+const CLIENT: &str = "blocking-cleanup ";
 
 /// Something typed, and what must be printed.
 struct Step {
@@ -69,6 +71,14 @@ fn run(server: &Server, line: &str) -> Result<String> {
     } else {
         let typed = line.strip_prefix(SHELL_PROMPT).context("no prompt")?;
         let script = typed.replace("redis-cli ", &format!("redis-cli -p {port} "));
+        // A page that does not speak of it needs no client.
+        let script = match script.contains(CLIENT) {
+            true => {
+                let client = format!("{} -p {port} ", client_program()?.display());
+                script.replace(CLIENT, &client)
+            }
+            false => script,
+        };
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("exec 2>&1; {script}")]);
         (shell, String::new())
@@ -133,6 +143,7 @@ fn every_transcript_is_what_redis_cli_prints() -> Result<()> {
     }
     let pages = [
         "README.md",
+        "docs/cli.md",
         "docs/commands.md",
         "docs/keys.md",
         "docs/operations.md",
