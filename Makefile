@@ -112,7 +112,7 @@ timers: ## The same for a build without timerfd, as on macOS: scenarios and chan
 	  RUST_TEST_THREADS=$(RUST_TEST_THREADS) $(TARGET_DIR)/debug/matrix --one-by-one e2e --list /dev/null --output $(TARGET_DIR)/timers-only/matrix -- $(TIMED)
 
 # Where the tools cannot be brought this says so, and is an error only if it was asked for.
-contrib: servers build ## The files in contrib/ on every server, with Prometheus, redis_exporter and systemd-analyze
+contrib: servers build cli ## The files in contrib/ on every server, with Prometheus, redis_exporter and systemd-analyze
 	$(CARGO) build --locked --workspace --bin matrix
 	@if scripts/setup.sh contrib && scripts/tools.sh; then \
 	  $(TARGET_DIR)/debug/matrix --one-by-one contrib $(if $(REQUIRE_ALL),--require-all) --output $(TARGET_DIR)/matrix-contrib; \
@@ -169,8 +169,7 @@ lint: ## Formatting and clippy, warnings are errors; whether the fuzz targets co
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@if command -v c++ >/dev/null; then $(CARGO) check --locked --manifest-path fuzz/Cargo.toml --target-dir $(TARGET_DIR)/fuzz; fi
-	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh contrib/blocking-cleanup tests/migrate/*.sh .ci/run; fi
-
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh tests/migrate/*.sh .ci/run; fi
 	@if command -v cargo-deny >/dev/null; then $(MAKE) --no-print-directory deny; fi
 
 deny: ## Licences, sources and duplicates of the dependencies: deny.toml

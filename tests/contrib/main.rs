@@ -1,17 +1,17 @@
-//! The files in contrib/, run by the programs they are for: Prometheus, redis_exporter, promtool, systemd-analyze,
-//! redis-cli. Must leave nothing running, and nothing outside the folders of its own servers. `make contrib` brings
+//! The files in contrib/, run by the programs they are for: Prometheus, redis_exporter, promtool, systemd-analyze.
+//! Must leave nothing running, and nothing outside the folders of its own servers. `make contrib` brings
 //! the programs.
 
 /// The dashboard for Grafana, without a server: every panel can be read, and agrees with the alerts.
 mod dashboard;
-/// What the files say, without a server: heads, rules, units.
+/// What the files say, without a server: heads, rules.
 mod files;
 /// What runs the module in containers: Dockerfile, compose.yaml, values for Helm.
 mod images;
-/// The script for cron and systemd: its exit statuses, its output.
-mod job;
 /// Exporter and Prometheus beside a server: the numbers arrive, alerts fire, every panel shows something.
 mod monitoring;
+/// The files for cron and systemd: they are accepted, shut off what is not needed, and call the client right.
+mod units;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
