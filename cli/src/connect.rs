@@ -1,6 +1,7 @@
 //! Connections: where to, with which certificates, as which user.
 //! Must never run anything as another user than the one that was asked for, nor send a command a second time.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
@@ -26,8 +27,11 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
 
 /// From the environment: what stands on the command line every user of the machine can read.
-pub fn password() -> Option<String> {
-    std::env::var(PASSWORD).ok()
+pub fn password() -> Result<Option<String>, Failure> {
+    let given = std::env::var_os(PASSWORD).map(OsString::into_string);
+    // One that is left out would make this another user.
+    let given = given.transpose();
+    given.map_err(|_| Failure::login(format!("AUTH failed: {PASSWORD} is no text in UTF-8")))
 }
 
 /// A server, and a user of it.

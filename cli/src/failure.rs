@@ -56,6 +56,7 @@ impl Failure {
             ));
         }
         match error.code() {
+            _ if is_lost(error) => Self::error(format!("the connection was lost: {text}")),
             Some("NOAUTH") => no_password(),
             // The wait was ended from outside, and the run with it.
             Some("CANCELLED" | "UNBLOCKED") => Self::cut_short(text),

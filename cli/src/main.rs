@@ -68,7 +68,7 @@ fn main() -> ExitCode {
 }
 
 fn start(arguments: Arguments) -> Result<(), Failure> {
-    let target = Target::new(arguments.connection, connect::password())?;
+    let target = Target::new(arguments.connection, connect::password()?)?;
     match arguments.task {
         None => run::run(target, arguments.run),
         Some(Task::Top(_)) if !arguments.run.is_empty() => Err(Failure::error(

@@ -17,6 +17,7 @@ pub const COMMAND: &str = "BLOCKING.CLEANUP";
 const AGAIN_WITHIN: Duration = Duration::from_secs(15);
 /// The server may learn late that the first connection is gone, and takes the second for another client's until then.
 const UNKNOWN_WITHIN: Duration = Duration::from_secs(30);
+/// An operator who takes the client away ends its run before the next slice; by then the status says so.
 const REST: Duration = Duration::from_millis(250);
 /// A connection that held for so long was a good one.
 const GOOD_AFTER: Duration = Duration::from_secs(1);
@@ -112,6 +113,7 @@ impl Waiting {
 /// Connects anew in the middle of a run. Fails if the run is over and nothing of it is left to join.
 fn again(target: &Target, before: Option<i64>, since: Instant, why: &str) -> Result<Link, Failure> {
     loop {
+        sleep(REST);
         match target.connect() {
             Ok(mut link) => {
                 // The numbers of a server's connections only grow, until it is started anew.
@@ -132,7 +134,7 @@ fn again(target: &Target, before: Option<i64>, since: Instant, why: &str) -> Res
                     format!("the connection was lost in the middle of the run ({why}); {failure}");
                 return Err(Failure::error(text));
             }
-            Err(_) => sleep(REST),
+            Err(_) => {}
         }
     }
 }

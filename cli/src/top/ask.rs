@@ -112,11 +112,11 @@ pub fn watch(
     let mut links = [target.connect()?, target.connect()?].into_iter();
     let (first, second) = (links.next(), links.next());
     let (told, server) = (heard.clone(), target.clone());
-    spawn(move || repeat(&server, first, &told, every, look, |_| every));
+    spawn(move || repeat(&server, first, &told, look, |_| every));
     let (told, server, rows) = (heard.clone(), target.clone(), Arc::clone(rows));
     let walk = move |link: &mut Link| list(link, options.words(rows.load(Ordering::Relaxed)));
-    let rest = move |took: Duration| every.max(took * REST_TIMES);
-    spawn(move || repeat(&server, second, &told, every, walk, rest));
+    let rest = move |took| rest(every, took);
+    spawn(move || repeat(&server, second, &told, walk, rest));
     Ok(())
 }
 
@@ -124,7 +124,6 @@ fn repeat(
     target: &Target,
     mut link: Option<Link>,
     heard: &Sender<News>,
-    every: Duration,
     ask: impl Fn(&mut Link) -> Result<News, NoAnswer>,
     rest: impl Fn(Duration) -> Duration,
 ) {
@@ -150,6 +149,23 @@ fn repeat(
         if heard.send(news).is_err() {
             return;
         }
-        sleep(rest(took).max(every));
+        sleep(rest(took));
+    }
+}
+
+/// How long to leave the server alone after a walk that took so long.
+fn rest(every: Duration, took: Duration) -> Duration {
+    every.max(took * REST_TIMES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_walk_is_followed_by_a_long_rest() {
+        let ms = Duration::from_millis;
+        assert_eq!(rest(ms(2_000), ms(5)), ms(2_000));
+        assert_eq!(rest(ms(2_000), ms(900)), ms(9_000));
     }
 }

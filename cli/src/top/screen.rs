@@ -16,6 +16,7 @@ use crossterm::terminal::{
     LeaveAlternateScreen, disable_raw_mode, enable_raw_mode, size,
 };
 use crossterm::{execute, queue};
+use unicode_width::UnicodeWidthStr;
 
 use crate::args::TopOptions;
 use crate::connect::Target;
@@ -126,7 +127,7 @@ fn draw(board: &Board, rows: &AtomicUsize) -> io::Result<()> {
         queue!(out, MoveTo(0, row))?;
         write_line(&mut out, line)?;
         // Not before what is written, so that nothing flickers. A full row is cleared by what stands in it.
-        if line.text.len() < width.into() {
+        if line.text.width() < width.into() {
             queue!(out, Clear(ClearType::UntilNewLine))?;
         }
     }

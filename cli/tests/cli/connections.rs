@@ -1,6 +1,8 @@
 //! Who may, and where the server is: users and passwords, TLS, sockets, addresses.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 
 use anyhow::{Context, Result, ensure};
 use blocking_harness::redis::{self, ConnectionLike};
@@ -22,7 +24,10 @@ fn a_wrong_password_runs_nothing_as_another_user() -> Result<()> {
         ends_with(&failed, 3, "AUTH failed: WRONGPASS")?;
         ensure!(failed.stdout.is_empty() && dbsize(&mut conn)? == 2);
     }
-    // Nor without any.
+    // Nor with one that cannot be sent, nor without any.
+    let mut client = client_of(&server, &[]);
+    client.env("REDISCLI_AUTH", OsStr::from_bytes(b"\xff"));
+    ends_with(&client.output()?, 3, "AUTH failed")?;
     ends_with(&ran(&server, &["--user", "janitor"])?, 3, "AUTH failed")?;
     ends_with(
         &ran(&server, &["--user", "janitor", "top"])?,

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use blocking_harness::redis::Connection;
-use blocking_harness::wait_for_value;
+use blocking_harness::{info_field, wait_for_value, wait_until};
 
 use super::proxy::Proxy;
 use super::{
@@ -68,6 +68,27 @@ fn the_same_run_is_joined() -> Result<()> {
             "CONFIG SET blocking.slice-us 50 blocking.idle-cpu-percent 1",
         )?;
     }
+    Ok(())
+}
+
+/// As behind a firewall that forgets connections.
+#[test]
+fn a_server_that_learns_late_of_the_loss_is_asked_again() -> Result<()> {
+    let server = slow_server()?;
+    let mut conn = server.client()?;
+    let proxy = Proxy::start(server.port())?;
+    let started = Started::new(client(&["-p", &proxy.port.to_string(), "--json"]))?;
+    let number = wait_for_run(&mut conn)?;
+    let hidden = proxy.cut_near();
+    wait_until("the refusal", DEADLINE, || {
+        info_field(&mut conn, "errorstats", "errorstat_INPROGRESS").ok()
+    })?;
+    drop(hidden);
+    wait_until_joined(&mut conn, true)?;
+    hurry(&mut conn)?;
+    let output = started.output()?;
+    ends_with(&output, 0, r#""joined":true"#)?;
+    ensure!(json(&output)?["run"] == number);
     Ok(())
 }
 

@@ -5,8 +5,8 @@ use blocking_harness::redis;
 use blocking_harness::{Server, dbsize};
 
 use super::{
-    OLD_MS, ends_with, json, printed, ran, ran_as_janitor, run, server, set, wait_until_idle,
-    warned,
+    OLD_MS, ends_with, json, printed, ran, ran_as_janitor, run, server, set, slow_server,
+    wait_until_idle, warned,
 };
 
 #[test]
@@ -152,6 +152,21 @@ fn a_run_can_be_left_to_itself() -> Result<()> {
         "{started:?}"
     );
     ensure!(wait_until_idle(&mut conn)?.int("keys_removed")? == 2);
+    Ok(())
+}
+
+#[test]
+fn a_run_of_another_is_not_waited_for() -> Result<()> {
+    let server = slow_server()?;
+    let mut conn = server.client()?;
+    run(&mut conn, "BLOCKING.CLEANUP ASYNC")?;
+    let refused = ran(&server, &["--json"])?;
+    ends_with(
+        &refused,
+        1,
+        "blocking-cleanup: INPROGRESS a cleanup is running: run 1,",
+    )?;
+    ensure!(refused.stdout.is_empty());
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 use std::io::copy;
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::spawn;
 
@@ -11,7 +12,10 @@ use anyhow::Result;
 #[derive(Clone)]
 pub struct Proxy {
     pub port: u16,
-    open: Arc<Mutex<Vec<TcpStream>>>,
+    /// The ends of each connection: the client's and the server's.
+    open: Arc<Mutex<Vec<(TcpStream, TcpStream)>>>,
+    /// The server is not told that a client is gone.
+    hides: Arc<AtomicBool>,
 }
 
 impl Proxy {
@@ -20,6 +24,7 @@ impl Proxy {
         let proxy = Self {
             port: listener.local_addr()?.port(),
             open: Arc::default(),
+            hides: Arc::default(),
         };
         let there = proxy.clone();
         spawn(move || {
@@ -33,23 +38,49 @@ impl Proxy {
     }
 
     fn join(&self, near: TcpStream, far: TcpStream) -> Result<()> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         for (from, into) in [(&near, &far), (&far, &near)] {
             let (mut from, mut into) = (from.try_clone()?, into.try_clone()?);
-            open.push(from.try_clone()?);
+            let hides = Arc::clone(&self.hides);
             spawn(move || {
                 let _ = copy(&mut from, &mut into);
-                let _ = into.shutdown(Shutdown::Both);
+                if !hides.load(Ordering::Relaxed) {
+                    let _ = into.shutdown(Shutdown::Both);
+                }
             });
         }
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.push((near, far));
         Ok(())
     }
 
     /// Drops every connection; new ones are welcome.
     pub fn cut(&self) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        for stream in open.drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
+        for (near, far) in open.drain(..) {
+            let _ = near.shutdown(Shutdown::Both);
+            let _ = far.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Drops every connection so that only the client notices, until what is returned is dropped.
+    pub fn cut_near(&self) -> Hidden {
+        self.hides.store(true, Ordering::Relaxed);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let keep = |(near, far): (TcpStream, TcpStream)| {
+            let _ = near.shutdown(Shutdown::Both);
+            far
+        };
+        Hidden(open.drain(..).map(keep).collect())
+    }
+}
+
+/// Connections of which the server does not know that they are gone.
+pub struct Hidden(Vec<TcpStream>);
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        for far in &self.0 {
+            let _ = far.shutdown(Shutdown::Both);
         }
     }
 }
