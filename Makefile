@@ -10,7 +10,8 @@ list = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup setup-build setup-lint setup-deny servers build cli demo run unit harness e2e cli-tests matrix timers contrib clients migrate test \
-  soak fuzz valgrind reliability bench bench-full plots profile lint lint-files deny advisories images-check checksums clean
+  soak fuzz valgrind reliability bench bench-full plots profile lint lint-files deny advisories images-check package package-check \
+  package-test checksums clean
 
 CARGO ?= cargo
 export CARGO
@@ -125,7 +126,7 @@ clients: servers build ## The code on docs/clients.md on every server, by the cl
 	  $(TARGET_DIR)/debug/matrix --one-by-one clients $(if $(REQUIRE_ALL),--require-all) --output $(TARGET_DIR)/matrix-clients; \
 	else echo "docs/clients.md is not tested"; $(if $(REQUIRE_ALL)$(filter clients,$(MAKECMDGOALS)),exit 1,true); fi
 
-migrate: setup build ## Scripts as users write them, and the module, on the same keys: docs/migrate.md
+migrate: setup build cli ## Scripts as users write them, and the module, on the same keys: docs/migrate.md
 	$(CARGO) test --locked --test migrate
 
 test: setup servers build unit harness matrix timers contrib clients migrate ## All tests, on every server
@@ -185,6 +186,20 @@ lint-files: ## Linters for Dockerfile, compose.yaml, workflows and other YAML, b
 # Where they cannot be tried this says so, and is an error: nothing else asks for it.
 images-check: lint-files ## Builds the images and tries them, as root on Debian, with Debian's servers in the official images' place
 	@scripts/images.sh
+
+package: setup-build ## Packages for this system or TARGET=aarch64-unknown-linux-gnu, in dist/: .deb, .rpm, .tar.gz, SBOM
+	@scripts/setup.sh build python
+	@scripts/package-tools.sh
+	@scripts/package.sh $(TARGET)
+
+package-check: ## Packs the last commit twice, compares byte by byte; which glibc it needs; lintian
+	@scripts/setup.sh build python package
+	@scripts/package-tools.sh
+	@scripts/package-check.sh
+
+package-test: ## Installs the .deb of dist/ on fresh Debians, with Redis and Valkey; upgrades; purges. Needs root
+	@scripts/setup.sh build package
+	@scripts/package-test.sh
 
 checksums: ## Writes dist/SHA256SUMS over what lies in dist
 	cd dist && rm -f SHA256SUMS && sha256sum -- * >SHA256SUMS

@@ -49,7 +49,7 @@ const SETTINGS: Page = page!("docs/settings.md");
 const MONITORING: Page = page!("docs/monitoring.md");
 const OPERATIONS: Page = page!("docs/operations.md");
 
-const PAGES: [Page; 18] = [
+const PAGES: [Page; 19] = [
     README,
     CONTRIBUTING,
     page!("CHANGELOG.md"),
@@ -60,6 +60,7 @@ const PAGES: [Page; 18] = [
     page!("docs/guarantees.md"),
     SETTINGS,
     MONITORING,
+    page!("docs/install.md"),
     OPERATIONS,
     page!("docs/cli.md"),
     page!("docs/migrate.md"),

@@ -2,35 +2,19 @@
 //! an exit status for all that scripts did not report.
 //! Must not test what the program has beyond that: its own tests do.
 
-use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use blocking_harness::redis::{self, Connection};
-use blocking_harness::{Server, dbsize, server_now_ms};
+use blocking_harness::{Server, client_program, dbsize, server_now_ms};
 
 use crate::case::{Contender, Now, beat, family, hold, text, write};
 use crate::scripts::{Said, said, shell, shell_command};
 use crate::{builder, cases};
 
-/// Names another program to test.
-const PROGRAM: &str = "BLOCKING_CLEANUP_BIN";
-const NAME: &str = "blocking-cleanup";
-
-/// What cargo left beside these tests, if nothing else is named.
-fn program() -> Result<PathBuf> {
-    let given = std::env::var_os(PROGRAM).map(PathBuf::from);
-    let tests = std::env::current_exe()?;
-    let folder = tests.parent().and_then(|folder| folder.parent());
-    let beside = folder.map(|folder| folder.join(NAME));
-    let path = given.or(beside).context("no folder")?;
-    let what = || format!("no program at {}; {PROGRAM} names another", path.display());
-    path.canonicalize().with_context(what)
-}
-
 /// The program, told which server.
 pub fn command(server: &Server) -> Result<Command> {
-    let mut command = Command::new(program()?);
+    let mut command = Command::new(client_program()?);
     command
         .args(["-p", &server.port().to_string()])
         .env_remove("REDISCLI_AUTH");
@@ -57,14 +41,12 @@ fn load(conn: &mut Connection) -> Result<Now> {
 }
 
 #[test]
-#[ignore = "needs the program blocking-cleanup"]
 fn it_removes_what_the_command_removes() -> Result<()> {
     hold(cases::all, &[Contender::Program])
 }
 
 /// What jq takes out of the reply, as out of the script's.
 #[test]
-#[ignore = "needs the program blocking-cleanup"]
 fn a_wrapper_reads_the_fields_that_it_read_of_the_script() -> Result<()> {
     let server = crate::server()?;
     let mut conn = server.client()?;
@@ -93,7 +75,6 @@ fn a_wrapper_reads_the_fields_that_it_read_of_the_script() -> Result<()> {
 }
 
 #[test]
-#[ignore = "needs the program blocking-cleanup"]
 fn options_do_what_the_page_says() -> Result<()> {
     let server = crate::server()?;
     let mut conn = server.client()?;
@@ -133,7 +114,6 @@ fn fails(said: &Said, status: i32, words: &str) -> Result<()> {
 }
 
 #[test]
-#[ignore = "needs the program blocking-cleanup"]
 fn a_replica_and_a_missing_module_are_errors() -> Result<()> {
     let primary = crate::server()?;
     load(&mut primary.client()?)?;
@@ -151,7 +131,6 @@ fn a_replica_and_a_missing_module_are_errors() -> Result<()> {
 }
 
 #[test]
-#[ignore = "needs the program blocking-cleanup"]
 fn no_server_and_a_wrong_password_have_statuses_of_their_own() -> Result<()> {
     let server = crate::server()?;
     let mut conn = server.client()?;
@@ -176,7 +155,6 @@ fn no_server_and_a_wrong_password_have_statuses_of_their_own() -> Result<()> {
 }
 
 #[test]
-#[ignore = "needs the program blocking-cleanup"]
 fn a_run_that_is_refused_is_no_success() -> Result<()> {
     let server = crate::server()?;
     let mut conn = server.client()?;
