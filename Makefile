@@ -170,7 +170,7 @@ lint: ## Formatting and clippy, warnings are errors; whether the fuzz targets co
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@if command -v c++ >/dev/null; then $(CARGO) check --locked --manifest-path fuzz/Cargo.toml --target-dir $(TARGET_DIR)/fuzz; fi
-	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh tests/migrate/*.sh .ci/run; fi
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh packaging/*.sh tests/migrate/*.sh .ci/run; fi
 	@if command -v cargo-deny >/dev/null; then $(MAKE) --no-print-directory deny; fi
 
 deny: ## Licences, sources and duplicates of the dependencies: deny.toml
