@@ -4,8 +4,9 @@
 //! begin. CLIENT KILL names one client, by the number that came with the login: its run ends with it, before the next
 //! slice, and of a client that waits no longer nothing ends. So this is tried first. (CLIENT UNBLOCK is as precise, but
 //! some servers do not survive it while writes are paused.) Many users may not call it, but BLOCKING.CANCEL: that is
-//! sent only while our own command waits and the status, if it may be asked for, shows a run that can be ours, so only
-//! a run that begins within one exchange with the server could be hit.
+//! sent only while our own command waits and the status, if it may be asked for, shows a run that can be ours. So only
+//! a run that begins within one exchange with the server could be hit; or, by a user that may not ask for the status,
+//! the run of another while paused writes keep our command from being read.
 //!
 //! Closing the connection needs no right and harms nobody, but the run lingers then, and removes for seconds more.
 
@@ -14,10 +15,11 @@ use std::time::{Duration, Instant};
 
 use redis::Connection;
 
-use crate::connect::Target;
+use crate::connect::{Greeting, Link, Target};
 use crate::failure::{Failure, server_text};
 use crate::reply::Reply;
 use crate::status::{NoStatus, status};
+use crate::waiting::TAKEN_AWAY;
 
 /// A run of the schedule that is in our way makes room before its next slice.
 const ROOM_WITHIN: Duration = Duration::from_secs(2);
@@ -47,14 +49,19 @@ enum Ours {
     Unknown,
 }
 
-/// Ends the run that the client of this number waits for, if it is still on.
+/// Ends the run that the client of this number, which sent its command then, waits for, if it is still on.
 pub fn cancel(
     target: &Target,
     id: Option<i64>,
+    since: Instant,
     is_waiting: impl Fn() -> bool,
 ) -> Result<Ended, Failure> {
-    let mut conn = connect(target)?;
-    let ours = ours(&mut conn)?;
+    let (mut conn, greeting) = connect(target)?;
+    // Another client has this number by now, or will have.
+    if greeting.is_anew(id) {
+        return Ok(Ended::IsNot);
+    }
+    let ours = ours(&mut conn, since)?;
     if !is_waiting() {
         return Ok(Ended::Replies);
     }
@@ -81,14 +88,14 @@ pub fn cancel(
     }
 }
 
-fn connect(target: &Target) -> Result<Connection, Failure> {
-    let conn = target.connect()?.conn;
+fn connect(target: &Target) -> Result<(Connection, Greeting), Failure> {
+    let Link { conn, greeting } = target.connect()?;
     let timeout = conn.set_read_timeout(Some(ANSWER_TIMEOUT));
     timeout.map_err(|error| Failure::error(server_text(&error)))?;
-    Ok(conn)
+    Ok((conn, greeting))
 }
 
-fn ours(conn: &mut Connection) -> Result<Ours, Failure> {
+fn ours(conn: &mut Connection, since: Instant) -> Result<Ours, Failure> {
     let started = Instant::now();
     loop {
         let current = match status(conn) {
@@ -97,24 +104,26 @@ fn ours(conn: &mut Connection) -> Result<Ours, Failure> {
             Err(NoStatus::Lost(failure)) => return Err(failure),
         };
         match current {
-            Some(current) if current.is_waited_for() => return Ok(Ours::Is(current.run)),
+            Some(current) if current.can_be_of(since.elapsed()) => {
+                return Ok(Ours::Is(current.run));
+            }
             Some(current) if current.scheduled && started.elapsed() < ROOM_WITHIN => sleep(REST),
             _ => return Ok(Ours::IsNot),
         }
     }
 }
 
-/// The reply of a run whose client was taken away; `None` if the status shows another one by now.
+/// The reply of a run that ended because its client was taken away; `None` if the status shows another one by now.
 pub fn reply_of(target: &Target, number: u64) -> Option<Vec<u8>> {
-    let mut conn = connect(target).ok()?;
+    let (mut conn, _) = connect(target).ok()?;
     let started = Instant::now();
     while started.elapsed() < OVER_WITHIN {
         let json = status(&mut conn).ok()?.last;
         let json = json.map(|json| json.get().as_bytes().to_vec());
-        let run = json.as_deref().and_then(|json| Reply::read(json).ok());
-        let run = run.map_or(0, |reply| reply.run);
-        if run >= number {
-            return json.filter(|_| run == number);
+        let reply = json.as_deref().and_then(|json| Reply::read(json).ok());
+        if let Some(reply) = reply.filter(|reply| reply.run >= number) {
+            let is_ours = reply.run == number && reply.reason.as_deref() == Some(TAKEN_AWAY);
+            return json.filter(|_| is_ours);
         }
         sleep(REST);
     }

@@ -55,6 +55,14 @@ pub struct Greeting {
     pub role: String,
 }
 
+impl Greeting {
+    /// Whether the server was started anew since it gave a connection this number.
+    pub fn is_anew(&self, before: Option<i64>) -> bool {
+        let both = before.zip(self.id);
+        both.is_some_and(|(before, now)| now <= before)
+    }
+}
+
 /// A connection that is logged in, in the database that was asked for.
 pub struct Link {
     pub conn: Connection,
@@ -299,5 +307,7 @@ mod tests {
             ("master", "")
         );
         assert_eq!(greeting(Value::Nil), Greeting::default());
+        assert!(found.is_anew(Some(7)) && found.is_anew(Some(8)));
+        assert!(!found.is_anew(Some(6)) && !found.is_anew(None));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::spawn;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::args::RunOptions;
 use crate::cancel::{Ended, cancel, reply_of};
@@ -13,7 +13,7 @@ use crate::connect::Target;
 use crate::failure::Failure;
 use crate::progress::Bar;
 use crate::reply::report;
-use crate::waiting::{Stage, Waiting};
+use crate::waiting::{self, LINGERS, Stage, Waiting};
 
 /// For the reply of a run that was cancelled: it ends before its next slice.
 const REPLY_WITHIN: Duration = Duration::from_secs(10);
@@ -74,25 +74,22 @@ fn interrupted(
     waiting: &Waiting,
     heard: &Receiver<Event>,
 ) -> Result<Vec<u8>, Failure> {
-    const LINGERS: &str = "a run that is on ends by itself after blocking.linger-seconds";
-    let id = match waiting.stage() {
+    let stage = waiting.stage();
+    let (id, since) = match stage {
         Stage::Connecting => {
             let text = "interrupted before anything was sent";
             return Err(Failure::cut_short(text));
         }
-        Stage::Lost => {
-            let text = format!("interrupted while the connection was lost; {LINGERS}");
-            return Err(Failure::cut_short(text));
-        }
-        Stage::Waiting { id } => id,
-        Stage::Over => None,
+        Stage::Lost => return Err(waiting::interrupted()),
+        Stage::Waiting { id, since } => (id, since),
+        Stage::Over => (None, Instant::now()),
     };
     waiting.gives_up();
-    let is_waiting = || waiting.stage() == (Stage::Waiting { id });
+    let is_waiting = || matches!(stage, Stage::Waiting { .. }) && waiting.stage() == stage;
     let ended = match options.asynchronous {
         // A run that nobody waits for is not to end with this process.
         true => Ended::Replies,
-        false => cancel(target, id, is_waiting).map_err(|why| {
+        false => cancel(target, id, since, is_waiting).map_err(|why| {
             let text = "interrupted, and the run could not be cancelled";
             Failure::cut_short(format!("{text}: {why}; {LINGERS}"))
         })?,

@@ -1,6 +1,8 @@
 //! The answer of BLOCKING.STATUS, as far as it is used here.
 //! Must read answers of other versions of the module as well: what is missing is not known.
 
+use std::time::Duration;
+
 use redis::{Connection, RedisError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -30,6 +32,7 @@ pub struct Current {
     pub scheduled: bool,
     pub progress_percent: u64,
     pub waiting_for: Option<String>,
+    pub elapsed_us: u64,
     pub time_left_us: Option<u64>,
     pub keys_scanned: u64,
     pub keys_removed: u64,
@@ -74,9 +77,16 @@ pub fn status(conn: &mut Connection) -> Result<Status, NoStatus> {
 }
 
 impl Current {
-    /// Whether it can be the run of a client that waits for it and for nothing else.
+    /// Whether a client waits for it.
     pub fn is_waited_for(&self) -> bool {
-        !self.asynchronous && !self.scheduled && self.look.is_none() && self.lingering_s.is_none()
+        let is_manual = !self.asynchronous && !self.scheduled && self.look.is_none();
+        is_manual && self.lingering_s.is_none()
+    }
+
+    /// Whether it can be the run of a client that waits, and sent its command so long ago. One that is older is another
+    /// client's: ours was not read yet, as while writes are paused.
+    pub fn can_be_of(&self, sent: Duration) -> bool {
+        self.is_waited_for() && Duration::from_micros(self.elapsed_us) <= sent
     }
 }
 
@@ -101,6 +111,16 @@ mod tests {
                 "{other}"
             );
         }
+    }
+
+    #[test]
+    fn a_run_that_is_older_than_the_command_is_another_s() {
+        let run = Current {
+            elapsed_us: 2_000_000,
+            ..Current::default()
+        };
+        assert!(run.can_be_of(Duration::from_secs(2)));
+        assert!(!run.can_be_of(Duration::from_millis(1_999)));
     }
 
     #[test]

@@ -12,7 +12,8 @@ use crate::failure::{Failure, is_lost, server_text};
 use crate::reply::Reply;
 use crate::status::{NoStatus, status};
 
-pub const COMMAND: &str = "BLOCKING.CLEANUP";
+pub const LINGERS: &str = "a run that is on ends by itself after blocking.linger-seconds";
+const COMMAND: &str = "BLOCKING.CLEANUP";
 /// What blocking.linger-seconds is unless it was set. Later the same command could begin a run of its own.
 const AGAIN_WITHIN: Duration = Duration::from_secs(15);
 /// The server may learn late that the first connection is gone, and takes the second for another client's until then.
@@ -22,7 +23,7 @@ const REST: Duration = Duration::from_millis(250);
 /// A connection that held for so long was a good one.
 const GOOD_AFTER: Duration = Duration::from_secs(1);
 /// What ends a run whose client was taken away by an operator.
-const TAKEN_AWAY: &str = "the caller went away";
+pub const TAKEN_AWAY: &str = "the caller went away";
 
 /// Where the waiting is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,7 +32,11 @@ pub enum Stage {
     #[default]
     Connecting,
     /// The command was sent through the connection of this number.
-    Waiting { id: Option<i64> },
+    Waiting {
+        id: Option<i64>,
+        /// When it was sent for the first time.
+        since: Instant,
+    },
     /// The connection was lost in the middle of the run.
     Lost,
     /// There is a reply, or an error.
@@ -53,6 +58,10 @@ impl Waiting {
     /// From now on a lost connection is the end.
     pub fn gives_up(&self) {
         self.has_given_up.store(true, Ordering::Relaxed);
+    }
+
+    fn has_given_up(&self) -> bool {
+        self.has_given_up.load(Ordering::Relaxed)
     }
 
     fn set(&self, stage: Stage) {
@@ -78,16 +87,17 @@ impl Waiting {
         joins: bool,
     ) -> Result<Vec<u8>, Failure> {
         let mut link = target.connect()?;
+        let first = Instant::now();
         let mut lost: Option<Instant> = None;
         loop {
             let id = link.greeting.id;
             let asked = Instant::now();
-            self.set(Stage::Waiting { id });
+            self.set(Stage::Waiting { id, since: first });
             let error = match ask(&mut link.conn, COMMAND, words) {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
-            if is_lost(&error) && self.has_given_up.load(Ordering::Relaxed) {
+            if is_lost(&error) && self.has_given_up() {
                 return Err(Failure::cut_short("interrupted; the run was ended"));
             }
             let is_again = lost.is_some_and(|since| since.elapsed() < UNKNOWN_WITHIN);
@@ -106,35 +116,42 @@ impl Waiting {
             } else {
                 return Err(Failure::of_command(COMMAND, &error));
             }
+            if self.has_given_up() {
+                return Err(interrupted());
+            }
         }
     }
+}
+
+/// The command is not sent again.
+pub fn interrupted() -> Failure {
+    Failure::cut_short(format!(
+        "interrupted while the connection was lost; {LINGERS}"
+    ))
 }
 
 /// Connects anew in the middle of a run. Fails if the run is over and nothing of it is left to join.
 fn again(target: &Target, before: Option<i64>, since: Instant, why: &str) -> Result<Link, Failure> {
     loop {
         sleep(REST);
-        match target.connect() {
-            Ok(mut link) => {
-                // The numbers of a server's connections only grow, until it is started anew.
-                if before
-                    .zip(link.greeting.id)
-                    .is_some_and(|(old, new)| new <= old)
-                {
-                    let text =
-                        "the server was started anew in the middle of the run, which is lost";
-                    return Err(Failure::cut_short(text));
-                }
+        let link = target.connect();
+        let is_late = since.elapsed() >= AGAIN_WITHIN;
+        match link {
+            Ok(link) if link.greeting.is_anew(before) => {
+                let text = "the server was started anew in the middle of the run, which is lost";
+                return Err(Failure::cut_short(text));
+            }
+            Ok(mut link) if !is_late => {
                 has_not_ended(&mut link)?;
                 return Ok(link);
             }
             Err(failure) if failure.is_login() => return Err(failure),
-            Err(failure) if since.elapsed() >= AGAIN_WITHIN => {
-                let text =
-                    format!("the connection was lost in the middle of the run ({why}); {failure}");
-                return Err(Failure::error(text));
+            late if is_late => {
+                let lost = format!("the connection was lost in the middle of the run ({why})");
+                let failure = late.err().map(|failure| format!("; {failure}"));
+                return Err(Failure::error(lost + &failure.unwrap_or_default()));
             }
-            Err(_) => {}
+            _ => {}
         }
     }
 }

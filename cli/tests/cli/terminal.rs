@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::spawn;
+use std::thread::{JoinHandle, spawn};
 
 use anyhow::{Context, Result, ensure};
 use blocking_harness::{Server, wait_until};
@@ -17,6 +17,8 @@ use super::{
 /// The client on a terminal of its own, and what stands on its screen.
 struct Terminal {
     screen: Arc<Mutex<vt100::Parser>>,
+    /// Ends with the last that the client printed.
+    reader: JoinHandle<()>,
     keys: Box<dyn Write + Send>,
     child: Box<dyn Child + Send + Sync>,
     pty: Box<dyn MasterPty + Send>,
@@ -55,7 +57,7 @@ impl Terminal {
             0,
         )));
         let (mut output, seen) = (pair.master.try_clone_reader()?, Arc::clone(&screen));
-        spawn(move || {
+        let reader = spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(length @ 1..) = output.read(&mut bytes) {
                 let mut screen = seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -64,6 +66,7 @@ impl Terminal {
         });
         Ok(Self {
             screen,
+            reader,
             keys: pair.master.take_writer()?,
             child,
             pty: pair.master,
@@ -91,10 +94,14 @@ impl Terminal {
         Ok(self.keys.flush()?)
     }
 
+    /// Waits for the end of the client, and until all that it printed is on the screen.
     fn end(&mut self) -> Result<ExitStatus> {
         let child = &mut self.child;
         let ended = wait_until("the end", DEADLINE, || child.try_wait().transpose());
-        Ok(ended.map_err(|error| error.context("it does not end"))??)
+        let status = ended.map_err(|error| error.context("it does not end"))??;
+        let is_read = || self.reader.is_finished().then_some(());
+        wait_until("the end of what it printed", DEADLINE, is_read)?;
+        Ok(status)
     }
 }
 
@@ -201,7 +208,7 @@ fn the_view_shows_coordinators_and_gives_the_terminal_back() -> Result<()> {
     set(&mut conn, b"blocking:heartbeat:odd", "no time")?;
     let mut terminal = Terminal::start(&server, &["top", "--interval", "0.2"])?;
     terminal.wait_for("module: idle")?;
-    let text = terminal.wait_for("dead")?;
+    let text = terminal.wait_for("dead  ")?;
     ensure!(text.contains("coordinators: 0 live, 2 stale"), "{text}");
     ensure!(
         text.contains(r"\x1b[2Jred") && text.contains("unreadable"),
@@ -228,7 +235,7 @@ fn the_view_shows_coordinators_and_gives_the_terminal_back() -> Result<()> {
     run(&mut conn, "BLOCKING.CLEANUP ASYNC DRYRUN")?;
     let text = terminal.wait_for("INPROGRESS a cleanup is running")?;
     ensure!(
-        text.contains("the table is ") && text.contains("dead"),
+        text.contains("the table is ") && text.contains("dead  "),
         "{text}"
     );
     terminal.wait_for("module: a dry run, run ")?;
@@ -261,7 +268,7 @@ fn the_view_ends_by_control_c_and_by_signals() -> Result<()> {
     let server = server()?;
     for end in ["\x03", "\x1b", "SIGTERM"] {
         let mut terminal = Terminal::start(&server, &["top"])?;
-        terminal.wait_for("dead")?;
+        terminal.wait_for("dead  ")?;
         match (end, terminal.child.process_id()) {
             ("SIGTERM", Some(id)) => {
                 let id = nix::unistd::Pid::from_raw(id.try_into()?);
@@ -291,11 +298,11 @@ fn the_view_says_what_is_wrong() -> Result<()> {
     let rights = "+blocking.list";
     user(&mut conn, "janitor", rights)?;
     let mut blind = Terminal::start(&server, &["--user", "janitor", "top", "--interval", "0.2"])?;
-    blind.wait_for("dead")?;
+    blind.wait_for("dead  ")?;
     blind.wait_for("module: NOPERM")?;
     server.kill9()?;
     blind.wait_for("no answer: ")?;
-    ensure!(blind.text().contains("dead"));
+    ensure!(blind.text().contains("dead  "));
     server.restart()?;
     set(&mut server.client()?, b"blocking:heartbeat:again", OLD_MS)?;
     // The user went with the server.
@@ -321,7 +328,7 @@ fn without_a_terminal_it_prints_one_table() -> Result<()> {
     ends_with(&none, 0, "no id fits MATCH")?;
     let mut once = Terminal::start(&server, &["top", "--once"])?;
     ensure!(once.end()?.success());
-    once.wait_for("dead")?;
+    once.wait_for("dead  ")?;
     ensure!(!once.see(vt100::Screen::alternate_screen));
     ensure!(status(&mut conn)?.map("totals")?.int("runs")? == 0);
     Ok(())
