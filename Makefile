@@ -9,9 +9,9 @@ list = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-build setup-lint setup-deny servers build cli demo run unit harness e2e cli-tests matrix timers contrib clients migrate test \
-  soak fuzz valgrind reliability bench bench-full plots profile lint lint-files deny advisories images-check package package-check \
-  package-test checksums clean
+.PHONY: help setup setup-build setup-lint setup-deny servers build cli cli-debug demo run unit harness e2e cli-tests matrix timers contrib \
+  clients migrate test soak fuzz valgrind reliability bench bench-full plots profile lint lint-files deny advisories images-check package package-check \
+  package-test arm64-check checksums clean
 
 CARGO ?= cargo
 export CARGO
@@ -19,7 +19,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 LIBRARY_SUFFIX := $(if $(filter Darwin,$(shell uname -s)),dylib,so)
 BLOCKING_MODULE ?= $(abspath $(TARGET_DIR)/release/libblocking_cleanup.$(LIBRARY_SUFFIX))
 export BLOCKING_MODULE
-BLOCKING_CLI ?= $(abspath $(TARGET_DIR)/release/blocking-cleanup)
+BLOCKING_CLI ?= $(abspath $(TARGET_DIR)/debug/blocking-cleanup)
 export BLOCKING_CLI
 
 # The suites that run on every server. Those of the second line mostly wait, and do it on all servers at the same time.
@@ -77,6 +77,10 @@ build: ## Builds the module: target/release/libblocking_cleanup.so
 cli: ## Builds the client: target/release/blocking-cleanup
 	$(CARGO) build --locked --release --package blocking-cleanup-cli
 
+# Tests take a client that is built in seconds.
+cli-debug:
+	$(CARGO) build --locked --package blocking-cleanup-cli
+
 demo: setup build ## Removes 9,900 dead coordinators from a private server and checks every claim
 	$(CARGO) build --locked --package blocking-harness --bin demo
 	@$(CARGO) run --locked --quiet --package blocking-harness --bin demo -- $(DEMO)
@@ -91,13 +95,13 @@ unit: ## Tests without a server, in a build that checks overflow
 harness: ## Tests of what the tests stand on: private servers, the script that brings servers
 	$(CARGO) test --locked --workspace --test server --test servers_script
 
-e2e: build cli ## The suite e2e on one server, the system's or BLOCKING_SERVER_BIN
+e2e: build cli-debug ## The suite e2e on one server, the system's or BLOCKING_SERVER_BIN
 	$(CARGO) test --locked --workspace --test e2e $(if $(TESTS),-- $(TESTS))
 
 cli-tests: build ## The suite cli, tests of the client, on one server
 	$(CARGO) test --locked --workspace --test cli $(if $(TESTS),-- $(TESTS))
 
-matrix: servers build cli ## Every suite on every server, and a table of how each did
+matrix: servers build cli-debug ## Every suite on every server, and a table of how each did
 	$(CARGO) build --locked --workspace --bin matrix
 	@RUST_TEST_THREADS=$(RUST_TEST_THREADS) $(TARGET_DIR)/debug/matrix --one-by-one $(call list,$(SUITES)) $(if $(SUITES_AT_ONCE),--at-once $(call list,$(SUITES_AT_ONCE))) \
 	  $(if $(REQUIRE_ALL),--require-all) --output $(TARGET_DIR)/matrix $(if $(TESTS),-- $(TESTS))
@@ -113,7 +117,7 @@ timers: ## The same for a build without timerfd, as on macOS: scenarios and chan
 	  RUST_TEST_THREADS=$(RUST_TEST_THREADS) $(TARGET_DIR)/debug/matrix --one-by-one e2e --list /dev/null --output $(TARGET_DIR)/timers-only/matrix -- $(TIMED)
 
 # Where the tools cannot be brought this says so, and is an error only if it was asked for.
-contrib: servers build cli ## The files in contrib/ on every server, with Prometheus, redis_exporter and systemd-analyze
+contrib: servers build cli-debug ## The files in contrib/ on every server, with Prometheus, redis_exporter and systemd-analyze
 	$(CARGO) build --locked --workspace --bin matrix
 	@if scripts/setup.sh contrib && scripts/tools.sh; then \
 	  $(TARGET_DIR)/debug/matrix --one-by-one contrib $(if $(REQUIRE_ALL),--require-all) --output $(TARGET_DIR)/matrix-contrib; \
@@ -126,7 +130,7 @@ clients: servers build ## The code on docs/clients.md on every server, by the cl
 	  $(TARGET_DIR)/debug/matrix --one-by-one clients $(if $(REQUIRE_ALL),--require-all) --output $(TARGET_DIR)/matrix-clients; \
 	else echo "docs/clients.md is not tested"; $(if $(REQUIRE_ALL)$(filter clients,$(MAKECMDGOALS)),exit 1,true); fi
 
-migrate: setup build cli ## Scripts as users write them, and the module, on the same keys: docs/migrate.md
+migrate: setup build cli-debug ## Scripts as users write them, and the module, on the same keys: docs/migrate.md
 	$(CARGO) test --locked --test migrate
 
 test: setup servers build unit harness matrix timers contrib clients migrate ## All tests, on every server
@@ -200,6 +204,13 @@ package-check: ## Packs the last commit twice, compares byte by byte; which glib
 package-test: ## Installs the .deb of dist/ on fresh Debians, with Redis and Valkey; upgrades; purges. Needs root
 	@scripts/setup.sh build package
 	@scripts/package-test.sh
+
+# Debian's servers for that system, in an emulator; what is cut short in the middle of a run needs more speed than that.
+arm64-check: ## The aarch64 library that BLOCKING_MODULE names, in Debian's arm64 servers under qemu
+	@scripts/setup.sh build arm64
+	@BLOCKING_SERVERS_ARCHITECTURE=arm64 BLOCKING_SERVERS_EMULATOR=qemu-aarch64-static BLOCKING_SERVERS_DIR=$(CURDIR)/.servers/arm64 scripts/servers.sh
+	@for server in .servers/arm64/*/*-server; do echo "$$server"; \
+	  BLOCKING_SERVER_BIN=$(CURDIR)/$$server $(CARGO) test --locked --test e2e -- $(or $(TESTS),scenarios:: arguments:: families:: propagation::observers) || exit 1; done
 
 checksums: ## Writes dist/SHA256SUMS over what lies in dist
 	cd dist && rm -f SHA256SUMS && sha256sum -- * >SHA256SUMS

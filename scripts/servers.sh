@@ -8,6 +8,9 @@ set -eu
 
 cd "$(dirname "$0")/.."
 
+# Servers of another architecture run in an emulator; those go into a folder of their own.
+ARCHITECTURE=${BLOCKING_SERVERS_ARCHITECTURE:-$(dpkg --print-architecture 2>/dev/null || true)}
+EMULATOR=${BLOCKING_SERVERS_EMULATOR:-}
 # The other three places are for the test of this script.
 LIST=${BLOCKING_SERVERS_LIST:-scripts/servers.list}
 SERVERS=${BLOCKING_SERVERS_DIR:-$PWD/.servers}
@@ -108,7 +111,8 @@ apt_conf() {
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
 #clear APT::Architectures;
-APT::Architectures { "$(dpkg --print-architecture)"; };
+APT::Architecture "$ARCHITECTURE";
+APT::Architectures { "$ARCHITECTURE"; };
 APT::Default-Release "";
 APT::Install-Recommends "false";
 APT::Install-Suggests "false";
@@ -187,7 +191,7 @@ wrap() {
 #!/bin/sh
 # Debian $3's $2 with its own libraries and loader.
 here=\${0%/*}
-exec "\$here/lib/${loader##*/}" --library-path "\$here/lib" --argv0 $2 "\$here/bin/$2" "\$@"
+exec $EMULATOR "\$here/lib/${loader##*/}" --library-path "\$here/lib" --argv0 $2 "\$here/bin/$2" "\$@"
 EOF
     chmod 755 "$1/$2"
 }

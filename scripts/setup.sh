@@ -2,8 +2,8 @@
 # Installs what building, testing and the demo need on a Debian machine, and says what and why.
 # `setup.sh build` installs what building needs, and no server.
 # `setup.sh fuzz`, `setup.sh valgrind`, `setup.sh profile`, `setup.sh contrib` and
-# `setup.sh clients` install what only those targets need as well; so do `lint`, `python` and
-# `package`.
+# `setup.sh clients` install what only those targets need as well; so do `lint`, `python`,
+# `package` and `arm64`.
 # Must not touch anything that is there already: no upgrades, and no server that was installed before.
 set -eu
 
@@ -94,6 +94,7 @@ list_missing() {
     esac
     case " $* " in *" lint "*) have shellcheck || need shellcheck "it checks the scripts; needed by 'make lint' only" ;; esac
     case " $* " in *" python "*) python3 -c 'import ensurepip' 2>/dev/null || need python3-venv "it brings linters and what makes packages; needed by 'make lint-files' and 'make package' only" ;; esac
+    case " $* " in *" arm64 "*) have qemu-aarch64-static || need qemu-user-static "it runs arm64 servers; needed by 'make arm64-check' only" ;; esac
     case " $* " in *" package "*)
         have lintian || need lintian "it judges packages; needed by 'make package-check' only"
         have debootstrap || need debootstrap "it makes the roots that packages are tried in; needed by 'make package-test' only"

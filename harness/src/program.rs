@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// The client's program: `BLOCKING_CLI`, or what `make cli` leaves in the target folder.
+/// The client's program: `BLOCKING_CLI`, or the one that tests build in the target folder.
 pub fn client_program() -> Result<PathBuf> {
     let path = match std::env::var_os("BLOCKING_CLI") {
         Some(path) => PathBuf::from(path),
@@ -12,12 +12,12 @@ pub fn client_program() -> Result<PathBuf> {
             let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
             let target =
                 std::env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
-            workspace.join(target).join("release/blocking-cleanup")
+            workspace.join(target).join("debug/blocking-cleanup")
         }
     };
     path.canonicalize().with_context(|| {
         format!(
-            "no client at {}; `make cli` builds it, BLOCKING_CLI names another",
+            "no client at {}; `make cli-debug` builds it, BLOCKING_CLI names another",
             path.display()
         )
     })
