@@ -64,8 +64,9 @@ CFLAGS="-ffile-prefix-map=$root=/usr/src/$NAME -ffile-prefix-map=$cargo_home=/us
 export CARGO_ENCODED_RUSTFLAGS CFLAGS
 
 echo "package: building $NAME $version for $target"
-cargo zigbuild --locked --release --target "$zig_target" --target-dir "$build" \
-    --package blocking-cleanup --package blocking-cleanup-cli
+# From there, for zig names its headers relative to the folder it is called in, if they lie in it, and bindgen does not.
+(cd "$build" && cargo zigbuild --locked --release --manifest-path "$root/Cargo.toml" --target "$zig_target" \
+    --target-dir "$build" --package blocking-cleanup --package blocking-cleanup-cli)
 
 # strip_into file: without symbols, and beside it what a debugger needs, which the file names.
 strip_into() {
