@@ -43,7 +43,8 @@ dead() {
 }
 
 if $cli PING >/dev/null 2>&1; then fail "a server runs on this machine's port 6379, which the one to test needs"; fi
-apt-get update -q >/tmp/said 2>&1 || fail "$(cat /tmp/said)"
+# A mirror may be some weeks behind.
+apt-get -o Acquire::Check-Valid-Until=false update -q >/tmp/said 2>&1 || fail "$(cat /tmp/said)"
 apt-get install -q -y --no-install-recommends "$kind-server" >/tmp/said 2>&1 || fail "$(cat /tmp/said)"
 find / -xdev -not -path '/proc/*' -not -path '/tmp/*' -not -path '/var/*' | sort >/tmp/before
 
@@ -83,8 +84,8 @@ $cli FLUSHALL >/dev/null
 $cli BLOCKING.DOCTOR >/tmp/doctor
 grep -q "found no coordinators" /tmp/doctor || fail "DOCTOR says: $(cat /tmp/doctor)"
 dead
-[ "$(blocking-cleanup --dry-run)" = "would remove 1 of 1 stale coordinator and 2 keys" ] || fail "the client's dry run: $(blocking-cleanup --dry-run 2>&1)"
-[ "$(blocking-cleanup)" = "removed 1 of 1 stale coordinator and 2 keys" ] || fail "the client's run"
+[ "$(blocking-cleanup --dry-run 2>/dev/null)" = "would remove 1 of 1 stale coordinator and 2 keys" ] || fail "the client's dry run: $(blocking-cleanup --dry-run 2>&1)"
+[ "$(blocking-cleanup 2>/dev/null)" = "removed 1 of 1 stale coordinator and 2 keys" ] || fail "the client's run"
 [ "$($cli --no-raw EXISTS blocking:heartbeat:dead blocking:signal:dead blocking:heartbeat:alive)" = "(integer) 1" ] || fail "other keys are gone"
 say "installed, loaded by the packaged example, asked DOCTOR, cleaned up: $(blocking-cleanup --version)"
 man_page=/usr/share/man/man1/blocking-cleanup.1.gz
@@ -92,7 +93,7 @@ man_page=/usr/share/man/man1/blocking-cleanup.1.gz
 $cli CONFIG REWRITE >/dev/null
 stop
 start
-[ "$(loaded | grep -o blocking | wc -l)" -eq 1 ] || fail "CONFIG REWRITE and a restart: $(loaded)"
+[ "$(loaded | grep -o 'name blocking ' | wc -l)" -eq 1 ] || fail "CONFIG REWRITE and a restart: $(loaded)"
 stop
 cp /tmp/conf "$conf"
 
