@@ -19,7 +19,8 @@ fail() {
 
 # start: as Debian's unit does, as the server's own user and with its configuration.
 start() {
-    su -s /bin/sh "$kind" -c "/usr/bin/$kind-server $conf --daemonize no --supervised no --logfile /tmp/server.log" &
+    setpriv --reuid "$kind" --regid "$kind" --init-groups \
+        "/usr/bin/$kind-server" "$conf" --daemonize no --supervised no --logfile /tmp/server.log &
     server=$!
     tries=0
     until [ "$($cli PING 2>/dev/null)" = PONG ]; do
