@@ -80,7 +80,7 @@ strip_into() {
 strip_into "$LIBRARY"
 strip_into "$NAME"
 
-# parts manifest written: the list of parts of one crate, without the folder it lay in, the day for the clock.
+# parts name file: the list of parts of one crate under that name, without the folder that it was made in.
 parts() {
     sed -e "s|path+file://$root/*||g" -e "s|file://$root/*||g" "$2" >"$dist/$1-$version.cdx.json"
 }

@@ -5,15 +5,15 @@
 
 use crate::redis::api::{OwnString, RedisModuleCtx, rm};
 use crate::reply::json::to_json;
-use crate::report::Report;
+use crate::reply::value::Value;
 
 const CHANNEL: &[u8] = b"blocking:done";
 
 /// To the subscribers of this server, and in a cluster of every node. Not to those of replicas: what goes to replicas
 /// must not be sent while writes are paused, and runs end then, too.
-pub fn publish(ctx: *mut RedisModuleCtx, report: &Report, database: i32) {
+pub fn publish(ctx: *mut RedisModuleCtx, message: &Value) {
     let channel = OwnString::new(CHANNEL);
-    let message = OwnString::new(&to_json(&report.to_announcement(database)));
+    let message = OwnString::new(&to_json(message));
     // SAFETY: 1, 2, 3; the server takes references of its own. How many heard it does not matter.
     unsafe { rm!(RedisModule_PublishMessage)(ctx, channel.as_ptr(), message.as_ptr()) };
 }

@@ -96,7 +96,7 @@ pub fn on_turn(ctx: *mut RedisModuleCtx) {
 }
 
 /// The run is over: log, remember, answer. A query leaves nothing behind.
-fn over(ctx: *mut RedisModuleCtx, mut run: Box<Run>, report: Report) {
+fn over(ctx: *mut RedisModuleCtx, mut run: Box<Run>, mut report: Report) {
     let answer = run.reply(&report);
     let request = &run.context.request;
     if request.asked.task.is_query() {
@@ -112,10 +112,13 @@ fn over(ctx: *mut RedisModuleCtx, mut run: Box<Run>, report: Report) {
     log_end(ctx, &report, database);
     schedule::log_change(ctx, change, &report, database);
     tell(ctx, run, answer, || {
-        let announced = report.clone();
+        // The ids are not told, and can take a megabyte: they are not copied for it.
+        let ids = std::mem::take(&mut report.stale_ids);
+        let message = report.to_announcement(database);
+        report.stale_ids = ids;
         registry::end(report);
         // STATUS shows the run as `last` by now.
-        announcement::publish(ctx, &announced, database);
+        announcement::publish(ctx, &message);
     });
 }
 
